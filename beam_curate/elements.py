@@ -140,11 +140,19 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class VideoShots:
-    """A video with the spans to cut from it, in order."""
+    """A video with the spans to cut from it, in order.
+
+    Attributes:
+        video: The source.
+        info: What reading it found.
+        spans: Not overlapping.
+        damaged_frames: Numbers of frames that did not decode cleanly; spans that hold one are not cut.
+    """
 
     video: Video
     info: VideoInfo
     spans: tuple[Span, ...]
+    damaged_frames: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The Beam graph: each transform wires domain functions and holds no algorithm."""

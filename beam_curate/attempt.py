@@ -1,0 +1,64 @@
+"""One element never takes down another: errors become failures of the clip or video they belong to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots
+from beam_curate.models.slot import ModelRef
+
+Unit = TypeVar("Unit", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+
+
+class Worker(Protocol[Unit, Result]):
+    """What a stage does to one unit of work; plain Python that knows nothing of Beam."""
+
+    @property
+    def model(self) -> ModelRef | None:
+        """The model it uses, or None."""
+        ...
+
+    def run(self, unit: Unit) -> Result:
+        """Does the work; an exception is a failure of the unit."""
+        ...
+
+
+def attempt_video(worker: Worker[Video, VideoShots], stage: str, video: Video) -> VideoShots | Failure:
+    """Runs a worker on a video; an exception becomes the video's failure."""
+    try:
+        return worker.run(video)
+    except Exception as error:  # noqa: BLE001 - see the module's first line
+        return Failure.of(error, stage, video.uri)
+
+
+def attempt_chunk(worker: Worker[ClipChunk, ClipChunk], stage: str, chunk: ClipChunk) -> ClipChunk:
+    """Runs a worker on a chunk; an exception becomes the failure of each of its clips."""
+    if not chunk.clips:
+        return chunk
+    try:
+        return worker.run(chunk)
+    except Exception as error:  # noqa: BLE001 - see the module's first line
+        return chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
+
+
+def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) -> ClipChunk:
+    """Applies work to each clip that was cut; an exception becomes that clip's failure."""
+
+    def attempt(clip: Clip) -> Clip:
+        if clip.media is None:
+            return clip
+        try:
+            return work(clip)
+        except Exception as error:  # noqa: BLE001 - see the module's first line
+            return failed(chunk, clip, stage, error)
+
+    return chunk.with_clips(tuple(attempt(clip) for clip in chunk.clips))
+
+
+def failed(chunk: ClipChunk, clip: Clip, stage: str, error: BaseException) -> Clip:
+    """Returns a clip with one more failure."""
+    failure = Failure.of(error, stage, chunk.video.uri, clip.clip_id)
+    return dataclasses.replace(clip, failures=(*clip.failures, failure))

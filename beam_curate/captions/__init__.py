@@ -1,0 +1,1 @@
+"""Caption windows, prompts and the captioners."""

@@ -1,0 +1,307 @@
+"""Measures light, colours, motion and change in small thumbnails of a window of a clip."""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+BAR_LEVEL = 16  # Levels: compression lifts the black of a bar to less than this.
+MIN_PICTURE = 0.2  # Share of a side between bars: 21:9 in a 9:16 frame leaves 0.24, a spot in the dark less.
+MIN_TEXTURE = 4.0  # Levels of 255: a picture with less deviation is too plain for motion to show in it.
+MIN_RESIDUAL = 3.0  # Levels: grain and compression stay below it in a thumbnail, moving edges above.
+MIN_CONFIDENCE = 0.3  # Peak of the phase correlation: 1 for a pure shift, about 0.15 for unrelated noise.
+MIN_SPEED = 0.02  # Picture sizes per second: a third of a pixel from sample to sample; less is jitter.
+MIN_ZOOM = 0.04  # Growth per second: a third of a pixel from sample to sample, halfway to the edge.
+MIN_COHERENCE = 0.6  # Length of the median motion over the median length: 1 for a pan, about 0 for shaking.
+MIN_MOVING = 0.15  # Share of the time in motion below which a window counts as still.
+
+ABRUPT_LIGHT = 40.0  # Levels from one sample to the next: a full fade that takes 1 s makes 32.
+ABRUPT_COLOUR = 0.5  # Share of the picture that takes another colour name from one sample to the next.
+FLASH_SAMPLES = 4  # A flash is over within half a second.
+MIN_SIDE = 30.0  # Levels between opposite halves of the picture, clear to the eye.
+MIN_SHARE = 0.12  # Colours that fill less of the picture are not named.
+
+# Upper values in HSV, and upper hues in degrees.
+GREYS = ((0.33, "dark grey"), (0.65, "grey"), (0.88, "light grey"), (1.0, "white"))
+WARM = ((15, "red"), (45, "orange"), (70, "yellow"))
+COLD = ((165, "green"), (195, "turquoise"), (255, "blue"), (290, "purple"), (345, "pink"), (360, "red"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """What was measured in one window.
+
+    Attributes:
+        seconds: Length.
+        num_frames: Frames of the window.
+        brightness: Mean luma, 0 to 255.
+        contrast: Standard deviation of luma within a frame, mean over frames, 0 to 128.
+        brighter_side: ``top``, ``bottom``, ``left`` or ``right``, or empty where no side stands out.
+        colours: The (name, share of the picture) of at most three colours, largest first.
+        motion: ``unknown`` (one frame, or too plain), ``still``, ``shift``, ``zoom in``, ``zoom out``,
+            ``local`` (the picture holds its place, parts of it change) or ``irregular``.
+        direction: Where the content shifts to: ``left``, ``up and to the right``; empty if not ``shift``.
+        speed: Picture sizes per second for a shift, growth per second for a zoom, else 0.
+        course: ``throughout``, ``starts``, ``stops`` or ``at times``; empty for ``unknown`` and ``still``.
+        brightness_change: Levels from the first to the last quarter; positive when it gets brighter.
+        brightness_range: Levels between the darkest and the brightest frame.
+        first_colour: Largest colour of the first third.
+        last_colour: Largest colour of the last third.
+        colour_change: Share of the picture whose colour differs between the first and the last third.
+        abrupt_s: Times of abrupt changes in seconds from the window's start.
+        flashes_s: Times of short flashes of light, likewise; not repeated in ``abrupt_s``.
+    """
+
+    seconds: float
+    num_frames: int
+    brightness: float
+    contrast: float
+    brighter_side: str
+    colours: tuple[tuple[str, float], ...]
+    motion: str
+    direction: str
+    speed: float
+    course: str
+    brightness_change: float
+    brightness_range: float
+    first_colour: str
+    last_colour: str
+    colour_change: float
+    abrupt_s: tuple[float, ...]
+    flashes_s: tuple[float, ...]
+
+
+def measure(frames: NDArray[np.uint8], seconds: float, num_frames: int) -> Measures:
+    """Measures one window; black bars around the picture play no part.
+
+    Args:
+        frames: RGB, uint8 [n, height, width, 3], n >= 1, evenly spaced over the window.
+        seconds: Length of the window.
+        num_frames: Frames of the window, of which ``frames`` are a sample.
+    """
+    frames = without_bars(frames)
+    interval_s = seconds / len(frames)
+    names, _ = _palette()
+    luma = (frames @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.float32)  # BT.601
+    level = luma.mean((1, 2))
+    shares = colour_shares(frames)
+    third, quarter = max(1, len(frames) // 3), max(1, len(frames) // 4)
+    first, last, mean = shares[:third].mean(0), shares[-third:].mean(0), shares.mean(0)
+    largest = [int(k) for k in np.argsort(-mean, kind="stable")[:3]]
+    abrupt, flashes = _abrupt(luma, level, shares)
+    motion, direction, speed, course = _motion(luma, abrupt, interval_s)
+    flash_or_end = {i + k for i in flashes for k in range(FLASH_SAMPLES + 1)}
+    return Measures(
+        seconds=seconds,
+        num_frames=num_frames,
+        brightness=float(level.mean()),
+        contrast=float(luma.std((1, 2)).mean()),
+        brighter_side=_brighter_side(luma.mean(0)),
+        colours=tuple((names[k], float(mean[k])) for k in largest if mean[k] >= min(MIN_SHARE, mean.max())),
+        motion=motion,
+        direction=direction,
+        speed=speed,
+        course=course,
+        brightness_change=float(level[-quarter:].mean() - level[:quarter].mean()),
+        brightness_range=float(np.ptp(level)),
+        first_colour=names[int(first.argmax())],
+        last_colour=names[int(last.argmax())],
+        colour_change=float(np.abs(last - first).sum() / 2),
+        abrupt_s=tuple((i + 1) * interval_s for i in np.flatnonzero(abrupt).tolist() if i not in flash_or_end),
+        flashes_s=tuple((i + 1) * interval_s for i in flashes),
+    )
+
+
+def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cuts off the rows and columns at the borders that are black in every frame.
+
+    Frames are uint8 [n, height, width, 3]. They stay whole where the black is rather a dark scene, because it
+    leaves less than MIN_PICTURE of a side.
+    """
+    lit = frames.max((0, 3)) > BAR_LEVEL
+    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    if not len(rows):
+        return frames
+    picture = frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    large = all(left >= MIN_PICTURE * side for left, side in zip(picture.shape, frames.shape, strict=True))
+    return picture if large else frames
+
+
+def colour_name(red: float, green: float, blue: float) -> str:
+    """Returns the everyday name of an RGB colour, components 0 to 1."""
+    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+    if value < 0.14:
+        return "black"
+    if saturation * value < 0.1 or saturation < 0.12:  # The eye sees no hue in either.
+        return next(name for top, name in GREYS if value <= top)
+    name = next(name for top, name in WARM + COLD if hue * 360 <= top)
+    if name in ("orange", "yellow") and saturation < 0.45 and value >= 0.6:
+        return "beige"
+    if name == "red" and saturation < 0.55 and value >= 0.7:
+        return "pink"
+    if name == "orange" and value < 0.65:
+        name = "brown"
+    return f"dark {name}" if value < 0.4 else name
+
+
+@functools.lru_cache(maxsize=1)
+def _palette() -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Returns the colour names, and the index of the name of each RGB of 3 x 5 bits, intp [32768]."""
+    steps = [(k + 0.5) / 32 for k in range(32)]
+    names = [colour_name(red, green, blue) for red in steps for green in steps for blue in steps]
+    order = tuple(sorted(set(names)))
+    return order, np.array([order.index(name) for name in names])
+
+
+def colour_shares(frames: NDArray[np.uint8]) -> Floats:
+    """Returns the share of each named colour, float32 [n, names], in frames uint8 [n, height, width, 3]."""
+    order, index_of = _palette()
+    bits = (frames >> 3).astype(np.intp)
+    index = index_of[(bits[..., 0] << 10) | (bits[..., 1] << 5) | bits[..., 2]].reshape(len(frames), -1)
+    counts = np.stack([np.bincount(row, minlength=len(order)) for row in index])
+    return (counts / index.shape[1]).astype(np.float32)
+
+
+def _brighter_side(luma: Floats) -> str:
+    """Returns the side of the picture that is clearly brighter than the opposite one; luma float32 [h, w]."""
+    top, bottom = (float(half.mean()) for half in np.array_split(luma, 2, 0))
+    left, right = (float(half.mean()) for half in np.array_split(luma, 2, 1))
+    leads = {"bottom": bottom - top, "top": top - bottom, "right": right - left, "left": left - right}
+    side = max(leads, key=lambda name: leads[name])
+    return side if leads[side] >= MIN_SIDE else ""
+
+
+def _similarity(luma: Floats) -> Floats:
+    """Returns the correlation of each frame with the next, float32 [n-1]; brightness plays no part."""
+    centred = luma - luma.mean((1, 2), keepdims=True)
+    norm = np.sqrt((centred**2).sum((1, 2))) + 1e-6
+    return np.clip((centred[1:] * centred[:-1]).sum((1, 2)) / (norm[1:] * norm[:-1]), -1, 1)
+
+
+def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
+    """Measures how far the content shifts from each picture to the next.
+
+    Phase correlation, Kuglin and Hines 1975: it looks at phases only, so brightness is no motion.
+
+    Args:
+        luma: float32 [n, height, width], n >= 2.
+
+    Returns:
+        The shifts (right, down) in pixels, float32 [n-1, 2], and their confidences, 0 to 1, float32 [n-1].
+    """
+    _, height, width = luma.shape
+    # The transform takes the picture as periodic; the window keeps its border from showing up as an edge.
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    spectrum = np.fft.rfft2((luma - luma.mean((1, 2), keepdims=True)) * window)
+    cross = spectrum[1:] * spectrum[:-1].conj()
+    strength = np.abs(cross)
+    cross /= strength + 1e-6 * strength.max((1, 2), keepdims=True) + 1e-9
+    # A low-pass makes the peak a bell one pixel wide: less noise, and a position between pixels can be read.
+    squares = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
+    low_pass = np.exp(-2 * np.pi**2 * squares)
+    low_pass[0, 0] = 0  # The mean brightness.
+    full_peak = np.fft.irfft2(low_pass, s=(height, width))[0, 0]
+    surface = np.fft.irfft2(cross * low_pass, s=(height, width)) / full_peak
+    pair = np.arange(len(surface))
+    y, x = np.divmod(surface.reshape(len(surface), -1).argmax(1), width)
+    peak = surface[pair, y, x]
+
+    def between(before: Floats, after: Floats) -> Floats:
+        """Returns where between its neighbours the peak lies, from a parabola through the three values."""
+        curvature = np.minimum(before - 2 * peak + after, -1e-9)
+        return np.clip((before - after) / (2 * curvature), -0.5, 0.5)
+
+    right = x + between(surface[pair, y, x - 1], surface[pair, y, (x + 1) % width])
+    down = y + between(surface[pair, y - 1, x], surface[pair, (y + 1) % height, x])
+    right, down = (right + width / 2) % width - width / 2, (down + height / 2) % height - height / 2
+    return np.stack([right, down], 1).astype(np.float32), np.clip(peak, 0, 1).astype(np.float32)
+
+
+def _growth(luma: Floats) -> tuple[Floats, Floats, Floats]:
+    """Returns of each pair the growth about the middle, the share of motion it explains, the confidence."""
+    _, height, width = luma.shape
+    centres, shifts, confidence = [], [], []
+    for top, left in ((0, 0), (0, width // 2), (height // 2, 0), (height // 2, width // 2)):
+        shift, sure = phase_shifts(luma[:, top : top + height // 2, left : left + width // 2])
+        centres.append((left - width / 4, top - height / 4))
+        shifts.append(shift)
+        confidence.append(sure)
+    centre, shift = np.array(centres, np.float32)[:, None], np.stack(shifts)
+    growth = (centre * shift).sum((0, 2)) / (centre**2).sum()
+    explained = growth**2 * (centre**2).sum() / ((shift**2).sum((0, 2)) + 1e-6)
+    return growth, explained, np.min(confidence, 0)
+
+
+def _abrupt(luma: Floats, level: Floats, shares: Floats) -> tuple[NDArray[np.bool_], list[int]]:
+    """Returns which pairs of successive frames change abruptly, bool [n-1], and which begin a flash."""
+    jumps = np.diff(level)
+    similar = _similarity(luma)
+    textured = luma.std((1, 2)) >= MIN_TEXTURE
+    # A cut stands out among pictures that resemble each other; in a fast pan or in noise none do.
+    steady = len(similar) > 0 and bool(np.median(similar) > 0.7)
+    replaced = (similar < 0.3) & textured[1:] & textured[:-1] & steady
+    recoloured = np.abs(np.diff(shares, axis=0)).sum(1) / 2 >= ABRUPT_COLOUR
+    flashes: list[int] = []
+    for i in np.flatnonzero(jumps >= ABRUPT_LIGHT).tolist():
+        after = level[i + 2 : i + 2 + FLASH_SAMPLES]
+        if len(after) and after.min() < level[i] + jumps[i] / 2:
+            flashes.append(i)
+    return (np.abs(jumps) >= ABRUPT_LIGHT) | replaced | recoloured, flashes
+
+
+def _motion(luma: Floats, abrupt: NDArray[np.bool_], interval_s: float) -> tuple[str, str, float, str]:
+    """Returns motion, direction, speed and course as in Measures; abrupt, bool [n-1], is left out."""
+    deviation = luma.std((1, 2))
+    usable = (deviation[1:] >= MIN_TEXTURE) & (deviation[:-1] >= MIN_TEXTURE) & ~abrupt
+    if not usable.any():
+        return "unknown", "", 0.0, ""
+    shift, confidence = phase_shifts(luma)
+    velocity = shift / np.array(luma.shape[:0:-1], np.float32) / interval_s
+    sure = confidence >= MIN_CONFIDENCE
+    residual = deviation[1:] * np.sqrt(1 - _similarity(luma) ** 2)
+    moving = (residual >= MIN_RESIDUAL) | (sure & (np.hypot(*velocity.T) >= MIN_SPEED))
+    if moving[usable].mean() < MIN_MOVING:
+        return "still", "", 0.0, ""
+    course = _course(moving[usable])
+    chosen = moving & usable
+    growth, explained, quarter_confidence = (values[chosen] for values in _growth(luma))
+    zoom = float(np.median(growth)) / interval_s
+    measured = np.median(quarter_confidence) >= MIN_CONFIDENCE and np.median(explained) >= 0.5
+    if measured and abs(zoom) >= MIN_ZOOM:
+        return ("zoom in" if zoom > 0 else "zoom out"), "", abs(zoom), course
+    if sure[chosen].mean() < 0.5:
+        return "irregular", "", 0.0, course
+    velocity, shift = velocity[chosen & sure], shift[chosen & sure]
+    # Medians, because a single mistaken peak may lie anywhere in the picture.
+    speed = float(np.hypot(*np.median(velocity, 0)))
+    lengths = np.hypot(*velocity.T)
+    if np.median(lengths) < MIN_SPEED:
+        return "local", "", 0.0, course
+    if speed < MIN_COHERENCE * np.median(lengths):
+        return "irregular", "", 0.0, course
+    return "shift", _direction(*np.median(shift, 0)), speed, course
+
+
+def _course(moving: NDArray[np.bool_]) -> str:
+    """Returns when there is motion, as in Measures."""
+    third = max(1, len(moving) // 3)
+    first, last = moving[:third].mean(), moving[-third:].mean()
+    if first <= 0.2 and last >= 0.8:
+        return "starts"
+    if first >= 0.8 and last <= 0.2:
+        return "stops"
+    return "throughout" if moving.mean() >= 0.7 else "at times"
+
+
+def _direction(right: float, down: float) -> str:
+    """Names a direction; a diagonal where the smaller part is at least half of the larger one."""
+    across, along = ("right" if right > 0 else "left"), ("down" if down > 0 else "up")
+    if 2 * min(abs(right), abs(down)) >= max(abs(right), abs(down)):
+        return f"{along} and to the {across}"
+    return across if abs(right) > abs(down) else along

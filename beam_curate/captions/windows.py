@@ -1,0 +1,30 @@
+"""Caption windows: which frames of a clip one caption speaks of, and one dataset item holds."""
+
+from __future__ import annotations
+
+# A captioner is given at least this many frames, as in cosmos-curate.
+MIN_FRAMES = 4
+
+
+def caption_windows(num_frames: int, window: int, remainder: int) -> list[tuple[int, int]]:
+    """Divides a clip into windows, each (first frame, last frame), both inclusive.
+
+    Args:
+        num_frames: Frames of the clip.
+        window: Frames of a full window.
+        remainder: A rest of at least so many frames is a window of its own; a shorter one joins the last
+            window.
+
+    A clip of at most ``window`` frames is one window; one of fewer than 4 frames has none.
+    """
+    if num_frames < MIN_FRAMES:
+        return []
+    full, rest = divmod(num_frames, window)
+    if full == 0 or (full == 1 and rest == 0):
+        return [(0, num_frames - 1)]
+    windows = [(index * window, (index + 1) * window - 1) for index in range(full)]
+    if rest >= remainder and rest > 0:
+        windows.append((full * window, num_frames - 1))
+    elif rest:
+        windows[-1] = (windows[-1][0], num_frames - 1)
+    return windows

@@ -1,0 +1,120 @@
+"""One run: list, check, select, work, report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from beam_curate import progress
+from beam_curate.dataset import predict2
+from beam_curate.elements import Video
+from beam_curate.errors import UsageError
+from beam_curate.layout import Layout
+from beam_curate.options import Options, Parsed, flag_lines
+from beam_curate.plan import Plan, make_plan
+from beam_curate.report.dry_run import print_dry_run
+from beam_curate.report.summary import RunFacts, outcome, write_summary
+from beam_curate.report.table import live, print_report
+from beam_curate.storage.alive import sole_run
+from beam_curate.storage.listing import Listing, list_videos
+from beam_curate.storage.selection import Selection, select, write_selection
+from runners import preflight
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+
+
+def curate(parsed: Parsed) -> int:
+    """Curates the videos that the options name.
+
+    Returns:
+        The exit status: 1 when more videos failed than ``--max-failure-ratio`` allows.
+
+    Raises:
+        UsageError: A check before the first video failed.
+    """
+    start = time.monotonic()
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    options = parsed.options
+    progress.reset()
+    preflight.check_packages()
+    listing = _list(options)
+    layout = Layout(os.path.abspath(options.input.output_clip_path))
+    preflight.check_folders(listing.root, layout.output)
+    plan = make_plan(options, layout)
+    chosen = select(
+        listing.videos,
+        layout,
+        plan.fingerprints.done,
+        limit=options.input.limit,
+        retry_failed=options.run.retry_failed,
+        keep_duplicates=options.input.keep_duplicates,
+    )
+    for note in (*parsed.notes, *listing.notes):
+        console.print(f"note: {note}")
+    console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
+    if options.run.dry_run:
+        print_dry_run(console, plan, chosen.work)
+        return EXIT_DONE
+    preflight.check_output(layout.output)
+    with sole_run(layout) as alone:
+        if not alone:
+            console.print("warning: another run is writing to this output; the result is right, the work double")
+        _work(console, plan, chosen, parsed.beam_args)
+        return _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+
+
+def _list(options: Options) -> Listing:
+    listing = list_videos(
+        options.input.input_video_path,
+        options.input.input_video_list_json_path,
+        frozenset(options.input.input_extensions),
+    )
+    if not listing.videos:
+        raise UsageError(
+            f"no videos in {listing.root}; files that end in {', '.join(options.input.input_extensions)} count "
+            "(--input-extensions)" + "".join(f"\n{note}" for note in listing.notes)
+        )
+    return listing
+
+
+def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[str]) -> None:
+    if not chosen.videos:
+        console.print("Nothing to do: nothing was computed and no model was loaded.")
+        return
+    preflight.check_models(plan.options)
+    preflight.check_encoder(plan.options.transcode)
+    if warning := preflight.check_disk(plan.layout, chosen.work):
+        console.print(f"warning: {warning}")
+    if plan.context.text_encoder == "t5_random":
+        predict2.mark_random(plan.layout, plan.context.validation_fraction)
+        console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
+    write_selection(plan.layout.selection, chosen.videos, plan.layout.tmp)
+    from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
+
+    with live(console, len(chosen.work)):
+        run_pipeline(plan, beam_args)
+
+
+def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
+    options, layout = plan.options, plan.layout
+    outcomes = [outcome(layout, video) for video in videos]
+    facts = RunFacts(len(chosen.videos), seconds, progress.counts(), flag_lines(options))
+    everything = options.dataset.write_all_caption_json
+    summary = write_summary(plan.context, outcomes, facts, all_captions=everything)
+    still_random = predict2.still_random(layout)
+    print_report(console, summary, outcomes)
+    console.print(f"output: {layout.output}")
+    if plan.context.text_encoder is not None:
+        console.print(f"dataset: {layout.dataset}")
+    if still_random:
+        console.print("warning: its text embeddings are random; do not train on them (--text-encoder t5_11b)")
+    failed = summary["beam_curate"]["num_failed_videos"]
+    ratio = failed / max(1, failed + summary["num_processed_videos"])
+    if options.run.max_failure_ratio is not None and ratio > options.run.max_failure_ratio:
+        console.print(f"{ratio:.0%} of the videos failed, more than --max-failure-ratio allows")
+        return EXIT_FAILED
+    return EXIT_DONE

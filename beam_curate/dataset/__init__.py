@@ -1,0 +1,1 @@
+"""The Cosmos-Predict2 dataset format: its embedding files, and checks of a finished dataset."""

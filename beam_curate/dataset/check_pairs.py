@@ -1,0 +1,105 @@
+"""Whether captions and embeddings belong together, found by comparing the items with each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from beam_curate.dataset.faults import Fault, Item
+from beam_curate.dataset.pickles import MAX_FILE_BYTES, MAX_TOKENS, load_embedding
+
+EQUAL_CAPTION_TOLERANCE = 0.01
+"""Largest difference between embeddings of one caption, which differ a little when their batches did.
+
+cosmos-curate's tests of its encoder allow as much. Between different captions it is several tenths.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The caption and the embedding of an item, as hashes: all embeddings would not fit in memory."""
+
+    item: Item
+    caption_hash: bytes
+    embedding_hash: bytes
+    num_rows: int
+
+    @classmethod
+    def of(cls, item: Item, caption: str, embedding: np.ndarray) -> Pair:
+        """Returns the pair for a caption and its embedding, float16 [n, 1024]."""
+        # T5's tokenizer normalizes to NFKC and joins white space, so these captions have equal embeddings.
+        as_tokenized = " ".join(unicodedata.normalize("NFKC", caption).split())
+        caption_hash = hashlib.sha256(as_tokenized.encode()).digest()
+        return cls(item, caption_hash, hashlib.sha256(embedding.tobytes()).digest(), len(embedding))
+
+
+def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
+    """Yields a fault for each item whose embedding cannot be of its caption, given the other items.
+
+    Different captions must have different embeddings, and equal captions equal ones; else an embedding was
+    paired with a wrong caption, or is older than its caption. All items of a contradiction are faulty, as
+    nothing tells which of them is right.
+
+    Raises:
+        EmbeddingFileError: An embedding changed since it was hashed.
+    """
+    by_embedding: dict[bytes, list[Pair]] = defaultdict(list)
+    by_caption: dict[bytes, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_caption[pair.caption_hash].append(pair)
+        if pair.num_rows < MAX_TOKENS:  # long captions may differ only after the last token that is encoded
+            by_embedding[pair.embedding_hash].append(pair)
+    for group in by_embedding.values():
+        yield from _shared_embedding(group)
+    for group in by_caption.values():
+        yield from _differing_embeddings(group)
+
+
+def read_embedding(path: Path) -> np.ndarray:
+    """Returns the array of an embedding file, float16 [n, 1024].
+
+    Raises:
+        EmbeddingFileError: Names what is wrong with the file.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:  # a wrong file may be larger than memory
+        return load_embedding(file.read(MAX_FILE_BYTES + 1))
+
+
+def _shared_embedding(group: list[Pair]) -> Iterator[Fault]:
+    """Yields the faults of items with one embedding: all of them when their captions are not equal."""
+    first = group[0]
+    other = next((pair for pair in group if pair.caption_hash != first.caption_hash), None)
+    if other is None:
+        return
+    for pair in group:
+        shown = other if pair.caption_hash == first.caption_hash else first
+        message = f"is also the embedding of {shown.item.stem}, whose caption is different"
+        yield pair.item.fault("t5_xxl", "shared_embedding", message)
+
+
+def _differing_embeddings(group: list[Pair]) -> Iterator[Fault]:
+    """Yields the faults of items with one caption: all of them when their embeddings are not equal."""
+    first, *others = {pair.embedding_hash: pair for pair in group}.values()
+    other = next((pair for pair in others if not _nearly_equal(first.item, pair.item)), None)
+    if other is None:
+        return
+    for pair in group:
+        shown = other if pair.embedding_hash == first.embedding_hash else first
+        message = f"differs from the embedding of {shown.item.stem}, whose caption is the same"
+        yield pair.item.fault("t5_xxl", "differing_embedding", message)
+
+
+def _nearly_equal(one: Item, other: Item) -> bool:
+    """Whether the embeddings of two items can be of one caption."""
+    left, right = read_embedding(one.path("t5_xxl")), read_embedding(other.path("t5_xxl"))
+    if left.shape != right.shape:
+        return False
+    difference = np.abs(left.astype(np.float32) - right.astype(np.float32)).max()
+    return bool(difference <= EQUAL_CAPTION_TOLERANCE)

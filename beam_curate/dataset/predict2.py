@@ -1,0 +1,136 @@
+"""The Cosmos-Predict2 video2world dataset: publishing items and withdrawing them, never half an item.
+
+    videos/{clip_id}_{start}_{end}.mp4      frames start to end of the clip, both inclusive
+    metas/{clip_id}_{start}_{end}.txt       the caption, UTF-8
+    t5_xxl/{clip_id}_{start}_{end}.pickle   a list of one float16 array [tokens, 1024]
+
+The trainer's loader lists ``videos/`` and crashes on an item that lacks a part, so the video is published last
+and withdrawn first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from beam_curate.elements import ClipChunk, StoredFile, Video
+from beam_curate.layout import NOT_FOR_TRAINING, Layout
+from beam_curate.storage import files
+
+NOT_FOR_TRAINING_TEXT = """These text embeddings are random: they were made with --text-encoder t5_random,
+for trying the program out. Do not train on this dataset.
+Run the same command with --text-encoder t5_11b to replace them.
+"""
+_PARTS = (("metas", ".txt"), ("t5_xxl", ".pickle"), ("videos", ".mp4"))  # in the order of publishing
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One item of a dataset.
+
+    Attributes:
+        root: ``""``, or ``train`` or ``val`` where there is a validation part.
+        stem: File name of its parts without suffix.
+        text: The caption.
+        embedding: The pickle.
+        video: The mp4.
+    """
+
+    root: str
+    stem: str
+    text: str
+    embedding: StoredFile
+    video: StoredFile
+
+    @property
+    def name(self) -> str:
+        """Its root and stem in one word, as records name it."""
+        return f"{self.root}/{self.stem}" if self.root else self.stem
+
+
+def part_of(video: Video, validation_fraction: float) -> str:
+    """Returns the part of the dataset that all items of a video belong to.
+
+    The choice is a hash of the relative path, so that it stays when videos are added or the folder moves.
+    """
+    if not validation_fraction:
+        return ""
+    digest = hashlib.sha256(video.relative_path.encode()).digest()
+    return "val" if int.from_bytes(digest[:8], "big") < validation_fraction * 2**64 else "train"
+
+
+def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
+    """Yields the dataset items of a chunk."""
+    root = part_of(chunk.video, validation_fraction)
+    for clip in chunk.clips:
+        for window in clip.windows:
+            if clip.media is None or window.caption is None or window.embedding is None or window.left_out:
+                continue
+            video = window.video or clip.media.file
+            stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
+            yield Item(root, stem, window.caption.text, window.embedding.file, video)
+
+
+def publish(layout: Layout, item: Item) -> bool:
+    """Puts an item into the dataset; one that is there already and the same is left alone.
+
+    Returns:
+        Whether anything was written.
+    """
+    text, pickle, video = _paths(layout, item.name)
+    data = item.text.strip().encode()
+    if (
+        _holds(text, data)
+        and files.same_file(layout, item.embedding, pickle)
+        and files.same_file(layout, item.video, video)
+    ):
+        return False
+    withdraw(layout, item.name)
+    files.write_bytes(text, data, layout.tmp)
+    files.link(layout.stored(item.embedding), pickle, layout.tmp)
+    files.link(layout.stored(item.video), video, layout.tmp)
+    return True
+
+
+def withdraw(layout: Layout, name: str) -> None:
+    """Takes an item out of the dataset; nothing happens when it is not there."""
+    for path in reversed(_paths(layout, name)):
+        path.unlink(missing_ok=True)
+
+
+def mark_random(layout: Layout, validation_fraction: float) -> None:
+    """Says beside the three folders that the text embeddings are random, before the first of them is there."""
+    for root in ("train", "val") if validation_fraction else ("",):
+        marker = layout.dataset / root / NOT_FOR_TRAINING
+        files.write_bytes(marker, NOT_FOR_TRAINING_TEXT.encode(), layout.tmp)
+
+
+def still_random(layout: Layout) -> bool:
+    """Whether the dataset holds random embeddings; where it no longer does, its marks are removed.
+
+    Only the records tell: a run with ``--limit`` may have replaced some of them.
+    """
+    markers = [layout.dataset / root / NOT_FOR_TRAINING for root in ("", "train", "val")]
+    if not any(marker.exists() for marker in markers):
+        return False
+    for path in (layout.root / "processed_videos").rglob("*.json"):
+        if (files.read_json(path) or {}).get("text_encoder") == "t5_random":
+            return True
+    for marker in markers:
+        marker.unlink(missing_ok=True)
+    return False
+
+
+def _paths(layout: Layout, name: str) -> list[Path]:
+    root, stem = os.path.split(name)
+    return [layout.dataset / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except FileNotFoundError:
+        return False

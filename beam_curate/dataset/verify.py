@@ -1,0 +1,221 @@
+"""Checks that a finished dataset is one that Cosmos-Predict2's video2world post-training can read.
+
+The trainer's loader drops an item whose files do not match without a word, and ends the whole training at the
+first item that it cannot read. It lists ``videos/`` for names ending in ``.mp4`` and pairs them by name with
+``t5_xxl/*.pickle``; ``metas/*.txt`` holds the captions that the embeddings were made from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from beam_curate.dataset.check_pairs import Pair, check_pairs, read_embedding
+from beam_curate.dataset.check_video import VideoCheck, check_video
+from beam_curate.dataset.faults import SUFFIXES, Fault, Item, Report, print_report, quarantine
+from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
+from beam_curate.layout import NOT_FOR_TRAINING
+
+__all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]
+
+MIN_FRAMES = 94
+"""One more than the 93 frames of a sample: the loader draws a start from [0, frames - 93)."""
+
+_SPLITS = ("train", "val")
+_WINDOW = re.compile(r"_(\d+)_(\d+)$")
+_MAX_WORKERS = 16  # each holds a few decoded frames
+
+
+def verify(
+    dataset: Path,
+    *,
+    min_frames: int = MIN_FRAMES,
+    allow_random_embeddings: bool = False,
+    count_tokens: Callable[[str], int] | None = None,
+) -> Report:
+    """Reads every file of a dataset and reports everything that is wrong. Changes nothing.
+
+    Args:
+        dataset: Folder with ``videos/``, ``metas/`` and ``t5_xxl/``, or with ``train/`` or ``val/`` (or both)
+            that have them.
+        min_frames: Fewest frames of a video; one more than the trainer's ``num_frames``.
+        allow_random_embeddings: Accept a dataset marked as having random embeddings.
+        count_tokens: Number of T5 tokens of a stripped caption, the end-of-sequence token included, not cut
+            to 512. Never called by two threads at once. None leaves the number of rows unchecked.
+
+    Returns:
+        The report; its faults are sorted by file.
+    """
+    if not dataset.is_dir():
+        fault = Fault(dataset, "missing_root", "is not a folder")
+        return Report(dataset, 0, 0, 0.0, (fault,), ())
+    roots, faults = _roots(dataset)
+    items: list[Item] = []
+    for root in roots:
+        found, wrong = _list_root(root)
+        items += found
+        faults += wrong
+    if not items:
+        faults.append(Fault(dataset, "empty", "has no items"))
+    marks = [root / NOT_FOR_TRAINING for root in {dataset, *roots} if (root / NOT_FOR_TRAINING).exists()]
+    if not allow_random_embeddings:
+        faults += [Fault(mark, "random_embeddings", "says that the embeddings are random") for mark in marks]
+
+    checker = _Checker(min_frames, count_tokens)
+    checked = list(checker.check_all(items))
+    faults += [fault for one in checked for fault in one.faults]
+    faults += check_pairs(one.pair for one in checked if one.pair)
+    return Report(
+        dataset,
+        num_items=sum(len(item.folders) == len(SUFFIXES) for item in items),
+        num_frames=sum(one.num_frames for one in checked),
+        duration_s=sum(one.duration_s for one in checked),
+        faults=tuple(sorted(faults, key=lambda fault: (str(fault.file), fault.rule))),
+        notes=tuple(_notes(Counter(one.codec for one in checked), count_tokens is None, bool(marks))),
+    )
+
+
+def _notes(codecs: Counter[str], tokens_unchecked: bool, random_embeddings: bool) -> Iterator[str]:
+    """Yields what a reader of the report should know besides the faults."""
+    if tokens_unchecked:
+        yield "Not checked, without a tokenizer: that an embedding has a row for each token of its caption."
+    yield "Not checked: whether the trainer's own loader opens the items; FFmpeg decoded the videos."
+    if random_embeddings:
+        yield "The embeddings are random: a model trained on them learns nothing from its captions."
+    for codec, count in sorted(codecs.items()):
+        if codec not in ("", "h264"):
+            yield f"Videos encoded as {codec} instead of H.264: {count}."
+
+
+def _roots(dataset: Path) -> tuple[list[Path], list[Fault]]:
+    """Returns the folders that hold the three folders, and a fault for whatever else lies beside splits."""
+    splits = [dataset / name for name in _SPLITS if (dataset / name).is_dir()]
+    if not splits or any((dataset / folder).is_dir() for folder in SUFFIXES):
+        return [dataset], []
+    return splits, _other_files(dataset, _SPLITS)
+
+
+def _other_files(root: Path, folders: Iterable[str]) -> list[Fault]:
+    """Returns a fault for everything in a root but its folders and the mark of random embeddings."""
+    allowed = {*folders, NOT_FOR_TRAINING}
+    others = [path for path in root.iterdir() if path.name not in allowed]
+    return [Fault(path, "other_file", "does not belong in a dataset") for path in others]
+
+
+def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
+    """Returns the items of a root, by name, and what is wrong with its folders and file names."""
+    faults = _other_files(root, SUFFIXES)
+    folders_of: dict[str, set[str]] = defaultdict(set)
+    for folder, suffix in SUFFIXES.items():
+        if not (root / folder).is_dir():
+            faults.append(Fault(root / folder, "missing_folder", "is missing"))
+            continue
+        for path in (root / folder).iterdir():
+            stem = path.name.removesuffix(suffix)
+            if not path.is_file():
+                faults.append(Fault(path, "other_file", "is not a file; this folder may only hold files"))
+            elif stem in ("", path.name) or stem.startswith("."):
+                faults.append(Fault(path, "other_file", f"is not named like an item's file, NAME{suffix}"))
+            else:
+                folders_of[stem].add(folder)
+    items = [Item(root, stem, frozenset(folders)) for stem, folders in sorted(folders_of.items())]
+    for item in items:
+        faults += _name_faults(item)
+    return items, faults
+
+
+def _name_faults(item: Item) -> Iterator[Fault]:
+    """Yields a fault for each missing file of an item and for a name that the loader gets wrong."""
+    for folder in SUFFIXES:
+        if folder not in item.folders:
+            there = " and ".join(f"{other}/" for other in SUFFIXES if other in item.folders)
+            yield item.fault(folder, "missing_file", f"is missing, though the item has a file in {there}")
+    if ".mp4" in item.stem:
+        # The loader makes the pickle's name by replacing every ".mp4" in the video's name.
+        yield item.fault("videos", "name", "has '.mp4' inside its name; the loader looks for another pickle")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checked:
+    """What reading an item's files found; ``pair`` is None unless caption and embedding are good."""
+
+    faults: tuple[Fault, ...]
+    codec: str
+    num_frames: int
+    duration_s: float
+    pair: Pair | None
+
+
+class _Checker:
+    """Reads items; the arguments are those of ``verify``."""
+
+    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None) -> None:
+        self._min_frames = min_frames
+        self._count_tokens = count_tokens
+        self._tokenizer_lock = threading.Lock()  # Hugging Face's fast tokenizers refuse a second thread
+
+    def check_all(self, items: list[Item]) -> Iterator[_Checked]:
+        """Yields checked items in order; several threads read them, as FFmpeg decodes without the GIL."""
+        workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+            yield from pool.map(self._check, items)
+
+    def _check(self, item: Item) -> _Checked:
+        """Reads the files that an item has."""
+        faults = []
+        video, caption, embedding = VideoCheck(), None, None
+        if "videos" in item.folders:
+            path, window_frames = item.path("videos"), _window_frames(item.stem)
+            video = check_video(path, min_frames=self._min_frames, window_frames=window_frames)
+            faults += [item.fault("videos", rule, message) for rule, message in video.findings]
+        if "metas" in item.folders:
+            try:
+                caption = _read_caption(item.path("metas"))
+            except (ValueError, OSError) as error:
+                faults.append(item.fault("metas", "caption", str(error)))
+        if "t5_xxl" in item.folders:
+            try:
+                embedding = read_embedding(item.path("t5_xxl"))
+            except (EmbeddingFileError, OSError) as error:
+                faults.append(item.fault("t5_xxl", "embedding", str(error)))
+        pair = None
+        if caption is not None and embedding is not None:
+            faults += self._token_faults(item, caption, embedding)
+            pair = Pair.of(item, caption, embedding)
+        return _Checked(tuple(faults), video.codec, video.num_frames, video.duration_s, pair)
+
+    def _token_faults(self, item: Item, caption: str, embedding: np.ndarray) -> Iterator[Fault]:
+        """Yields a fault when an embedding has not one row a token of its caption."""
+        if self._count_tokens is None:
+            return
+        with self._tokenizer_lock:
+            expected = min(MAX_TOKENS, self._count_tokens(caption))
+        if len(embedding) != expected:
+            message = f"has {len(embedding)} rows, but the caption has {expected} tokens"
+            yield item.fault("t5_xxl", "token_count", message)
+
+
+def _window_frames(stem: str) -> int | None:
+    """Frames of a window whose name ends in _START_END, both inclusive; None for other names."""
+    match = _WINDOW.search(stem)
+    frames = int(match[2]) - int(match[1]) + 1 if match else 0
+    return frames if frames > 0 else None
+
+
+def _read_caption(path: Path) -> str:
+    """Returns a caption, stripped as it is for the encoder."""
+    try:
+        caption = path.read_text("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 ({error.reason} at byte {error.start})") from error
+    if not caption:
+        raise ValueError("is empty; an item needs a caption")
+    return caption

@@ -1,0 +1,82 @@
+"""Which caption windows reach the dataset, and the video file of each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from beam_curate import attempt, progress
+from beam_curate.elements import Clip, ClipChunk, ClipFile, Window
+from beam_curate.layout import Layout
+from beam_curate.video import children
+from beam_curate.video.cutter import cut_files
+from beam_curate.video.encode import Encoding
+from beam_curate.video.timeline import Timeline
+
+STAGE = "windows"
+
+
+def left_out(window: Window, min_frames: int) -> str | None:
+    """Returns why a window does not reach the dataset, or None when it does."""
+    if window.num_frames < min_frames:
+        return f"fewer than {min_frames} frames (--predict2-min-frames): {window.num_frames}"
+    if window.caption is None or not window.caption.usable:
+        return "no usable caption"
+    if window.embedding is None:
+        return "no text embedding"
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowCutter:
+    """Gives each window of the dataset its video: the clip itself, or a piece of it where it has several windows.
+
+    Attributes:
+        layout: The output folder.
+        fingerprint: Of this stage.
+        encoding: As the clips were encoded.
+        limits: Of the child process.
+        min_frames: Fewest frames of a window.
+    """
+
+    layout: Layout
+    fingerprint: str
+    encoding: Encoding
+    limits: children.Limits
+    min_frames: int
+    model: None = None
+
+    def run(self, chunk: ClipChunk) -> ClipChunk:
+        """Returns the chunk with the videos of its windows, or the reasons why they are left out."""
+        return attempt.attempt_clips(chunk, STAGE, self._cut)
+
+    def _cut(self, clip: Clip) -> Clip:
+        windows = [dataclasses.replace(window, left_out=left_out(window, self.min_frames)) for window in clip.windows]
+        wanted = [position for position, window in enumerate(windows) if window.left_out is None]
+        if len(windows) > 1 and wanted:
+            for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted]), strict=True):
+                windows[position] = dataclasses.replace(windows[position], video=media.file)
+        progress.add("windows ready", len(wanted))
+        return dataclasses.replace(clip, windows=tuple(windows))
+
+    def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:
+        assert clip.media is not None
+        path = str(self.layout.stored(clip.media.file))
+        header, times = children.stream("packet_times", path, limits=self.limits)
+        timeline = Timeline(header, times)
+        spans = [
+            timeline.span(
+                f"{clip.clip_id}_{window.start_frame}_{window.end_frame}",
+                window.start_frame,
+                window.end_frame + 1,
+            )
+            for window in windows
+        ]
+        # The clip has the frames it shall have, whatever limit it was cut with.
+        encoding = dataclasses.replace(self.encoding, max_output_frames=None)
+        folder = self.layout.stage_files(STAGE, self.fingerprint)
+        pieces = []
+        for _, media in cut_files(self.layout, folder, path, timeline.info, spans, encoding, self.limits):
+            if isinstance(media, Exception):
+                raise media
+            pieces.append(media)
+        return pieces

@@ -1,0 +1,76 @@
+"""Fingerprints: a hash of everything a stage's results depend on besides the unit it works on.
+
+Each stage's fingerprint holds the one before, so that another option redoes its own stage and what follows, and
+nothing that came before. A stage's version is raised by hand when its code gives other results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from beam_curate.captions import captioner, text
+from beam_curate.dataset import windows
+from beam_curate.layout import DATASET
+from beam_curate.models.catalog import T5_XXL, TRANSNETV2
+from beam_curate.options import Options
+from beam_curate.video import cutter
+
+SHOTS_STAGE = "shots"
+VERSIONS = {
+    SHOTS_STAGE: 1,
+    cutter.STAGE: 1,
+    captioner.STAGE: 1,
+    text.STAGE: 1,
+    windows.STAGE: 1,
+    DATASET: 1,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprints:
+    """One fingerprint a stage, and that of the whole, under which videos are done."""
+
+    shots: str
+    clips: str
+    captions: str
+    text: str
+    windows: str
+    done: str
+
+
+def fingerprints(options: Options) -> Fingerprints:
+    """Works out the fingerprints of a run."""
+    split = dataclasses.asdict(options.split)
+    # Limits and the size of chunks do not change what a shot is.
+    limits = ("decode_timeout_s", "decode_memory_mb")
+    chunk = split.pop("clip_re_chunk_size")
+    prefix = "fixed_stride_" if options.split.splitting_algorithm == "fixed-stride" else "transnetv2_"
+    own = {key: value for key, value in split.items() if key.startswith(prefix) and key not in limits}
+    shots = _chain(
+        SHOTS_STAGE,
+        "",
+        algorithm=options.split.splitting_algorithm,
+        model=TRANSNETV2.revision,
+        limit_clips=options.input.limit_clips,
+        **own,
+    )
+    clips = _chain(cutter.STAGE, shots, chunk=chunk, **dataclasses.asdict(options.transcode))
+    captions = clips
+    if options.caption.generate_captions:
+        captions = _chain(captioner.STAGE, clips, **dataclasses.asdict(options.caption))
+    text_, windows_, done = captions, captions, captions
+    if options.dataset.generate_cosmos_predict_dataset == "predict2":
+        minimum = options.dataset.predict2_min_frames
+        text_ = _chain(text.STAGE, captions, encoder=options.text.text_encoder, model=T5_XXL.revision, minimum=minimum)
+        windows_ = _chain(windows.STAGE, text_, minimum=minimum)
+        done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
+    done = _chain("done", done, keep_duplicates=options.input.keep_duplicates)
+    return Fingerprints(shots, clips, captions, text_, windows_, done)
+
+
+def _chain(stage: str, before: str, **parts: Any) -> str:
+    payload = {"stage": stage, "version": VERSIONS.get(stage, 1), "before": before, "options": parts}
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]

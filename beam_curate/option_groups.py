@@ -1,0 +1,356 @@
+"""The groups of flags, one a stage of the work: typed, checked, with their units in the help."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from beam_curate.errors import UsageError
+from beam_curate.flags import Group, flag
+
+DEMO_OUTPUT = "beam_curate_demo"
+"""Where the output goes when neither input nor output is named."""
+
+TRAINER_MIN_FRAMES = 94
+"""Frames the Cosmos-Predict2 loader needs at least: it draws 93, and fails on a video of exactly 93."""
+
+_EXTENSIONS = ".mp4,.mov,.mkv,.webm,.avi,.m4v,.ts,.mts,.m2ts,.mpg,.mpeg,.mxf,.flv,.wmv,.3gp"
+
+
+def parse_extensions(text: str) -> tuple[str, ...]:
+    """Returns file name extensions, in lower case with a dot, from a comma list; raises ValueError."""
+    parts = [part.strip().lower().removeprefix(".") for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch("[a-z0-9]+", part) for part in parts):
+        raise ValueError("give extensions separated by commas, such as .mp4,.mov")
+    return tuple(dict.fromkeys(f".{part}" for part in parts))
+
+
+def default_workspace() -> str:
+    """Returns the folder for models and caches that cosmos-curate uses too."""
+    prefix = os.environ.get("COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX")
+    try:
+        return str(Path(prefix or Path.home()) / "cosmos_curate_local_workspace")
+    except RuntimeError as error:
+        raise UsageError("there is no home folder for --workspace: name a folder with it") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class InputOptions(Group):
+    """Input and output."""
+
+    input_video_path: str | None = flag(
+        None,
+        "Your footage: a folder, searched with all its subfolders, or a quoted pattern such as "
+        "'day1/*/front.mp4'. Without any input a short sample video is made and curated.",
+        is_path=True,
+        shown_default="sample video",
+    )
+    input_video_list_json_path: str | None = flag(
+        None,
+        "A JSON file with a list of video paths, to curate a hand-picked set. Together with "
+        "--input-video-path, every listed path must lie below that folder.",
+        is_path=True,
+        metavar="FILE",
+    )
+    output_clip_path: str = flag(
+        "",
+        "The folder for clips, metadata, dataset and report. Name the same folder again to continue: "
+        "finished videos are not done twice. Required with an input.",
+        is_path=True,
+        metavar="FOLDER",
+        shown_default=f"{DEMO_OUTPUT} when there is no input",
+    )
+    input_extensions: tuple[str, ...] = flag(
+        parse_extensions(_EXTENSIONS),
+        "Which files in a folder count as videos, as a comma list; upper or lower case, with or without the "
+        "dot. Other files are left alone.",
+        convert=parse_extensions,
+        metavar="LIST",
+        shown_default=_EXTENSIONS.replace(",", " "),
+    )
+    limit: int = flag(
+        0,
+        "How many videos to take that are not finished yet; 0 takes all. Try new settings on a few first.",
+        unit="videos",
+        minimum=0,
+    )
+    limit_clips: int = flag(
+        0, "Clips to cut from each video at most, from its beginning; 0 cuts all.", unit="clips", minimum=0
+    )
+    keep_duplicates: bool = flag(
+        False,
+        "Also curate a file whose content equals that of an earlier one. Normally such copies are skipped, "
+        "because footage that occurs twice weighs double in training.",
+    )
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the sample video is the input."""
+        return self.input_video_path is None and self.input_video_list_json_path is None
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields what cannot be meant together."""
+        if not self.is_demo and not self.output_clip_path:
+            yield "--output-clip-path is missing: name the folder for clips and dataset"
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitOptions(Group):
+    """Splitting into clips."""
+
+    splitting_algorithm: str = flag(
+        "transnetv2",
+        "transnetv2 is a neural network that finds where one shot ends and the next begins, so that a clip "
+        "holds no cut; fixed-stride cuts every few seconds, which suits footage of one continuous camera.",
+        choices=("transnetv2", "fixed-stride"),
+    )
+    fixed_stride_split_duration: float = flag(10.0, "Length of a clip with fixed-stride.", unit="seconds", above=0)
+    fixed_stride_min_clip_length_s: float = flag(
+        2.0, "A last piece shorter than this is dropped, with fixed-stride.", unit="seconds", minimum=0
+    )
+    transnetv2_threshold: float = flag(
+        0.4,
+        "How sure the network must be that a frame is a cut, from 0 to 1. Raise it when fast motion or "
+        "flashes are taken for cuts, lower it when cuts or dissolves are missed.",
+        unit="probability",
+        minimum=0,
+        maximum=1,
+    )
+    transnetv2_min_length_s: float = flag(
+        2.0, "Shots that are shorter than this are dropped.", unit="seconds", minimum=0
+    )
+    transnetv2_min_length_frames: int = flag(
+        48,
+        "Shots with fewer frames than this are dropped too; the larger of both minima counts. Give 120 for "
+        "a Cosmos-Predict2 dataset, whose trainer needs 94 frames.",
+        unit="frames",
+        minimum=0,
+    )
+    transnetv2_max_length_s: float = flag(
+        60.0, "Longest clip; see --transnetv2-max-length-mode for longer shots.", unit="seconds", above=0
+    )
+    transnetv2_max_length_mode: str = flag(
+        "stride",
+        "A shot above the maximum: stride cuts it into several clips, truncate keeps its beginning.",
+        choices=("truncate", "stride"),
+    )
+    transnetv2_crop_s: float = flag(
+        0.5,
+        "Cut off at both ends of a shot, where dissolves leave traces of the neighbour; 0 keeps all.",
+        unit="seconds",
+        minimum=0,
+    )
+    clip_re_chunk_size: int = flag(
+        32,
+        "How much of a video is held, computed and redone together, counted in clips of 8 seconds. Lower it "
+        "when memory runs out or to spread an hour-long video over workers.",
+        unit="clips of 8 s",
+        minimum=1,
+    )
+    decode_timeout_s: float = flag(
+        300.0,
+        "A video fails when reading it makes no progress for this long. Raise it for slow network disks.",
+        unit="seconds",
+        above=0,
+    )
+    decode_memory_mb: int = flag(
+        4096,
+        "A video fails, alone, when reading it needs more memory than this. Raise it for 8K sources.",
+        unit="MiB",
+        minimum=256,
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields what cannot be meant together."""
+        if self.transnetv2_max_length_s < self.transnetv2_min_length_s:
+            yield (
+                f"--transnetv2-max-length-s {self.transnetv2_max_length_s:g} is below "
+                f"--transnetv2-min-length-s {self.transnetv2_min_length_s:g}, so no clip is left: "
+                "raise the first or lower the second"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TranscodeOptions(Group):
+    """Encoding of clips (H.264 in mp4)."""
+
+    transcode_encoder: str = flag(
+        "libx264",
+        "libx264 gives the best picture for its size on any processor; libopenh264 is for builds without "
+        "it; h264_nvenc encodes on an NVIDIA GPU that has an encoder (A100 and H100 have none).",
+        choices=("libx264", "libopenh264", "h264_nvenc"),
+    )
+    transcode_encoder_threads: int = flag(
+        1,
+        "Threads for each clip. 1 keeps all cores busy; with more, files differ from run to run.",
+        unit="threads",
+        minimum=1,
+    )
+    transcode_crf: int = flag(
+        18,
+        "Constant quality: 0 is lossless, 18 looks like the source. Each step of 6 about halves the size.",
+        unit="quality 0-51",
+        minimum=0,
+        maximum=51,
+    )
+    transcode_preset: str = flag(
+        "veryfast",
+        "How much time libx264 spends on each clip; slower presets make smaller files of the same quality.",
+        choices=(
+            *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+            *("medium", "slow", "slower", "veryslow", "placebo"),
+        ),
+    )
+    transcode_use_input_video_bit_rate: bool = flag(
+        False, "Encode at the bit rate of the source instead of constant quality."
+    )
+    transcode_bit_rate_kbps: int | None = flag(
+        None,
+        "Encode at this bit rate instead of constant quality, for a dataset of foreseeable size.",
+        unit="kbit/s",
+        minimum=1,
+        shown_default="constant quality",
+    )
+    transcode_max_output_frames: int | None = flag(
+        None,
+        "A clip with more frames than this gets a lower frame rate and lasts as long.",
+        unit="frames",
+        minimum=1,
+        shown_default="keep all",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields what cannot be meant together."""
+        if self.transcode_use_input_video_bit_rate and self.transcode_bit_rate_kbps is not None:
+            yield "--transcode-use-input-video-bit-rate contradicts --transcode-bit-rate-kbps: leave one out"
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionOptions(Group):
+    """Captions."""
+
+    generate_captions: bool = flag(
+        True, "Cut clips only: no captions, and so no dataset. For a first look at the clips."
+    )
+    captioning_algorithm: str = flag(
+        "describe",
+        "Who writes the captions: describe measures brightness, colour and motion and says so in plain "
+        "sentences. It needs no model and no GPU.",
+        choices=("describe",),
+        planned=(
+            *("cosmos_r1", "cosmos_r2", "gemini", "nemotron", "openai", "qwen", "qwen3_5_27b", "vllm_async"),
+            *("qwen3_vl_30b", "qwen3_vl_30b_fp8", "qwen3_vl_235b", "qwen3_vl_235b_fp8"),
+        ),
+    )
+    captioning_window_size: int = flag(
+        256,
+        "A clip is captioned window by window, each of this length, and each window is one item of the "
+        "dataset. A caption of a shorter window is closer to what happens in it.",
+        unit="frames",
+        minimum=4,
+    )
+    captioning_remainder_threshold: int = flag(
+        128,
+        "A rest at the end of a clip of at least this length becomes a window of its own; a shorter one is "
+        "added to the window before it.",
+        unit="frames",
+        minimum=1,
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields what cannot be meant together."""
+        if self.captioning_remainder_threshold > self.captioning_window_size:
+            yield (
+                f"--captioning-remainder-threshold {self.captioning_remainder_threshold} is above "
+                f"--captioning-window-size {self.captioning_window_size}: lower the first or raise the second"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions(Group):
+    """Text embeddings of captions."""
+
+    text_encoder: str = flag(
+        "t5_11b",
+        "t5_11b is the encoder that Cosmos-Predict2 was trained with. t5_random gives embeddings of the "
+        "same shape without meaning, in no time: for trying out the pipeline, never for training.",
+        choices=("t5_11b", "t5_random"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetOptions(Group):
+    """Dataset for training."""
+
+    generate_cosmos_predict_dataset: str = flag(
+        "disable",
+        "predict2 writes a folder that the Cosmos-Predict2 trainer reads as it is: videos, captions and "
+        "text embeddings. disable makes clips and captions only.",
+        choices=("disable", "predict2"),
+    )
+    predict2_min_frames: int = flag(
+        TRAINER_MIN_FRAMES,
+        "Windows with fewer frames are left out of the dataset. The trainer draws 93 frames from each video "
+        "and stops at shorter ones; lower this only if yours draws fewer.",
+        unit="frames",
+        minimum=1,
+    )
+    validation_fraction: float = flag(
+        0.0,
+        "Share of the source videos, each with all its clips, set aside for validation in a second dataset.",
+        unit="0 up to below 1",
+        minimum=0,
+        below=1,
+    )
+    write_all_caption_json: bool = flag(
+        True, "Do not write the JSON file that holds all captions; it grows large with millions of clips."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(Group):
+    """Running."""
+
+    runner: str = flag(
+        "DirectRunner",
+        "Where the pipeline runs: DirectRunner or PrismRunner on this computer, FlinkRunner or DataflowRunner on many.",
+        metavar="NAME",
+    )
+    workspace: str = flag(
+        default_workspace,
+        "The folder for model files and caches, shared by all runs and with cosmos-curate.",
+        is_path=True,
+        metavar="FOLDER",
+        shown_default="${COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX:-$HOME}/cosmos_curate_local_workspace",
+    )
+    config: str | None = flag(
+        None,
+        "A YAML or JSON file with flags, such as limit: 10 or generate_captions: false. The command line "
+        "overrules it, also for switches: --generate-captions, --no-verbose.",
+        is_path=True,
+        metavar="FILE",
+    )
+    retry_failed: bool = flag(
+        False,
+        "Try again what failed for good in an earlier run, for instance after a file was repaired. What "
+        "failed by circumstance is always tried again.",
+    )
+    max_failure_ratio: float | None = flag(
+        None,
+        "End with an error when more than this share of the videos failed, so that a script notices.",
+        unit="0 to 1",
+        minimum=0,
+        maximum=1,
+    )
+    dry_run: bool = flag(False, "Check everything that can be checked and say what would be done, then stop.")
+    workers: int | None = flag(
+        None,
+        "Threads of the local runner. Lower it to leave cores or memory to other programs.",
+        unit="threads",
+        minimum=1,
+        shown_default="all cores",
+    )
+    verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

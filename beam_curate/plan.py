@@ -1,0 +1,123 @@
+"""From options to what each stage does: workers, stores and fingerprints of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from beam_curate.attempt import Worker
+from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
+from beam_curate.captions.captioner import WindowRules, captioner
+from beam_curate.captions.text import STAGE as TEXT_STAGE
+from beam_curate.captions.text import CaptionEncoder
+from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
+from beam_curate.dataset.windows import WindowCutter
+from beam_curate.elements import ClipChunk, Video, VideoShots
+from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
+from beam_curate.layout import Layout
+from beam_curate.models import t5, transnetv2
+from beam_curate.options import Options, TranscodeOptions
+from beam_curate.report.records import RecordContext
+from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
+from beam_curate.shots.scenes import SceneRules
+from beam_curate.storage.results import ResultStore
+from beam_curate.video.children import Limits
+from beam_curate.video.cutter import STAGE as CLIPS_STAGE
+from beam_curate.video.cutter import ClipCutter
+from beam_curate.video.encode import Encoding
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run does; `beam_curate.pipeline` puts it into a graph.
+
+    Attributes:
+        options: As given.
+        layout: The output folder.
+        fingerprints: Of the stages.
+        detector: Finds spans.
+        cutter: Cuts clips.
+        captioner: Captions windows; None with ``--no-generate-captions``.
+        encoder: Encodes captions; None without a dataset.
+        windows: Makes the windows' videos; None without a dataset.
+        context: What all records hold.
+    """
+
+    options: Options
+    layout: Layout
+    fingerprints: Fingerprints
+    detector: Worker[Video, VideoShots]
+    cutter: Worker[ClipChunk, ClipChunk]
+    captioner: Worker[ClipChunk, ClipChunk] | None
+    encoder: Worker[ClipChunk, ClipChunk] | None
+    windows: Worker[ClipChunk, ClipChunk] | None
+    context: RecordContext
+
+    def store(self, stage: str, result_type: type[Any] = ClipChunk) -> ResultStore[Any]:
+        """Returns the store of a stage's results."""
+        fingerprint = {
+            SHOTS_STAGE: self.fingerprints.shots,
+            CLIPS_STAGE: self.fingerprints.clips,
+            CAPTIONS_STAGE: self.fingerprints.captions,
+            TEXT_STAGE: self.fingerprints.text,
+            WINDOWS_STAGE: self.fingerprints.windows,
+        }[stage]
+        return ResultStore(self.layout, stage, fingerprint, result_type, self.options.run.retry_failed)
+
+
+def make_plan(options: Options, layout: Layout) -> Plan:
+    """Works out what a run does."""
+    prints = fingerprints(options)
+    limits = Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
+    encoding = encoding_of(options.transcode)
+    caption = options.caption
+    with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
+    minimum = options.dataset.predict2_min_frames
+    rules = WindowRules(caption.captioning_window_size, caption.captioning_remainder_threshold)
+    model = t5.reference(options.text.text_encoder, options.run.workspace)
+    return Plan(
+        options=options,
+        layout=layout,
+        fingerprints=prints,
+        detector=_detector(options, limits),
+        cutter=ClipCutter(layout, prints.clips, encoding, limits),
+        captioner=captioner(caption.captioning_algorithm, layout, rules) if caption.generate_captions else None,
+        encoder=CaptionEncoder(layout, prints.text, model, minimum) if with_dataset else None,
+        windows=WindowCutter(layout, prints.windows, encoding, limits, minimum) if with_dataset else None,
+        context=RecordContext(
+            layout,
+            prints.done,
+            options.text.text_encoder if with_dataset else None,
+            options.dataset.validation_fraction,
+        ),
+    )
+
+
+def encoding_of(transcode: TranscodeOptions) -> Encoding:
+    """Returns how clips are encoded."""
+    return Encoding(
+        encoder=transcode.transcode_encoder,
+        crf=transcode.transcode_crf,
+        preset=transcode.transcode_preset,
+        threads=transcode.transcode_encoder_threads,
+        bit_rate_kbps=transcode.transcode_bit_rate_kbps,
+        use_input_bit_rate=transcode.transcode_use_input_video_bit_rate,
+        max_output_frames=transcode.transcode_max_output_frames,
+    )
+
+
+def _detector(options: Options, limits: Limits) -> Worker[Video, VideoShots]:
+    split, limit = options.split, options.input.limit_clips
+    if split.splitting_algorithm == "fixed-stride":
+        return FixedStrideDetector(
+            split.fixed_stride_split_duration, split.fixed_stride_min_clip_length_s, limit, limits
+        )
+    rules = SceneRules(
+        threshold=split.transnetv2_threshold,
+        min_length_s=split.transnetv2_min_length_s,
+        min_length_frames=split.transnetv2_min_length_frames,
+        max_length_s=split.transnetv2_max_length_s,
+        max_length_mode=split.transnetv2_max_length_mode,
+        crop_s=split.transnetv2_crop_s,
+    )
+    return TransNetV2Detector(transnetv2.reference(options.run.workspace), rules, limit, limits)

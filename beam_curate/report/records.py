@@ -1,0 +1,191 @@
+"""The JSON records of clips, chunks and videos. Keys follow cosmos-curate 1.4; ours are added, none renamed.
+
+Records hold no times of day and no durations of work, so that the same videos and options give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from beam_curate import __version__
+from beam_curate.dataset.predict2 import items_of, part_of
+from beam_curate.elements import Clip, ClipChunk, Failure, Video, Window
+from beam_curate.layout import Layout
+
+# Counts of stages that cosmos-curate has and this program has not yet: true, because they are nought.
+_FILTERS = ("motion", "aesthetic", "qwen_classifier", "qwen_semantic", "artificial_text")
+COUNTS = (
+    *(f"num_clips_filtered_by_{name}" for name in _FILTERS),
+    "num_clips_passed",
+    "num_clips_transcoded",
+    "num_clips_with_embeddings",
+    "num_clips_with_caption",
+    "num_clips_with_webp",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordContext:
+    """What all records of a run have in common.
+
+    Attributes:
+        layout: The output folder.
+        fingerprint: Under which videos are done.
+        text_encoder: Value of ``--text-encoder``, or None without a dataset.
+        validation_fraction: Value of ``--validation-fraction``.
+    """
+
+    layout: Layout
+    fingerprint: str
+    text_encoder: str | None
+    validation_fraction: float
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What every record carries of ours."""
+        return {"fingerprint": self.fingerprint, "beam_curate_version": __version__}
+
+
+def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[str, Any]:
+    """Returns ``metas/v0/{clip_id}.json``."""
+    info, media = chunk.info, clip.media
+    record: dict[str, Any] = {
+        "span_uuid": clip.clip_id,
+        "source_video": chunk.video.uri,
+        "duration_span": [clip.span.start_s, clip.span.end_s],
+        "frame_span": [clip.span.start_frame, clip.span.end_frame],
+        "width_source": info.width,
+        "height_source": info.height,
+        "framerate_source": float(info.frame_rate),
+        "clip_location": str(context.layout.clip(clip.clip_id)),
+        "errors": [failure.stage for failure in clip.failures],
+        "failures": [dataclasses.asdict(failure) for failure in clip.failures],
+        "windows": [_window(window) for window in clip.windows],
+        "filtered_windows": [],
+        "valid": media is not None,
+        "has_caption": any(window.caption and window.caption.usable for window in clip.windows),
+        "total_prompt_tokens": sum(w.caption.prompt_tokens for w in clip.windows if w.caption),
+        "total_output_tokens": sum(w.caption.output_tokens for w in clip.windows if w.caption),
+        **context.marks,
+    }
+    if media is not None:
+        record |= {
+            "width": media.width,
+            "height": media.height,
+            "framerate": float(media.frame_rate),
+            "num_frames": media.num_frames,
+            "video_codec": media.video_codec,
+            "num_bytes": media.file.size_bytes,
+            "sha256": media.file.sha256,
+            "notes": list(media.notes),
+        }
+    return record
+
+
+def _window(window: Window) -> dict[str, Any]:
+    record: dict[str, Any] = {"start_frame": window.start_frame, "end_frame": window.end_frame}
+    if window.caption is not None:
+        algorithm = window.caption.algorithm
+        record |= {
+            f"{algorithm}_caption": window.caption.text,
+            f"{algorithm}_prompt_tokens": window.caption.prompt_tokens,
+            f"{algorithm}_output_tokens": window.caption.output_tokens,
+            "caption_status": window.caption.status,
+        }
+    if window.embedding is not None:
+        record |= {
+            "text_tokens": window.embedding.num_tokens,
+            "text_truncated": window.embedding.truncated,
+        }
+    if window.left_out is not None:
+        record["left_out_of_dataset"] = window.left_out
+    return record
+
+
+def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
+    """Returns ``processed_clip_chunks/{relpath}_{index}.json``."""
+    cut = [clip for clip in chunk.clips if clip.media is not None]
+    captions = {
+        clip.clip_id: {
+            f"{window.start_frame}_{window.end_frame}": window.caption.text
+            for window in clip.windows
+            if window.caption is not None
+        }
+        for clip in cut
+    }
+    lengths = [clip.media.duration_s for clip in cut if clip.media]
+    captioned = [window.caption for clip in cut for window in clip.windows if window.caption]
+    return {
+        "video": chunk.video.uri,
+        "clip_chunk_index": chunk.index,
+        **dict.fromkeys(COUNTS, 0),
+        "num_clips_passed": len(cut),
+        "num_clips_transcoded": len(cut),
+        "num_clips_with_caption": sum(any(w.caption and w.caption.usable for w in clip.windows) for clip in cut),
+        "total_clip_duration": sum(lengths),
+        "max_clip_duration": max(lengths, default=0.0),
+        "total_prompt_tokens": sum(caption.prompt_tokens for caption in captioned),
+        "total_output_tokens": sum(caption.output_tokens for caption in captioned),
+        "clips": [clip.clip_id for clip in cut],
+        "filtered_clips": [],
+        "all_windows": {clip_id: texts for clip_id, texts in captions.items() if texts},
+        "all_windows_enhanced_caption": {},
+        "num_clips_failed": sum(clip.media is None for clip in chunk.clips),
+        "dataset_items": [item.name for item in items_of(chunk, context.validation_fraction)],
+        "windows_left_out": {
+            f"{clip.clip_id}_{window.start_frame}_{window.end_frame}": window.left_out
+            for clip in chunk.clips
+            for window in clip.windows
+            if window.left_out
+        },
+        **context.marks,
+    }
+
+
+def video_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
+    """Returns ``processed_videos/{relpath}.json``, from any chunk of the video."""
+    video, info = chunk.video, chunk.info
+    return {
+        "video": video.uri,
+        "height": info.height,
+        "width": info.width,
+        "framerate": float(info.frame_rate),
+        "num_frames": info.num_frames,
+        "duration": info.duration_s,
+        "video_codec": info.video_codec,
+        "pixel_format": info.pixel_format,
+        "audio_format": info.audio_codec,
+        "num_total_clips": chunk.num_total_clips,
+        "num_clip_chunks": chunk.num_chunks,
+        "video_uuid": video.video_id,
+        "size_bytes": video.size_bytes,
+        "etag": video.etag,
+        "container": info.container,
+        "constant_frame_rate": info.constant_frame_rate,
+        "notes": list(info.notes),
+        "dataset_part": part_of(video, context.validation_fraction),
+        "text_encoder": context.text_encoder,
+        **context.marks,
+    }
+
+
+def error_record(context: RecordContext, video: Video, index: int, failures: list[Failure]) -> dict[str, Any]:
+    """Returns ``video_errors/{relpath}_{index}.json``."""
+    return {
+        "video": video.uri,
+        "clip_chunk_index": index,
+        "errors": {failure.stage: f"{failure.error_type}: {failure.message}" for failure in failures},
+        "failures": [dataclasses.asdict(failure) for failure in failures],
+        **context.marks,
+    }
+
+
+def skip_record(context: RecordContext, video: Video) -> dict[str, Any]:
+    """Returns ``skipped_videos/{relpath}.json``."""
+    return {
+        "video": video.uri,
+        "reason": f"same content as {video.duplicate_of}",
+        "duplicate_of": video.duplicate_of,
+        **context.marks,
+    }

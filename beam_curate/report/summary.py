@@ -1,0 +1,163 @@
+"""The summary of all videos of an input, read back from their records: true on every runner, and after every run."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from beam_curate.elements import Video
+from beam_curate.layout import Layout
+from beam_curate.report.records import COUNTS, RecordContext
+from beam_curate.storage import files
+
+# The reference's summary names totals total_num_clips_*, its records num_clips_*.
+_TOTALS = {f"total_{name}": name for name in COUNTS}
+_SUMS = ("total_clip_duration", "total_prompt_tokens", "total_output_tokens")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the records say of one video.
+
+    Attributes:
+        video: The video.
+        record: ``processed_videos`` record, or None.
+        chunks: Its chunk records.
+        skipped: Why it was skipped, or None.
+        failures: What failed.
+    """
+
+    video: Video
+    record: dict[str, Any] | None
+    chunks: list[dict[str, Any]]
+    skipped: str | None
+    failures: list[dict[str, Any]]
+
+    @property
+    def state(self) -> str:
+        """``processed``, ``skipped``, ``failed`` or ``pending``."""
+        if self.skipped:
+            return "skipped"
+        if self.record is not None:
+            return "processed"
+        return "failed" if self.failures else "pending"
+
+
+def outcome(layout: Layout, video: Video) -> Outcome:
+    """Reads the records of one video."""
+    path = video.relative_path
+    record = files.read_json(layout.processed_video(path))
+    chunks = [
+        files.read_json(layout.processed_chunk(path, index)) or {}
+        for index in range(record["num_clip_chunks"] if record else 0)
+    ]
+    skipped = files.read_json(layout.skipped_video(path))
+    return Outcome(
+        video,
+        record,
+        chunks,
+        skipped["reason"] if skipped else None,
+        list(_failures(layout, path, len(chunks))),
+    )
+
+
+def _failures(layout: Layout, relative_path: str, num_chunks: int) -> Iterator[dict[str, Any]]:
+    for index in range(max(1, num_chunks)):
+        error = files.read_json(layout.video_error(relative_path, index))
+        yield from error["failures"] if error else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What is known of the run itself.
+
+    Attributes:
+        num_selected: Videos it worked on.
+        seconds: How long it took.
+        counts: What the process counted; see `beam_curate.progress`.
+        options: All options.
+    """
+
+    num_selected: int
+    seconds: float
+    counts: dict[str, int]
+    options: dict[str, Any]
+
+
+def write_summary(
+    context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts, *, all_captions: bool
+) -> dict[str, Any]:
+    """Writes ``summary.json``, ``failures.jsonl`` and, by choice, ``v0/all_window_captions.json``."""
+    layout = context.layout
+    summary = summarize(context, outcomes, run)
+    files.write_json(layout.summary, summary, layout.tmp)
+    lines = [json.dumps(failure, sort_keys=True) + "\n" for one in outcomes for failure in one.failures]
+    files.write_bytes(layout.failures, "".join(lines).encode(), layout.tmp)
+    if all_captions:
+        captions = {
+            one.video.relative_path: {
+                clip: texts for chunk in one.chunks for clip, texts in chunk.get("all_windows", {}).items()
+            }
+            for one in outcomes
+            if one.record is not None
+        }
+        files.write_json(layout.all_captions, captions, layout.tmp)
+    return summary
+
+
+def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts) -> dict[str, Any]:
+    """Returns the summary. It counts all listed videos, also those of earlier runs; run time is this run's."""
+    chunks = [chunk for one in outcomes for chunk in one.chunks]
+    processed = [one for one in outcomes if one.state == "processed"]
+    states = collections.Counter(one.state for one in outcomes)
+    tokens = sum(chunk.get("total_output_tokens", 0) for chunk in chunks)
+    summary: dict[str, Any] = {
+        "num_input_videos": len(outcomes),
+        "num_input_videos_selected": run.num_selected,
+        "num_processed_videos": len(processed),
+        "embedding_algorithm": "",
+        "total_video_duration": sum(one.record["duration"] for one in processed if one.record),
+        "max_clip_duration": max((chunk.get("max_clip_duration", 0.0) for chunk in chunks), default=0.0),
+        "pipeline_run_time": run.seconds / 60,
+        "total_video_bytes": sum(one.video.size_bytes for one in processed),
+        "num_remuxed_videos": 0,
+        **{total: sum(chunk.get(name, 0) for chunk in chunks) for total, name in _TOTALS.items()},
+        **{name: sum(chunk.get(name, 0) for chunk in chunks) for name in _SUMS},
+    }
+    if tokens and run.seconds:
+        summary["output_tokens_per_s"] = tokens / run.seconds
+    summary["beam_curate"] = {
+        **context.marks,
+        "num_failed_videos": states["failed"],
+        "num_skipped_videos": states["skipped"],
+        "num_pending_videos": states["pending"],
+        "num_failed_clips": sum(chunk.get("num_clips_failed", 0) for chunk in chunks),
+        "num_dataset_items": sum(len(chunk.get("dataset_items", ())) for chunk in chunks),
+        "num_windows_left_out": sum(len(chunk.get("windows_left_out", {})) for chunk in chunks),
+        "counts_of_this_run": run.counts,
+        "options": run.options,
+    }
+    for one in outcomes:
+        summary[one.video.relative_path] = _video_summary(one)
+    return summary
+
+
+def _video_summary(one: Outcome) -> dict[str, Any]:
+    if one.record is None:
+        summary: dict[str, Any] = {"source_video": one.video.uri, "processed": False, "state": one.state}
+        if one.skipped:
+            summary["reason"] = one.skipped
+        return summary
+    return {
+        "source_video": one.video.uri,
+        "video_uuid": one.record["video_uuid"],
+        "num_clip_chunks": len(one.chunks),
+        "num_total_clips": one.record["num_total_clips"],
+        "clips": [clip for chunk in one.chunks for clip in chunk.get("clips", ())],
+        "filtered_clips": [],
+        **{name: sum(chunk.get(name, 0) for chunk in one.chunks) for name in COUNTS},
+        "state": one.state,
+    }

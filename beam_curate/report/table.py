@@ -1,0 +1,98 @@
+"""What a person sees: one line while it runs, a table at the end."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from beam_curate import progress
+from beam_curate.report.summary import Outcome
+
+_TERMINAL_INTERVAL_S = 0.5
+_PLAIN_INTERVAL_S = 30.0
+_MOST_FAILURES = 20
+
+
+@contextlib.contextmanager
+def live(console: Console, num_videos: int) -> Iterator[None]:
+    """Shows how far the run has come: a changing line on a terminal, a line every 30 s elsewhere."""
+    stop = threading.Event()
+    start = time.monotonic()
+
+    def text() -> str:
+        seconds = int(time.monotonic() - start)
+        parts = [f"{name} {count}" for name, count in progress.counts().items() if ": " not in name]
+        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return f"{clock}  {num_videos} videos to do" + "".join(f" · {part}" for part in parts)
+
+    def show() -> None:
+        if console.is_terminal:
+            with console.status("starting") as status:
+                while not stop.wait(_TERMINAL_INTERVAL_S):
+                    status.update(escape(text()))
+        else:
+            while not stop.wait(_PLAIN_INTERVAL_S):
+                console.print(escape(text()), soft_wrap=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
+    """Prints what was made, what failed and why, and what to do."""
+    ours = summary["beam_curate"]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in (
+        ("videos", f"{summary['num_input_videos']} found, {summary['num_processed_videos']} processed"),
+        ("", f"{ours['num_failed_videos']} failed, {ours['num_skipped_videos']} skipped as duplicates"),
+        ("", f"{ours['num_pending_videos']} still to do"),
+        ("clips", f"{summary['total_num_clips_passed']} ({summary['total_clip_duration']:.0f} s)"),
+        ("", f"{ours['num_failed_clips']} failed"),
+        ("captioned", f"{summary['total_num_clips_with_caption']} clips"),
+        ("dataset", f"{ours['num_dataset_items']} items, {ours['num_windows_left_out']} windows left out"),
+    ):
+        if not value.startswith("0 ") or name:
+            table.add_row(name, value)
+    console.print(table)
+    failures = [(one, failure) for one in outcomes for failure in one.failures]
+    if failures:
+        _print_failures(console, failures)
+    reasons = collections.Counter(
+        reason for one in outcomes for chunk in one.chunks for reason in chunk.get("windows_left_out", {}).values()
+    )
+    for reason, count in sorted(reasons.items()):
+        console.print(f"left out of the dataset: {count} x {escape(reason)}", soft_wrap=True)
+    for one in outcomes:
+        for note in (one.record or {}).get("notes", ()):
+            console.print(f"note: {escape(one.video.relative_path)}: {escape(note)}", soft_wrap=True)
+
+
+def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, Any]]]) -> None:
+    console.print(f"[bold]What failed ({len(failures)}):[/bold]")
+    for one, failure in failures[:_MOST_FAILURES]:
+        clip = f", clip {failure['clip_id']}" if failure["clip_id"] else ""
+        again = "will be tried again" if failure["retriable"] else "permanent"
+        console.print(
+            f"  {escape(one.video.relative_path)}{clip}: {escape(failure['stage'])}: "
+            f"{escape(failure['message'])} ({failure['error_type']}, {again})",
+            soft_wrap=True,
+        )
+    if len(failures) > _MOST_FAILURES:
+        console.print(f"  and {len(failures) - _MOST_FAILURES} more in failures.jsonl")
+    if any(failure["retriable"] for _, failure in failures):
+        console.print("Run the same command again: it does only what is missing.")
+    if any(not failure["retriable"] for _, failure in failures):
+        console.print("Permanent failures are left alone; --retry-failed tries them again.")

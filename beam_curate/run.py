@@ -1,0 +1,45 @@
+"""`python -m beam_curate.run`: options, checks, pipeline, runner, report.
+
+Flags are parsed, and mistakes answered, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from beam_curate.errors import UsageError
+from beam_curate.options import parse
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit status."""
+    _drop_working_directory()
+    try:
+        parsed = parse(sys.argv[1:] if argv is None else list(argv))
+        from beam_curate.curate import curate
+        from beam_curate.demo import run_demo
+
+        return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
+    except UsageError as error:
+        print(f"beam-curate: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is finished is kept; the same command goes on from there.", flush=True)
+        os._exit(EXIT_INTERRUPTED)  # the runner's threads would go on until their stage ends
+
+
+def _drop_working_directory() -> None:
+    """`python -m` looks for modules in the working directory first, where a user may have own `transforms`."""
+    ours = Path(__file__).resolve().parent.parent
+    if sys.path and sys.path[0] in ("", str(Path.cwd())) and Path.cwd().resolve() != ours:
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

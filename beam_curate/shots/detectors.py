@@ -1,0 +1,125 @@
+"""The two ways to find the spans of a video: both read the source in a child process and answer with VideoShots."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_curate import progress
+from beam_curate.elements import Span, Video, VideoShots
+from beam_curate.models.slot import ModelRef
+from beam_curate.shots.scenes import SceneRules, clip_ranges, scenes_of
+from beam_curate.shots.windows import windows
+from beam_curate.storage.listing import check_unchanged
+from beam_curate.video import children
+from beam_curate.video.decode import SourceHeader
+from beam_curate.video.scan import ShotFrames, Times
+from beam_curate.video.timeline import Timeline
+
+_TIME_TOLERANCE_S = 1e-6  # a frame this little before a span's start is its first frame: rounding of times
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedStrideDetector:
+    """Spans of equal length, one after the other, by the frames' real time stamps.
+
+    Attributes:
+        duration_s: Length of a span.
+        min_length_s: A shorter rest is left out.
+        limit_clips: Most spans of a video; 0 for all.
+        limits: Of the child process.
+    """
+
+    duration_s: float
+    min_length_s: float
+    limit_clips: int
+    limits: children.Limits
+    model: None = None
+
+    def run(self, video: Video) -> VideoShots:
+        """Reads the packets of a video, not its pictures, and returns its spans."""
+        check_unchanged(video)
+        header, times = children.stream("packet_times", video.uri, limits=self.limits)
+        timeline = Timeline(header, times)
+        return VideoShots(video, timeline.info, _limited(self._spans(video, timeline), self.limit_clips))
+
+    def _spans(self, video: Video, timeline: Timeline) -> Iterator[Span]:
+        seconds = timeline.seconds()
+        end_s = float(seconds[-1])
+        start_s = 0.0
+        while start_s < end_s:
+            stop_s = min(start_s + self.duration_s, end_s)
+            first, end = np.searchsorted(seconds[:-1], (start_s - _TIME_TOLERANCE_S, stop_s - _TIME_TOLERANCE_S))
+            if stop_s - start_s >= self.min_length_s and end > first:
+                yield timeline.span(_clip_id(video, start_s, stop_s), int(first), int(end))
+            start_s += self.duration_s
+
+
+@dataclasses.dataclass(frozen=True)
+class TransNetV2Detector:
+    """Shots found by TransNetV2.
+
+    Attributes:
+        model: The network; see `beam_curate.models.transnetv2`.
+        rules: Which scenes are kept.
+        limit_clips: Most spans of a video; 0 for all.
+        limits: Of the child process.
+    """
+
+    model: ModelRef
+    rules: SceneRules
+    limit_clips: int
+    limits: children.Limits
+
+    def run(self, video: Video) -> VideoShots:
+        """Decodes a video in a child process while the network looks at it, and returns its spans."""
+        check_unchanged(video)
+        reading = _Reading(children.stream("shot_frames", video.uri, limits=self.limits))
+        parts: list[NDArray[np.float32]] = []
+        for window in windows(reading.frames()):
+            with self.model.use() as network:
+                parts.append(network.predict(window))
+            progress.add("frames looked at for shots", len(parts[-1]))
+        timeline = Timeline(reading.header, reading.times())
+        probabilities = np.concatenate(parts)[: timeline.info.num_frames]
+        scenes = scenes_of(probabilities, self.rules.threshold)
+        ranges = clip_ranges(scenes, float(timeline.info.frame_rate), self.rules)
+        spans = (timeline.span(_clip_id(video, start, end), start, end) for start, end in ranges)
+        return VideoShots(video, timeline.info, _limited(spans, self.limit_clips), damaged_frames=reading.errors)
+
+
+class _Reading:
+    """Splits what the child sends into frames for the network and facts for the timeline."""
+
+    def __init__(self, messages: Iterator[Any]) -> None:
+        self._messages = messages
+        self.header: SourceHeader = next(messages)
+        self._pts: list[int | None] = []
+        self._last_duration = 0
+        self.errors: tuple[int, ...] = ()
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        for message in self._messages:
+            if isinstance(message, ShotFrames):
+                self._pts.extend(message.pts)
+                yield message.frames
+            else:
+                self._last_duration, self.errors = message.last_duration, message.errors
+
+    def times(self) -> Times:
+        return Times(tuple(self._pts), self._last_duration, self.errors)
+
+
+def _clip_id(video: Video, start: float, end: float) -> str:
+    """Names a clip as cosmos-curate does: by frame numbers (TransNetV2) or by seconds (fixed stride)."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{video.uri}_{start}_{end}"))
+
+
+def _limited(spans: Iterator[Span], limit: int) -> tuple[Span, ...]:
+    found = tuple(spans)
+    return found[:limit] if limit else found

@@ -1,0 +1,1 @@
+"""Files: atomic publishing, listing of inputs, remembered results."""

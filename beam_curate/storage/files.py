@@ -1,0 +1,153 @@
+"""Writing files so that nobody ever sees half of one: a temporary name on the same file system, then a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from beam_curate.elements import StoredFile
+from beam_curate.layout import Layout
+
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+def write_bytes(path: Path, data: bytes, tmp: Path) -> None:
+    """Writes a file in one step as others see it; an existing file is replaced."""
+    temporary = _temporary(tmp)
+    try:
+        temporary.write_bytes(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, tmp: Path) -> None:
+    """Writes JSON with sorted keys, indent 4 and UTF-8, in one step."""
+    write_bytes(path, json_bytes(value), tmp)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Returns the one JSON form of a value: the same value always gives the same bytes."""
+    return (json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> Any | None:
+    """Returns the content of a JSON file, or None when it is missing or not valid JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def create(path: Path, data: bytes, tmp: Path) -> bool:
+    """Writes a file unless it exists: of several writers at once exactly one succeeds.
+
+    Returns:
+        True when this call made the file.
+    """
+    temporary = _temporary(tmp)
+    try:
+        temporary.write_bytes(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def link(source: Path, target: Path, tmp: Path) -> None:
+    """Makes ``target`` the same file as ``source``, replacing what was there; a copy where links are refused."""
+    temporary = _temporary(tmp)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            copy_file(source, temporary)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+    finally:
+        # Renaming one name of a file onto another of its names does nothing, so the temporary may remain.
+        temporary.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies the content of a file."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while block := reader.read(_HASH_BLOCK_BYTES):
+            writer.write(block)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hex SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def scratch(layout: Layout) -> Iterator[Path]:
+    """Gives a temporary folder on the output's file system, removed at the end."""
+    folder = _temporary(layout.tmp)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def keep(layout: Layout, file: Path, folder: Path, stem: str) -> StoredFile:
+    """Moves a finished file into the result store under a name that holds its hash.
+
+    The name makes the file immutable: another attempt with other bytes gets another name, so a record can
+    never point at a file it did not mean.
+    """
+    sha256 = sha256_of(file)
+    target = folder / f"{stem}.{sha256[:16]}{file.suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size_bytes = file.stat().st_size
+    file.replace(target)
+    return StoredFile(target.relative_to(layout.root).as_posix(), size_bytes, sha256)
+
+
+def is_there(layout: Layout, file: StoredFile) -> bool:
+    """Whether a stored file exists with its size."""
+    try:
+        return layout.stored(file).stat().st_size == file.size_bytes
+    except OSError:
+        return False
+
+
+def same_file(layout: Layout, file: StoredFile, path: Path) -> bool:
+    """Whether ``path`` is a stored file or has its content."""
+    try:
+        if path.samefile(layout.stored(file)):
+            return True
+        return path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+    except FileNotFoundError:
+        return False
+
+
+def publish(layout: Layout, file: StoredFile, target: Path) -> None:
+    """Makes a stored file visible under another name; nothing happens when it is there already."""
+    if not same_file(layout, file, target):
+        link(layout.stored(file), target, layout.tmp)
+
+
+def _temporary(tmp: Path) -> Path:
+    tmp.mkdir(parents=True, exist_ok=True)
+    return tmp / f"{os.getpid()}-{uuid.uuid4().hex}"

@@ -1,0 +1,91 @@
+"""The result store: one small JSON file per unit of work and stage, so that a rerun does only what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from beam_curate.elements import Failure, failures_in, stored_files
+from beam_curate.layout import Layout
+from beam_curate.storage import files
+
+R = TypeVar("R")
+
+
+_adapters: dict[Any, pydantic.TypeAdapter[Any]] = {}
+
+
+def _adapter(result_type: Any) -> pydantic.TypeAdapter[Any]:
+    """Returns what reads and writes a result or a failure; building one takes long, so each is built once."""
+    if result_type not in _adapters:
+        _adapters[result_type] = pydantic.TypeAdapter(result_type | Failure)
+    return _adapters[result_type]
+
+
+def unit_key(unit: Any) -> str:
+    """Returns a hash of every field of a unit of work: another field, other work."""
+    return hashlib.sha256(_adapter(type(unit)).dump_json(unit)).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultStore(Generic[R]):
+    """Results of one stage under one fingerprint.
+
+    A record is written after the files it names, and only if none is there: the first writer wins, and
+    every other attempt at the same unit takes the winner's value. Results that hold a retriable failure are
+    not stored. A record whose file is gone counts as absent.
+
+    Attributes:
+        layout: The output folder.
+        stage: Name of the stage.
+        fingerprint: Of all that its results depend on besides the unit.
+        result_type: The dataclass of a result.
+        retry_failed: Treat stored permanent failures as absent.
+    """
+
+    layout: Layout
+    stage: str
+    fingerprint: str
+    result_type: type[R]
+    retry_failed: bool = False
+
+    def path(self, unit: Any) -> Path:
+        """Where the record of a unit lies."""
+        key = unit_key(unit)
+        return self.layout.results(self.stage, self.fingerprint) / key[:2] / f"{key}.json"
+
+    def get(self, unit: Any) -> R | Failure | None:
+        """Returns the stored result of a unit, or None when it has to be worked out."""
+        path = self.path(unit)
+        result = self._read(path)
+        if result is not None and self.retry_failed and any(failures_in(result)):
+            path.unlink(missing_ok=True)
+            return None
+        return result
+
+    def put(self, unit: Any, result: R | Failure) -> R | Failure:
+        """Stores the result of a unit and returns the stored one, which may be an earlier writer's."""
+        if any(failure.retriable for failure in failures_in(result)):
+            return result
+        path = self.path(unit)
+        data = _adapter(self.result_type).dump_json(result, indent=1)
+        if files.create(path, data, self.layout.tmp):
+            return result
+        earlier = self._read(path)
+        if earlier is not None:
+            return earlier
+        files.write_bytes(path, data, self.layout.tmp)
+        return result
+
+    def _read(self, path: Path) -> R | Failure | None:
+        try:
+            result = _adapter(self.result_type).validate_json(path.read_bytes())
+        except (FileNotFoundError, pydantic.ValidationError):
+            return None
+        if all(files.is_there(self.layout, file) for file in stored_files(result)):
+            return result
+        return None

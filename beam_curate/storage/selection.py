@@ -1,0 +1,124 @@
+"""Which of the listed videos a run works on: not those that are done, not duplicates, at most --limit."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from beam_curate.elements import Video
+from beam_curate.layout import Layout
+from beam_curate.storage import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What a run works on.
+
+    Attributes:
+        listed: How many videos the input holds.
+        done: How many of them need nothing.
+        videos: What is to be done, in order; a duplicate carries ``duplicate_of``.
+    """
+
+    listed: int
+    done: int
+    videos: tuple[Video, ...]
+
+    @property
+    def work(self) -> tuple[Video, ...]:
+        """The videos to be curated, duplicates left out."""
+        return tuple(video for video in self.videos if video.duplicate_of is None)
+
+
+def select(
+    videos: Iterable[Video],
+    layout: Layout,
+    fingerprint: str,
+    *,
+    limit: int = 0,
+    retry_failed: bool = False,
+    keep_duplicates: bool = False,
+) -> Selection:
+    """Subtracts what is done, names duplicates, and takes the first ``limit`` of the rest (0 for all)."""
+    listed = list(videos)
+    done = done_names(layout, fingerprint, retry_failed=retry_failed)
+    is_done = {video.uri: layout.done_name(video) in done for video in listed}
+    original = {} if keep_duplicates else _originals(listed, is_done)
+    chosen: list[Video] = []
+    taken = 0
+    for video in listed:
+        if is_done[video.uri]:
+            continue
+        if video.uri in original:
+            chosen.append(dataclasses.replace(video, duplicate_of=original[video.uri]))
+            continue
+        if limit and taken == limit:
+            break
+        chosen.append(video)
+        taken += 1
+    return Selection(len(listed), sum(is_done.values()), tuple(chosen))
+
+
+def done_names(layout: Layout, fingerprint: str, *, retry_failed: bool) -> set[str]:
+    """Returns the names of done markers; with ``retry_failed`` those of videos with failures do not count."""
+    try:
+        names = set(os.listdir(layout.done_folder(fingerprint)))
+    except FileNotFoundError:
+        return set()
+    if not retry_failed:
+        return names
+    folder = layout.done_folder(fingerprint)
+    return {name for name in names if not (files.read_json(folder / name) or {}).get("failures")}
+
+
+def _originals(listed: list[Video], is_done: Mapping[str, bool]) -> dict[str, str]:
+    """Maps the URI of each duplicate to the relative path of the first video with the same content.
+
+    Only files of equal size are read, and only where one of them is still to be done.
+    """
+    by_size: dict[int, list[Video]] = collections.defaultdict(list)
+    for video in listed:
+        by_size[video.size_bytes].append(video)
+    groups = [
+        group
+        for size_bytes, group in by_size.items()
+        if size_bytes and len(group) > 1 and not all(is_done[video.uri] for video in group)
+    ]
+    candidates = [video for group in groups for video in group]
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(_digest, candidates))
+    first: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
+    for video, digest in sorted(zip(candidates, digests, strict=True), key=lambda pair: pair[0].relative_path):
+        if digest is None:
+            continue
+        if digest in first:
+            duplicates[video.uri] = first[digest]
+        else:
+            first[digest] = video.relative_path
+    return duplicates
+
+
+def _digest(video: Video) -> str | None:
+    try:
+        return files.sha256_of(Path(video.uri))
+    except OSError:
+        return None  # reading it will fail again where it is recorded
+
+
+def write_selection(path: Path, videos: Iterable[Video], tmp: Path) -> None:
+    """Writes the videos of a run for the workers to read, one JSON object a line."""
+    lines = (json.dumps(dataclasses.asdict(video)) + "\n" for video in videos)
+    files.write_bytes(path, "".join(lines).encode(), tmp)
+
+
+def read_selection(path: Path) -> Iterator[Video]:
+    """Yields what `write_selection` wrote."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Video(**json.loads(line))

@@ -1,0 +1,212 @@
+"""Cutting the clips of one chunk from their source: one decoding pass, one encoder thread a clip, exact frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from beam_curate.elements import Span, VideoInfo
+from beam_curate.errors import LostFramesError
+from beam_curate.video.decode import numbered, open_video
+from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
+
+# Decoded frames that wait for their encoder. So many that, at 720p, the frames of one 8 s clip fit and the
+# next clip's encoder starts meanwhile; it is the memory that cutting takes, whatever the clip length.
+_WAITING_BYTES = 256 << 20
+_MIN_WAITING_FRAMES = 8
+_HEARTBEAT_FRAMES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class CutFile:
+    """A clip written into the given folder, with the facts read back from it, or the error instead."""
+
+    clip_id: str
+    path: str = ""
+    width: int = 0
+    height: int = 0
+    frame_rate: Fraction = Fraction(0)
+    num_frames: int = 0
+    duration_s: float = 0.0
+    video_codec: str = ""
+    notes: tuple[str, ...] = ()
+    error: Exception | None = None
+
+
+def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, folder: str) -> Iterator[CutFile | None]:
+    """Cuts spans, ordered and not overlapping, out of one source into ``folder/{clip_id}.mp4``.
+
+    Yields:
+        A CutFile a span, in order; None now and then, as a sign of life.
+    """
+    if encoding.use_input_bit_rate and info.bit_rate_kbps:
+        encoding = dataclasses.replace(encoding, bit_rate_kbps=info.bit_rate_kbps)
+    tracks = _audio_tracks(path, info, spans)
+    frame_bytes = max(1, info.width * info.height * 3 // 2)
+    waiting = threading.BoundedSemaphore(max(_MIN_WAITING_FRAMES, _WAITING_BYTES // frame_bytes))
+    remaining = deque(_Job(span, info, encoding, tracks[span.clip_id], Path(folder), waiting) for span in spans)
+    running: deque[Future[CutFile]] = deque()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as encoders:
+        current: _Job | None = None
+        for number, (pts, frame) in enumerate(numbered(path, info, spans[0].start_pts)):
+            if number % _HEARTBEAT_FRAMES == 0:
+                yield None
+            while remaining and pts >= remaining[0].span.end_pts and current is None:
+                running.append(encoders.submit(remaining.popleft().finish))  # nothing of it could be decoded
+            if current is not None and pts >= current.span.end_pts:
+                current.end()
+                current = None
+            if current is None and remaining and pts >= remaining[0].span.start_pts:
+                current = remaining.popleft()
+                running.append(encoders.submit(current.run))
+            if current is not None:
+                current.feed(pts, frame)
+            elif not remaining:
+                break
+            while running and running[0].done():
+                yield running.popleft().result()
+        if current is not None:
+            current.end()
+        running.extend(encoders.submit(job.finish) for job in remaining)
+        while running:
+            yield running.popleft().result()
+
+
+class _Job:
+    """The encoding of one clip: frames are fed from the decoding thread and written in an encoder thread."""
+
+    def __init__(
+        self,
+        span: Span,
+        info: VideoInfo,
+        encoding: Encoding,
+        audio: AudioTrack | None,
+        folder: Path,
+        waiting: threading.BoundedSemaphore,
+    ) -> None:
+        self.span = span
+        self._info = info
+        self._encoding = encoding
+        self._audio = audio
+        self._path = folder / f"{span.clip_id}.mp4"
+        self._waiting = waiting
+        self._frames: queue.SimpleQueue[tuple[int, av.VideoFrame] | None] = queue.SimpleQueue()
+
+    def feed(self, pts: int, frame: av.VideoFrame) -> None:
+        """Hands over a frame; waits while too many are waiting already."""
+        self._waiting.acquire()
+        self._frames.put((pts, frame))
+
+    def end(self) -> None:
+        """Says that no more frames come."""
+        self._frames.put(None)
+
+    def finish(self) -> CutFile:
+        """Ends a job that got no frame."""
+        self.end()
+        return self.run()
+
+    def run(self) -> CutFile:
+        """Encodes what is fed until the end."""
+        frames = self._received()
+        try:
+            self._write(frames)
+            return self._read_back()
+        except Exception as error:  # noqa: BLE001 - one clip's error must not stop the chunk's other clips
+            for _ in frames:
+                pass
+            self._path.unlink(missing_ok=True)
+            return CutFile(self.span.clip_id, error=_picklable(error))
+
+    def _received(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        while (item := self._frames.get()) is not None:
+            self._waiting.release()
+            yield item
+
+    def _write(self, frames: Iterator[tuple[int, av.VideoFrame]]) -> None:
+        total = self.span.num_frames
+        limit = self._encoding.max_output_frames or total
+        kept = min(total, limit)
+        rate = self._info.frame_rate * Fraction(kept, total)
+        even = self._info.constant_frame_rate or kept < total
+        time_base = 1 / rate if even else self._info.time_base
+        count = written = 0
+        with ClipWriter(self._path, self._encoding, rate, time_base, self._audio) as writer:
+            for count, (pts, frame) in enumerate(frames, 1):
+                # Of every `total` frames, `kept` evenly spaced ones stay.
+                if written * total <= (count - 1) * kept:
+                    writer.write(frame, written if even else pts - self.span.start_pts)
+                    written += 1
+        if count != total:
+            raise LostFramesError(
+                f"{count} of its {total} frames (source frames {self.span.start_frame} to "
+                f"{self.span.end_frame - 1}) could be decoded"
+            )
+
+    def _read_back(self) -> CutFile:
+        with open_video(str(self._path)) as (container, stream):
+            count = sum(1 for packet in container.demux(stream) if packet.size)
+            return CutFile(
+                clip_id=self.span.clip_id,
+                path=str(self._path),
+                width=stream.codec_context.width,
+                height=stream.codec_context.height,
+                frame_rate=stream.average_rate or Fraction(0),
+                num_frames=count,
+                duration_s=float((stream.duration or 0) * (stream.time_base or 0)),
+                video_codec=stream.codec_context.name,
+                notes=_audio_note(self._info, self._audio),
+            )
+
+
+def _audio_note(info: VideoInfo, audio: AudioTrack | None) -> tuple[str, ...]:
+    if info.audio_codec is None or audio is not None:
+        return ()
+    if info.audio_codec in MP4_AUDIO_CODECS:
+        return ("the source has no audio during this clip",)
+    return (f"audio dropped: mp4 cannot hold {info.audio_codec}",)
+
+
+def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> dict[str, AudioTrack | None]:
+    """Reads the compressed audio that belongs to each span; small, so it is held in memory."""
+    tracks: dict[str, AudioTrack | None] = {span.clip_id: None for span in spans}
+    if info.audio_codec not in MP4_AUDIO_CODECS or not info.has_timestamps:
+        return tracks
+    with av.open(f"file:{path}", metadata_errors="ignore") as container:
+        stream = container.streams.audio[0]
+        packets: dict[str, list[tuple[float, av.Packet[Any]]]] = {span.clip_id: [] for span in spans}
+        starts = [(float(s.start_pts * info.time_base), float(s.end_pts * info.time_base), s) for s in spans]
+        if stream.time_base:
+            container.seek(int(starts[0][0] / stream.time_base), stream=stream, backward=True)
+        for packet in container.demux(stream):
+            if packet.pts is None or packet.time_base is None or not packet.size:
+                continue
+            time_s = float(packet.pts * packet.time_base)
+            if time_s >= starts[-1][1]:
+                break
+            for start_s, end_s, span in starts:
+                if start_s <= time_s < end_s:
+                    packets[span.clip_id].append((time_s - start_s, packet))
+        for clip_id, found in packets.items():
+            if found:
+                tracks[clip_id] = AudioTrack(stream, found)
+    return tracks
+
+
+def _picklable(error: Exception) -> Exception:
+    """PyAV's errors do not travel between processes; their kind and message do."""
+    if isinstance(error, av.error.FFmpegError):
+        if isinstance(error, OSError):
+            return OSError(error.errno, error.strerror)
+        return RuntimeError(f"encoding failed: {error.strerror}")
+    return error

@@ -1,0 +1,120 @@
+"""From spans to encoded clips: how a video is divided into chunks, and how a chunk is cut."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from beam_curate import attempt, progress
+from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
+from beam_curate.errors import LostFramesError
+from beam_curate.layout import Layout
+from beam_curate.storage import files
+from beam_curate.storage.listing import check_unchanged
+from beam_curate.video import children
+from beam_curate.video.cut import CutFile
+from beam_curate.video.encode import Encoding
+
+STAGE = "clips"
+# cosmos-curate counts a chunk in clips of so many seconds (--clip-re-chunk-size).
+CHUNK_CLIP_S = 8
+# A decoder that works in several threads reports an error up to so many frames late; clips this close to one
+# are not trusted.
+_DAMAGE_MARGIN_FRAMES = 32
+
+
+def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
+    """Divides the spans of a video into chunks.
+
+    A chunk is closed when the whole seconds of its clips reach ``clips_per_chunk`` x 8 s, as in
+    cosmos-curate. A video without spans is one empty chunk, so that it is recorded like any other.
+    """
+    groups: list[list[Span]] = [[]]
+    budget_s = 0
+    for span in shots.spans:
+        if groups[-1] and budget_s >= clips_per_chunk * CHUNK_CLIP_S:
+            groups.append([])
+            budget_s = 0
+        groups[-1].append(span)
+        budget_s += int(span.end_s - span.start_s)
+    for index, group in enumerate(groups):
+        chunk = ClipChunk(
+            shots.video, shots.info, index, len(groups), len(shots.spans), tuple(Clip(span) for span in group)
+        )
+        yield chunk.with_clips(tuple(_checked(chunk, clip, shots.damaged_frames) for clip in chunk.clips))
+
+
+def _checked(chunk: ClipChunk, clip: Clip, damaged_frames: Sequence[int]) -> Clip:
+    margin = _DAMAGE_MARGIN_FRAMES
+    for frame in damaged_frames:
+        if clip.span.start_frame - margin <= frame < clip.span.end_frame + margin:
+            error = LostFramesError(f"the source is damaged near its frame {frame}, inside or beside the clip")
+            return attempt.failed(chunk, clip, STAGE, error)
+    return clip
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipCutter:
+    """Cuts the clips of a chunk in a child process and keeps the files.
+
+    Attributes:
+        layout: The output folder.
+        fingerprint: Of this stage.
+        encoding: How clips are encoded.
+        limits: Of the child process.
+    """
+
+    layout: Layout
+    fingerprint: str
+    encoding: Encoding
+    limits: children.Limits
+    model: None = None
+
+    def run(self, chunk: ClipChunk) -> ClipChunk:
+        """Returns the chunk with the media of its clips, or their failures."""
+        check_unchanged(chunk.video)
+        spans = tuple(clip.span for clip in chunk.clips if not clip.failures)
+        folder = self.layout.stage_files(STAGE, self.fingerprint)
+        cut = dict(cut_files(self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits))
+        progress.add("clips cut", len(spans))
+        return chunk.with_clips(tuple(self._with_media(chunk, clip, cut) for clip in chunk.clips))
+
+    def _with_media(self, chunk: ClipChunk, clip: Clip, cut: dict[str, ClipFile | Exception]) -> Clip:
+        media = cut.get(clip.clip_id)
+        if isinstance(media, Exception):
+            return attempt.failed(chunk, clip, STAGE, media)
+        return dataclasses.replace(clip, media=media)
+
+
+def cut_files(
+    layout: Layout,
+    folder: Path,
+    path: str,
+    info: VideoInfo,
+    spans: Sequence[Span],
+    encoding: Encoding,
+    limits: children.Limits,
+) -> Iterator[tuple[str, ClipFile | Exception]]:
+    """Cuts spans of a video file in a child process and keeps each in ``folder``: yields (clip id, result)."""
+    if not spans:
+        return
+    with files.scratch(layout) as scratch:
+        for made in children.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
+            if made is None:
+                continue
+            yield made.clip_id, made.error or _kept(layout, folder, made)
+
+
+def _kept(layout: Layout, folder: Path, made: CutFile) -> ClipFile:
+    return ClipFile(
+        file=files.keep(layout, Path(made.path), folder, made.clip_id),
+        width=made.width,
+        height=made.height,
+        frame_rate_num=made.frame_rate.numerator,
+        frame_rate_den=made.frame_rate.denominator,
+        num_frames=made.num_frames,
+        duration_s=made.duration_s,
+        video_codec=made.video_codec,
+        notes=made.notes,
+    )

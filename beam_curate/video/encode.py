@@ -1,0 +1,204 @@
+"""Encoding a clip: H.264 in yuv420p, in an mp4 that starts fast and holds the same bytes each time it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.audio
+import av.container
+import av.filter
+import av.video
+from av.bitstream import BitStreamFilterContext
+
+from beam_curate.errors import LostFramesError
+
+# Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
+MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "opus", "flac", "alac"})
+# A key frame at least this often, so that a trainer's random access decodes few frames in vain.
+KEYFRAME_INTERVAL = 60
+_CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
+# x264 writes its version and options into the first picture; NAL unit type 6 is that message (H.264, 7.4.1).
+_WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How clips are encoded.
+
+    Attributes:
+        encoder: FFmpeg's name: ``libx264``, ``libopenh264`` or ``h264_nvenc``.
+        crf: Constant quality, 0 (best) to 51; used unless ``bit_rate_kbps`` is given.
+        preset: x264's speed preset.
+        threads: Encoder threads of one clip. More than 1 gives other bytes from run to run.
+        bit_rate_kbps: Fixed bit rate in 1000 bit/s, or None for constant quality.
+        use_input_bit_rate: Take the bit rate of the source's video stream.
+        max_output_frames: Lower the frame rate so that a clip has at most so many frames; None keeps it.
+    """
+
+    encoder: str = "libx264"
+    crf: int = 18
+    preset: str = "veryfast"
+    threads: int = 1
+    bit_rate_kbps: int | None = None
+    use_input_bit_rate: bool = False
+    max_output_frames: int | None = None
+
+    def codec_options(self) -> dict[str, str]:
+        """Returns the encoder's private options."""
+        if self.encoder == "libx264":
+            quality = {} if self.bit_rate_kbps else {"crf": str(self.crf)}
+            # Without cpu-independent, x264's AVX-512 rate control gave other bytes now and then when another
+            # thread was busy (mbtree, core 165); with it, the same bytes on every CPU, at the same speed.
+            fixed = {"threads": str(self.threads), "x264-params": "cpu-independent=1"}
+            return {"preset": self.preset, **fixed, **quality}
+        if self.encoder == "h264_nvenc":
+            quality = {} if self.bit_rate_kbps else {"rc": "vbr", "cq": str(self.crf)}
+            return {"preset": "p4", "tune": "hq", **quality}
+        return {"threads": str(self.threads)}
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioTrack:
+    """Audio packets of one clip, to be copied: (time in s after the clip's start, packet), in order."""
+
+    template: av.audio.AudioStream
+    packets: Sequence[tuple[float, av.Packet[Any]]]
+
+
+class ClipWriter:
+    """Writes one clip. A context manager; the file is complete when it is left without an error.
+
+    Args:
+        path: The mp4 to write.
+        encoding: How.
+        rate: Frames/s that the file names.
+        time_base: Unit of the pts given to `write`, in s.
+        audio: What to copy beside the video, or None.
+    """
+
+    def __init__(
+        self, path: Path, encoding: Encoding, rate: Fraction, time_base: Fraction, audio: AudioTrack | None
+    ) -> None:
+        self._encoding = encoding
+        self._rate = rate
+        self._time_base = time_base
+        self._container = av.open(
+            str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
+        )
+        self._stream: av.video.VideoStream | None = None
+        self._filter: _Conform | None = None
+        self._strip: BitStreamFilterContext | None = None
+        self._audio = audio
+        self._audio_stream: av.audio.AudioStream | None = None
+        self._audio_packets: Iterator[tuple[float, av.Packet[Any]]] = iter(audio.packets if audio else ())
+        self._next_audio = next(self._audio_packets, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._mux([*self._stream.encode(None), None])
+                self._mux_audio_until(float("inf"))
+        finally:
+            self._container.close()
+
+    def write(self, frame: av.VideoFrame, pts: int) -> None:
+        """Encodes a frame at ``pts`` (in the writer's time base); the frame is changed in place."""
+        if self._stream is None:
+            self._open(frame)
+        assert self._stream is not None and self._filter is not None
+        conformed = self._filter(frame)
+        conformed.pts = pts
+        conformed.time_base = self._time_base
+        conformed.pict_type = 0  # the encoder chooses, whatever the source had
+        self._mux(self._stream.encode(conformed))
+
+    def _open(self, frame: av.VideoFrame) -> None:
+        width, height = frame.width - frame.width % 2, frame.height - frame.height % 2
+        if not width or not height:
+            raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
+        self._filter = _Conform(frame, width, height)
+        stream = self._container.add_stream(
+            self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
+        )
+        assert isinstance(stream, av.video.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = self._time_base
+        context.gop_size = KEYFRAME_INTERVAL
+        context.flags |= _CODEC_FLAG_BITEXACT
+        if self._encoding.bit_rate_kbps:
+            context.bit_rate = self._encoding.bit_rate_kbps * 1000
+        context.color_range = frame.color_range
+        context.colorspace = frame.colorspace
+        context.color_trc = frame.color_trc
+        context.color_primaries = frame.color_primaries
+        self._stream = stream
+        self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
+        if self._audio:
+            self._audio_stream = self._container.add_stream_from_template(self._audio.template)
+
+    def _mux(self, packets: Sequence[av.Packet[Any] | None]) -> None:
+        """Writes encoded packets; None flushes the filter at the end."""
+        assert self._strip is not None
+        for encoded in packets:
+            for packet in self._strip.filter(encoded):
+                if packet.dts is not None and packet.time_base is not None:
+                    self._mux_audio_until(float(packet.dts * packet.time_base))
+                packet.stream = self._stream
+                self._container.mux(packet)
+
+    def _mux_audio_until(self, time_s: float) -> None:
+        while self._audio_stream is not None and self._next_audio is not None:
+            start_s, packet = self._next_audio
+            if start_s > time_s:
+                return
+            assert packet.time_base is not None
+            packet.pts = packet.dts = max(0, round(start_s / packet.time_base))
+            packet.stream = self._audio_stream
+            self._container.mux(packet)
+            self._next_audio = next(self._audio_packets, None)
+
+
+class _Conform:
+    """Makes frames even-sized yuv420p: one row or column less rather than a resampled picture."""
+
+    def __init__(self, frame: av.VideoFrame, width: int, height: int) -> None:
+        self._shape = (frame.width, frame.height, frame.format.name)
+        self._graph: av.filter.Graph | None = None
+        if self._shape == (width, height, "yuv420p"):
+            return
+        graph = av.filter.Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
+        crop = graph.add("crop", f"{width}:{height}:0:0:exact=1")
+        pixels = graph.add("format", "pix_fmts=yuv420p")
+        sink = graph.add("buffersink")
+        graph.link_nodes(source, crop, pixels, sink)
+        graph.configure()
+        self._graph = graph
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if (frame.width, frame.height, frame.format.name) != self._shape:
+            raise LostFramesError(
+                f"the picture changes from {self._shape} to "
+                f"{(frame.width, frame.height, frame.format.name)} inside the clip"
+            )
+        if self._graph is None:
+            return frame
+        frame.pts = 0
+        self._graph.push(frame)
+        conformed = self._graph.pull()
+        assert isinstance(conformed, av.VideoFrame)
+        return conformed

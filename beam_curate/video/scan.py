@@ -1,0 +1,85 @@
+"""Reading a whole source once, in a child process: its header, its time stamps, its frames for shot detection."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from beam_curate.video.decode import DecodeErrors, SourceHeader, decoded, header, open_video
+
+# TransNetV2's input size: the paper's 48x27, aspect ratio ignored.
+SHOT_FRAME_WIDTH = 48
+SHOT_FRAME_HEIGHT = 27
+_FRAMES_PER_MESSAGE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Time stamps of consecutive frames.
+
+    Attributes:
+        pts: One a frame, in the stream's time base; None where the file has none.
+        last_duration: Of the last frame, in the same unit; 0 when unknown.
+        errors: Numbers of the frames before which, or in which, decoding went wrong.
+    """
+
+    pts: tuple[int | None, ...]
+    last_duration: int
+    errors: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ShotFrames:
+    """Frames for shot detection: uint8 RGB [n, 27, 48, 3] with their pts."""
+
+    frames: NDArray[np.uint8]
+    pts: tuple[int | None, ...]
+
+
+def probe(path: str) -> Iterator[SourceHeader]:
+    """Yields the header."""
+    with open_video(path) as (container, stream):
+        yield header(container, stream)
+
+
+def packet_times(path: str) -> Iterator[SourceHeader | Times]:
+    """Yields the header, then the times of all frames read from their packets, without decoding."""
+    with open_video(path) as (container, stream):
+        yield header(container, stream)
+        packets = [
+            (packet.pts, packet.duration or 0)
+            for packet in container.demux(stream)
+            if packet.size and not packet.is_discard
+        ]
+        # Packets come in decoding order. Where one lacks a time, its order is all there is.
+        if all(pts is not None for pts, _ in packets):
+            packets.sort()
+        yield Times(tuple(pts for pts, _ in packets), packets[-1][1] if packets else 0)
+
+
+def shot_frames(path: str) -> Iterator[SourceHeader | ShotFrames | Times]:
+    """Yields the header, all frames at 48x27 in batches, and at the end the errors met."""
+    reformatter = VideoReformatter()
+    errors = DecodeErrors()
+    last_duration = 0
+    pts: list[int | None] = []
+    batch: list[NDArray[np.uint8]] = []
+    with open_video(path) as (container, stream):
+        yield header(container, stream)
+        for frame in decoded(container, stream, errors):
+            small = reformatter.reformat(
+                frame, SHOT_FRAME_WIDTH, SHOT_FRAME_HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC
+            )
+            batch.append(small.to_ndarray().astype(np.uint8, copy=False))
+            pts.append(frame.pts)
+            last_duration = frame.duration or 0
+            if len(batch) == _FRAMES_PER_MESSAGE:
+                yield ShotFrames(np.stack(batch), tuple(pts))
+                batch, pts = [], []
+        if batch:
+            yield ShotFrames(np.stack(batch), tuple(pts))
+        yield Times((), last_duration, tuple(errors.frames))

@@ -1,0 +1,53 @@
+"""Running a costly stage only on units whose result is not stored yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from beam_curate import progress
+from beam_curate.storage.results import ResultStore
+
+
+@dataclasses.dataclass(eq=False)
+class Remembered(beam.PTransform):
+    """Returns stored and new results alike.
+
+    Attributes:
+        store: Where results are; see `beam_curate.storage.results`.
+        work: PCollection[unit] -> PCollection[(unit, result)].
+    """
+
+    store: ResultStore[Any]
+    work: beam.PTransform
+
+    def expand(self, units: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        """Looks every unit up, works on what is missing, and stores that."""
+        looked_up = units | "Look up" >> beam.ParDo(LookUp(self.store)).with_outputs("missing", main="stored")
+        made = (
+            looked_up.missing
+            | "Spread" >> beam.Reshuffle()
+            | "Work" >> self.work
+            | "Store" >> beam.MapTuple(self.store.put)
+        )
+        return (looked_up.stored, made) | beam.Flatten()
+
+
+class LookUp(beam.DoFn):
+    """Yields the stored result of a unit, or the unit itself to the output ``missing``."""
+
+    def __init__(self, store: ResultStore[Any]) -> None:
+        self._store = store
+
+    def process(self, unit: Any) -> Iterator[Any]:
+        """Looks one unit up."""
+        result = self._store.get(unit)
+        if result is None:
+            progress.add(f"{self._store.stage}: to do")
+            yield beam.pvalue.TaggedOutput("missing", unit)
+        else:
+            progress.add(f"{self._store.stage}: remembered")
+            yield result
