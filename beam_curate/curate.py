@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from beam_curate.plan import Plan, make_plan
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.summary import RunFacts, outcome, write_summary
 from beam_curate.report.table import live, print_report
+from beam_curate.storage import files
 from beam_curate.storage.alive import sole_run
 from beam_curate.storage.listing import Listing, list_videos
 from beam_curate.storage.selection import Selection, select, write_selection
@@ -92,6 +94,7 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
     if plan.context.text_encoder == "t5_random":
         predict2.mark_random(plan.layout, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
+    files.write_json(plan.layout.fingerprints, list(dataclasses.asdict(plan.fingerprints).values()), plan.layout.tmp)
     write_selection(plan.layout.selection, chosen.videos, plan.layout.tmp)
     from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
 

@@ -125,7 +125,17 @@ class Layout:
 
     def stage_files(self, stage: str, fingerprint: str) -> Path:
         """Files that belong to remembered results of a stage."""
-        return self.work / "files" / stage / fingerprint
+        return self.files / stage / fingerprint
+
+    @property
+    def files(self) -> Path:
+        """Files that belong to remembered results."""
+        return self.work / "files"
+
+    @property
+    def fingerprints(self) -> Path:
+        """The fingerprints of the last run's stages."""
+        return self.work / "fingerprints.json"
 
     def stored(self, file: StoredFile) -> Path:
         """Where a stored file lies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from beam_curate.errors import UsageError
@@ -28,17 +29,14 @@ class Model:
         """Where its files lie."""
         return Path(workspace) / "models" / self.model_id
 
-    def missing(self, workspace: str) -> list[str]:
-        """Names of files that are not there."""
-        return [name for name in self.files if not (self.folder(workspace) / name).is_file()]
-
-    def require(self, workspace: str, flag: str) -> None:
-        """Checks that it is there.
+    def require(self, workspace: str, flag: str, only: Sequence[str] | None = None) -> None:
+        """Checks that its files, or ``only`` some of them, are there.
 
         Raises:
             UsageError: Files are missing; says which, where, and how to get them.
         """
-        missing = self.missing(workspace)
+        wanted = self.files if only is None else only
+        missing = [name for name in wanted if not (self.folder(workspace) / name).is_file()]
         if missing:
             raise UsageError(
                 f"{flag} needs {self.model_id} and {', '.join(missing)} is missing from "

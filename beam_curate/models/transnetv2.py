@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from beam_curate.models.catalog import TRANSNETV2
 from beam_curate.models.slot import ModelRef
-from beam_curate.shots.windows import MARGIN, STEP
+
+# The published inference: windows of 100 frames every 50, of which the middle 50 count.
+WINDOW = 100
+STEP = 50
+MARGIN = 25
 
 
 class ShotNetwork:

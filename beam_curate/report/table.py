@@ -37,10 +37,10 @@ def live(console: Console, num_videos: int) -> Iterator[None]:
         if console.is_terminal:
             with console.status("starting") as status:
                 while not stop.wait(_TERMINAL_INTERVAL_S):
-                    status.update(escape(text()))
+                    status.update(escape(text()))  # a status reads markup, whatever its console does
         else:
             while not stop.wait(_PLAIN_INTERVAL_S):
-                console.print(escape(text()), soft_wrap=True)
+                console.print(text())
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -71,24 +71,26 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
     if failures:
         _print_failures(console, failures)
     reasons = collections.Counter(
-        reason for one in outcomes for chunk in one.chunks for reason in chunk.get("windows_left_out", {}).values()
+        reason.split(":")[0]
+        for one in outcomes
+        for chunk in one.chunks
+        for reason in chunk.get("windows_left_out", {}).values()
     )
     for reason, count in sorted(reasons.items()):
-        console.print(f"left out of the dataset: {count} x {escape(reason)}", soft_wrap=True)
+        console.print(f"left out of the dataset: {count} x {reason}")
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
-            console.print(f"note: {escape(one.video.relative_path)}: {escape(note)}", soft_wrap=True)
+            console.print(f"note: {one.video.relative_path}: {note}")
 
 
 def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, Any]]]) -> None:
-    console.print(f"[bold]What failed ({len(failures)}):[/bold]")
+    console.print(f"What failed ({len(failures)}):")
     for one, failure in failures[:_MOST_FAILURES]:
         clip = f", clip {failure['clip_id']}" if failure["clip_id"] else ""
         again = "will be tried again" if failure["retriable"] else "permanent"
         console.print(
-            f"  {escape(one.video.relative_path)}{clip}: {escape(failure['stage'])}: "
-            f"{escape(failure['message'])} ({failure['error_type']}, {again})",
-            soft_wrap=True,
+            f"  {one.video.relative_path}{clip}: {failure['stage']}: "
+            f"{failure['message']} ({failure['error_type']}, {again})"
         )
     if len(failures) > _MOST_FAILURES:
         console.print(f"  and {len(failures) - _MOST_FAILURES} more in failures.jsonl")

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-# The published inference: windows of 100 frames every 50, of which the middle 50 count.
-WINDOW = 100
-STEP = 50
-MARGIN = 25
+from beam_curate.models.transnetv2 import MARGIN, STEP, WINDOW
 
 
 def windows(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:

@@ -1,0 +1,32 @@
+# Each target makes .venv when it is missing or older than setup.py; that takes minutes once, and nothing after.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test soak lint bench clean
+
+demo: .venv/made
+	$(BIN)/python -m beam_curate.run --runner=DirectRunner
+
+test: .venv/made
+	$(BIN)/python -m pytest
+
+soak: .venv/made
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+lint: .venv/made
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/made
+	$(BIN)/python benchmarks/run_all.py
+
+.venv/made: setup.py
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv beam_curate_demo build *.egg-info

@@ -1,0 +1,135 @@
+"""The command `beam-curate`: curate, verify a dataset, clean up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from beam_curate.errors import UsageError
+from beam_curate.run import EXIT_USAGE
+from beam_curate.run import main as run
+
+EXIT_FAULTY = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["split"]:
+        return run(arguments[1:])  # its flags are those of `python -m beam_curate.run`
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except UsageError as error:
+        print(f"beam-curate: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="beam-curate",
+        description="Source videos in, a Cosmos-Predict fine-tuning dataset out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("split", help="curate videos; the same as python -m beam_curate.run", add_help=False)
+
+    verify = commands.add_parser(
+        "verify",
+        help="check every item of a dataset before a trainer meets it",
+        description="Checks every item of a Cosmos-Predict2 dataset: names, videos, captions, text embeddings, and "
+        "that they belong together. Prints each fault with its file. Exit status: 0 clean, 1 faults, 2 mistakes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    verify.add_argument(
+        "dataset",
+        type=Path,
+        metavar="DATASET",
+        help="folder with videos/, metas/ and t5_xxl/, or with train/ and val/ of that form",
+    )
+    verify.add_argument(
+        "--min-frames",
+        type=int,
+        default=94,
+        help="fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",
+    )
+    verify.add_argument(
+        "--allow-random-embeddings",
+        action="store_true",
+        help="accept a dataset made with --text-encoder t5_random, which is for trying out",
+    )
+    verify.add_argument(
+        "--workspace",
+        type=Path,
+        default=None,
+        help="workspace with google-t5/t5-11b, to compare token counts of captions and embeddings",
+    )
+    verify.add_argument(
+        "--quarantine",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="move the files of faulty items there; nothing is deleted",
+    )
+    verify.set_defaults(command=_verify)
+
+    clean = commands.add_parser(
+        "clean",
+        help="remove remembered results of other options, and leftovers",
+        description="Removes from an output folder what only runs with other options would use again, and temporary "
+        "files of runs that were killed. Clips, records and the dataset stay.",
+    )
+    clean.add_argument("output", type=Path, metavar="OUTPUT", help="an output folder")
+    clean.set_defaults(command=_clean)
+    return parser
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from beam_curate.dataset.faults import print_report, quarantine
+    from beam_curate.dataset.verify import verify
+    from beam_curate.layout import NOT_FOR_TRAINING
+    from beam_curate.models.catalog import T5_XXL
+    from beam_curate.models.t5 import token_counter
+
+    dataset: Path = parsed.dataset
+    if not dataset.is_dir():
+        raise UsageError(f"{dataset}: no such folder")
+    count_tokens = None
+    if any((dataset / root / NOT_FOR_TRAINING).exists() for root in ("", "train", "val")):
+        count_tokens = token_counter("t5_random", "") if parsed.allow_random_embeddings else None
+    elif parsed.workspace is not None:
+        T5_XXL.require(str(parsed.workspace), "--workspace", only=("tokenizer.json",))
+        count_tokens = token_counter("t5_11b", str(parsed.workspace))
+    report = verify(
+        dataset,
+        min_frames=parsed.min_frames,
+        allow_random_embeddings=parsed.allow_random_embeddings,
+        count_tokens=count_tokens,
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    print_report(report, console)
+    if parsed.quarantine is not None and not report.ok:
+        moved = quarantine(report, parsed.quarantine)
+        console.print(f"{len(moved)} files moved to {parsed.quarantine}", markup=False)
+    return 0 if report.ok else EXIT_FAULTY
+
+
+def _clean(parsed: argparse.Namespace) -> int:
+    from beam_curate.layout import Layout
+    from beam_curate.storage.clean import clean
+
+    layout = Layout(str(parsed.output.resolve()))
+    if not layout.work.is_dir():
+        raise UsageError(f"{parsed.output} is not an output folder of beam-curate")
+    removed, size_bytes = clean(layout)
+    print(f"{removed} files removed, {size_bytes / 1e6:.1f} MB that nothing else used freed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
