@@ -45,7 +45,8 @@ def curate(parsed: Parsed) -> int:
     preflight.check_packages()
     listing = _list(options)
     layout = Layout(os.path.abspath(options.input.output_clip_path))
-    preflight.check_folders(listing.root, layout.output)
+    if listing.searched:
+        preflight.check_folders(listing.root, layout.output)
     plan = make_plan(options, layout)
     chosen = select(
         listing.videos,

@@ -106,9 +106,19 @@ class Layout:
         """The videos of the present run, one JSON object a line."""
         return self.work / "selection"
 
+    @property
+    def published(self) -> Path:
+        """What was published of videos that are not recorded yet; see `beam_curate.storage.journal`."""
+        return self.work / "published"
+
+    @property
+    def done_folders(self) -> Path:
+        """Done markers, a folder a fingerprint."""
+        return self.work / "done"
+
     def done_folder(self, fingerprint: str) -> Path:
         """Done markers of runs with one fingerprint."""
-        return self.work / "done" / fingerprint
+        return self.done_folders / fingerprint
 
     def done(self, fingerprint: str, relative_path: str, size_bytes: int, etag: str) -> Path:
         """The marker that says a video needs no more work."""

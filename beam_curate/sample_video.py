@@ -44,12 +44,12 @@ class SampleShot:
 SAMPLE_SHOTS = (
     SampleShot(120, ("testsrc2=size=640x360:rate=24",)),
     SampleShot(
-        112,
+        120,
         ("mandelbrot=size=320x180:rate=24:maxiter=400:start_scale=0.5:end_scale=0.01:end_pts=160:inner=black",),
     ),
     SampleShot(128, ("smptebars=size=640x360:rate=24", "scroll=horizontal=0.004")),
     SampleShot(
-        116,
+        120,
         (
             "life=size=128x72:rate=24:ratio=0.2:seed=7:mold=20"
             ":life_color=#ffd070:death_color=#a02010:mold_color=#200808",
@@ -70,7 +70,7 @@ SAMPLE_SHOTS = (
         ),
         dissolve_frames=24,
     ),
-    SampleShot(108, ("testsrc=size=640x360:rate=24", "rotate=angle=0.3*t:fillcolor=navy")),
+    SampleShot(120, ("testsrc=size=640x360:rate=24", "rotate=angle=0.3*t:fillcolor=navy")),
     SampleShot(
         120,
         ("cellauto=size=160x90:rate=24:rule=110:seed=5:scroll=1", "scroll=horizontal=0.002"),
@@ -79,7 +79,7 @@ SAMPLE_SHOTS = (
 
 
 def make_sample_video(path: Path) -> tuple[int, ...]:
-    """Writes the sample video: 40 s of H.264 at 640x360 and 24 frames/s in an mp4 file, without sound.
+    """Writes the sample video: 41 s of H.264 at 640x360 and 24 frames/s in an mp4 file, without sound.
 
     The file appears under its name only when it is complete. One build of PyAV writes the same
     bytes each time.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from beam_curate.elements import ClipChunk, StoredFile, Video
 from beam_curate.layout import NOT_FOR_TRAINING, Layout
-from beam_curate.storage import files
+from beam_curate.storage import files, journal
 
 NOT_FOR_TRAINING_TEXT = """These text embeddings are random: they were made with --text-encoder t5_random,
 for trying the program out. Do not train on this dataset.
@@ -63,13 +63,18 @@ def part_of(video: Video, validation_fraction: float) -> str:
 
 
 def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
-    """Yields the dataset items of a chunk."""
+    """Yields the dataset items of a chunk.
+
+    A window without a video of its own is the whole clip, unless the clip has several: then cutting it failed.
+    """
     root = part_of(chunk.video, validation_fraction)
     for clip in chunk.clips:
         for window in clip.windows:
             if clip.media is None or window.caption is None or window.embedding is None or window.left_out:
                 continue
-            video = window.video or clip.media.file
+            video = window.video or (clip.media.file if len(clip.windows) == 1 else None)
+            if video is None:
+                continue
             stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             yield Item(root, stem, window.caption.text, window.embedding.file, video)
 
@@ -111,11 +116,14 @@ def mark_random(layout: Layout, validation_fraction: float) -> None:
 def still_random(layout: Layout) -> bool:
     """Whether the dataset holds random embeddings; where it no longer does, its marks are removed.
 
-    Only the records tell: a run with ``--limit`` may have replaced some of them.
+    Only the records tell: a run with ``--limit`` may have replaced some of them, and one that was interrupted
+    may have published some that no record names yet.
     """
     markers = [layout.dataset / root / NOT_FOR_TRAINING for root in ("", "train", "val")]
     if not any(marker.exists() for marker in markers):
         return False
+    if any(entry.get("text_encoder") == "t5_random" for entry in journal.read_all(layout)):
+        return True
     for path in (layout.root / "processed_videos").rglob("*.json"):
         if (files.read_json(path) or {}).get("text_encoder") == "t5_random":
             return True

@@ -11,6 +11,7 @@ import dataclasses
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,12 +38,18 @@ class ModelRef:
 
 
 class ModelSlot:
-    """Holds at most one model."""
+    """Holds at most one model.
+
+    Attributes:
+        most_alive: How many models that it loaded were in memory at once, at most.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key: tuple[Any, ...] | None = None
         self._model: Any = None
+        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.most_alive = 0
 
     @contextlib.contextmanager
     def borrow(self, ref: ModelRef) -> Iterator[Any]:
@@ -53,6 +60,8 @@ class ModelSlot:
                 self._free()
                 self._model = ref.load()
                 self._key = key
+                self._alive.add(self._model)
+                self.most_alive = max(self.most_alive, len(self._alive))
                 progress.add(f"models loaded: {ref.name}")
             yield self._model
 

@@ -36,15 +36,25 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
             seconds, size = estimate(header, plan.options.split.splitting_algorithm)
             core_s, bytes_out = core_s + seconds, bytes_out + size
             picture = f"{header.width}x{header.height} {header.video_codec}"
-            what = f"{plan.options.split.splitting_algorithm}, cut, recorded"
-            table.add_row(video.relative_path, picture, f"{header.claimed_duration_s:.1f} s", what)
+            table.add_row(video.relative_path, picture, f"{header.claimed_duration_s:.1f} s", _stages(plan))
         else:
             table.add_row(video.relative_path, "", "", f"failed: {header}")
     console.print(table)
     console.print(
-        f"Roughly {core_s / cores / 3600:.2f} hours on this machine's {cores} cores without a GPU, models for "
-        f"captions and text not counted, and {bytes_out / 1e9:.2f} GB of output. Nothing was written."
+        f"Roughly {_duration(core_s / cores)} on this machine's {cores} cores without a GPU, models for captions "
+        f"and text not counted, and up to {bytes_out / 1e9:.2f} GB of output. Nothing was written."
     )
+
+
+def _stages(plan: Plan) -> str:
+    stages = [f"shots ({plan.options.split.splitting_algorithm})", "clips"]
+    stages += [f"captions ({plan.options.caption.captioning_algorithm})"] if plan.captioner else []
+    stages += [f"dataset ({plan.options.text.text_encoder})"] if plan.encoder else []
+    return ", ".join(stages)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
 def estimate(header: SourceHeader, splitting_algorithm: str) -> tuple[float, float]:

@@ -18,29 +18,29 @@ from beam_curate.elements import ClipChunk, Failure, Video, failures_in
 from beam_curate.layout import Layout
 from beam_curate.report import records
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import files
+from beam_curate.storage import files, journal
 
 
 @dataclasses.dataclass(frozen=True)
 class Former:
-    """What the records say that earlier runs made of a video."""
+    """What the records, and the journal of runs that ended before recording, say was made of a video."""
 
-    record: dict[str, Any]
+    num_chunks: int
     clips: frozenset[str]
     items: frozenset[str]
 
 
 def former(layout: Layout, relative_path: str) -> Former:
-    """Reads the records of a video."""
+    """Reads the records and the journal of a video."""
     record = files.read_json(layout.processed_video(relative_path)) or {}
-    chunks = [
-        files.read_json(layout.processed_chunk(relative_path, index)) or {}
-        for index in range(record.get("num_clip_chunks", 0))
-    ]
+    entries = journal.read(layout, relative_path)
+    num_chunks = max([record.get("num_clip_chunks", 0), *(entry["num_clip_chunks"] for entry in entries)])
+    chunks = [files.read_json(layout.processed_chunk(relative_path, index)) or {} for index in range(num_chunks)]
+    made = [*chunks, *entries]
     return Former(
-        record,
-        frozenset(clip for chunk in chunks for clip in chunk.get("clips", ())),
-        frozenset(item for chunk in chunks for item in chunk.get("dataset_items", ())),
+        num_chunks,
+        frozenset(clip for one in made for key in ("clips", "failed_clips") for clip in one.get(key, ())),
+        frozenset(item for one in made for item in one.get("dataset_items", ())),
     )
 
 
@@ -48,11 +48,19 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
     """Publishes the clips of a chunk, their records and their dataset items; returns the chunk."""
     layout = context.layout
     _forget_done(context, chunk.video)
+    items = list(predict2.items_of(chunk, context.validation_fraction))
+    entry = {
+        "num_clip_chunks": chunk.num_chunks,
+        "clips": [clip.clip_id for clip in chunk.clips],
+        "dataset_items": [item.name for item in items],
+        "text_encoder": context.text_encoder,
+    }
+    journal.write(layout, chunk.video.relative_path, entry)
     for clip in chunk.clips:
         if clip.media is not None:
             files.publish(layout, clip.media.file, layout.clip(clip.clip_id))
         files.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip), layout.tmp)
-    for item in predict2.items_of(chunk, context.validation_fraction):
+    for item in items:
         predict2.publish(layout, item)
         progress.add("dataset items")
     return chunk
@@ -73,17 +81,23 @@ def record_video(
     _forget_done(context, video)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
-    if not chunks and any(failure.retriable for failure in failures):
+    marker = layout.done(context.fingerprint, path, video.size_bytes, video.etag)
+    unsettled = any(failure.retriable for failure in all_failures)
+    if unsettled:
+        marker.unlink(missing_ok=True)
+    if unsettled and not chunks:
         # It may well succeed next time: what earlier runs made of it stays.
-        _write_errors(context, video, chunks, failures)
+        files.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures), layout.tmp)
         progress.add("videos failed")
         return
-    _withdraw(context, former(layout, path), chunks)
+    was = former(layout, path)
+    _withdraw(context, was, chunks)
     for chunk in chunks:
         record = records.chunk_record(context, chunk)
         files.write_json(layout.processed_chunk(path, chunk.index), record, layout.tmp)
-    _remove_chunks(layout, path, from_index=len(chunks))
-    _write_errors(context, video, chunks, failures)
+    for index in range(len(chunks), was.num_chunks):
+        layout.processed_chunk(path, index).unlink(missing_ok=True)
+    _write_errors(context, video, chunks, failures, was.num_chunks)
     if chunks:
         files.write_json(layout.processed_video(path), records.video_record(context, chunks[0]), layout.tmp)
     else:
@@ -93,8 +107,8 @@ def record_video(
         records.skip_record(context, video) if video.duplicate_of else None,
         layout,
     )
-    if not any(failure.retriable for failure in all_failures):
-        marker = layout.done(context.fingerprint, path, video.size_bytes, video.etag)
+    journal.remove(layout, path)
+    if not unsettled:
         files.write_json(marker, {"failures": len(all_failures)}, layout.tmp)
     progress.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
 
@@ -113,35 +127,33 @@ def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) 
 
 
 def _forget_done(context: RecordContext, video: Video) -> None:
-    """Removes the done marker of a run with other options or another file: its results are about to change."""
+    """Removes the done markers of runs with other options or of another file: their results are about to change."""
     layout = context.layout
-    record = files.read_json(layout.processed_video(video.relative_path)) or {}
-    if "fingerprint" not in record:
-        return
-    marker = layout.done(record["fingerprint"], video.relative_path, record["size_bytes"], record["etag"])
     current = layout.done(context.fingerprint, video.relative_path, video.size_bytes, video.etag)
-    if marker != current:
-        marker.unlink(missing_ok=True)
-
-
-def _remove_chunks(layout: Layout, relative_path: str, from_index: int) -> None:
-    index = from_index
-    while (path := layout.processed_chunk(relative_path, index)).exists():
-        path.unlink()
-        index += 1
+    names = {current.name}
+    record = files.read_json(layout.processed_video(video.relative_path))
+    if record:
+        names.add(layout.done("", video.relative_path, record["size_bytes"], record["etag"]).name)
+    if not layout.done_folders.is_dir():
+        return
+    for folder in layout.done_folders.iterdir():
+        for name in names:
+            if folder / name != current:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _write_errors(
-    context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
+    context: RecordContext,
+    video: Video,
+    chunks: Sequence[ClipChunk],
+    failures: Sequence[Failure],
+    num_former_chunks: int,
 ) -> None:
     """Writes, or removes, the error records of a video: those of the video as a whole count to its first chunk."""
     found = {chunk.index: list(failures_in(chunk)) for chunk in chunks}
     if failures:
         found[0] = [*failures, *found.get(0, [])]
-    indexes = {0, *found}
-    while context.layout.video_error(video.relative_path, len(indexes)).exists():
-        indexes.add(len(indexes))
-    for index in indexes:
+    for index in {0, *found, *range(num_former_chunks)}:
         wrong = found.get(index)
         record = records.error_record(context, video, index, wrong) if wrong else None
         _write_or_remove(context.layout.video_error(video.relative_path, index), record, context.layout)

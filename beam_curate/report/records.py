@@ -132,6 +132,7 @@ def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
         "all_windows": {clip_id: texts for clip_id, texts in captions.items() if texts},
         "all_windows_enhanced_caption": {},
         "num_clips_failed": sum(clip.media is None for clip in chunk.clips),
+        "failed_clips": [clip.clip_id for clip in chunk.clips if clip.media is None],
         "dataset_items": [item.name for item in items_of(chunk, context.validation_fraction)],
         "windows_left_out": {
             f"{clip.clip_id}_{window.start_frame}_{window.end_frame}": window.left_out

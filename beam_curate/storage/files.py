@@ -49,6 +49,8 @@ def read_json(path: Path) -> Any | None:
 def create(path: Path, data: bytes, tmp: Path) -> bool:
     """Writes a file unless it exists: of several writers at once exactly one succeeds.
 
+    Where links are refused it is written in place, so a reader may meet the beginning of it.
+
     Returns:
         True when this call made the file.
     """
@@ -56,7 +58,13 @@ def create(path: Path, data: bytes, tmp: Path) -> bool:
     try:
         temporary.write_bytes(data)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            with path.open("xb") as file:
+                file.write(data)
     except FileExistsError:
         return False
     finally:

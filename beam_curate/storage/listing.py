@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import glob
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +26,13 @@ class Listing:
         root: The folder that relative paths start from.
         videos: Ordered by relative path.
         notes: What was left out, and why.
+        searched: Whether all of ``root`` was searched, so that nothing may be written below it.
     """
 
     root: str
     videos: tuple[Video, ...]
     notes: tuple[str, ...] = ()
+    searched: bool = True
 
 
 def list_videos(input_path: str | None, list_path: str | None, extensions: frozenset[str]) -> Listing:
@@ -42,33 +46,38 @@ def list_videos(input_path: str | None, list_path: str | None, extensions: froze
     Raises:
         UsageError: The path or the list does not exist or is not what it should be.
     """
+    videos: list[Video] = []
+    notes: list[str] = []
     if list_path is not None:
         root, paths = _from_list(list_path, input_path)
     else:
         assert input_path is not None
-        root, paths = _from_path(input_path)
-    videos, notes = [], []
+        root, paths = _from_path(input_path, notes)
     for path in paths:
         if Path(path).suffix.lower() not in extensions:
             if list_path is not None:
-                notes.append(f"{path}: left out, its extension is not in --input-extensions")
+                notes.append(f"{_shown(path)}: left out, its extension is not in --input-extensions")
             continue
-        relative = os.path.relpath(path, root)
         try:
-            relative.encode()
+            path.encode()
             facts = os.stat(path)
         except UnicodeEncodeError:
-            notes.append(f"{path!r}: left out, its name is not UTF-8; rename it")
+            notes.append(f"{_shown(path)}: left out, its path is not UTF-8; rename it")
             continue
         except OSError as error:
             notes.append(f"{path}: left out, {error.strerror}")
             continue
+        except ValueError:
+            notes.append(f"{_shown(path)}: left out, no path holds a zero byte")
+            continue
         if not stat.S_ISREG(facts.st_mode):
             notes.append(f"{path}: left out, it is not a regular file")
             continue
-        videos.append(Video(path, Path(relative).as_posix(), facts.st_size, str(facts.st_mtime_ns)))
+        relative = Path(os.path.relpath(path, root)).as_posix()
+        videos.append(Video(path, relative, facts.st_size, str(facts.st_mtime_ns)))
     videos.sort(key=lambda video: video.relative_path)
-    return Listing(root, tuple(videos), tuple(notes))
+    searched = list_path is None and (os.path.isdir(input_path or "") or "**" in (input_path or ""))
+    return Listing(root, tuple(videos), tuple(notes), searched)
 
 
 def check_unchanged(video: Video) -> None:
@@ -83,43 +92,64 @@ def check_unchanged(video: Video) -> None:
         raise SourceChangedError("the file changed after it was listed; run again when it is complete")
 
 
-def _from_path(input_path: str) -> tuple[str, Iterator[str]]:
+def _shown(path: str) -> str:
+    """Returns a path as it can be printed, whatever it holds."""
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _from_path(input_path: str, notes: list[str]) -> tuple[str, Iterator[str]]:
     path = os.path.abspath(input_path)
     if os.path.isdir(path):
-        return path, _walk(path)
+        return path, _walk(path, notes)
     if os.path.isfile(path):
         return os.path.dirname(path), iter([path])
-    if any(character in input_path for character in _GLOB_CHARACTERS):
-        plain = path[: min(path.find(c) for c in _GLOB_CHARACTERS if c in path)]
-        return os.path.dirname(plain), _matching(path)
+    plain = re.split(f"[{re.escape(_GLOB_CHARACTERS)}]", input_path, maxsplit=1)[0]
+    if plain != input_path:
+        return os.path.abspath(os.path.dirname(plain)), _matching(input_path)
     raise UsageError(f"--input-video-path {input_path}: no such file or folder")
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    for path in set(glob.iglob(pattern, recursive=True)):
-        if os.path.isdir(path):
-            continue
-        yield path
+    """Yields every file that a pattern names; one that links lead to in several ways once, the shortest way."""
+    seen: set[tuple[str, str]] = set()
+    paths = {os.path.abspath(path) for path in glob.iglob(pattern, recursive=True)}
+    for path in sorted(paths, key=lambda path: (path.count("/"), path)):
+        folder, name = os.path.split(path)
+        place = (os.path.realpath(folder), name)
+        if place not in seen and not os.path.isdir(path):
+            seen.add(place)
+            yield path
 
 
-def _walk(root: str) -> Iterator[str]:
-    """Yields every file below a folder; follows links to folders, but never in a circle; skips hidden names."""
+def _walk(root: str, notes: list[str]) -> Iterator[str]:
+    """Yields every file below a folder; follows links to folders, but never in a circle; skips hidden names.
+
+    A folder that cannot be read is noted. Links come last, so that a link to a folder that is below the root
+    anyway does not rename its files.
+    """
     seen: set[tuple[int, int]] = set()
-    pending = [root]
+    pending = collections.deque([root])
     while pending:
         folder = pending.pop()
-        facts = os.stat(folder)
-        if (facts.st_dev, facts.st_ino) in seen:
+        try:
+            facts = os.stat(folder)
+            if (facts.st_dev, facts.st_ino) in seen:
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            notes.append(f"{_shown(folder)}: left out, {error.strerror}")
             continue
-        seen.add((facts.st_dev, facts.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    pending.append(entry.path)
-                else:
-                    yield entry.path
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not os.path.isdir(entry.path):
+                yield entry.path
+            elif entry.is_symlink():
+                pending.appendleft(entry.path)
+            else:
+                pending.append(entry.path)
 
 
 def _from_list(list_path: str, input_path: str | None) -> tuple[str, Iterator[str]]:

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,7 +48,12 @@ def select(
     listed = list(videos)
     done = done_names(layout, fingerprint, retry_failed=retry_failed)
     is_done = {video.uri: layout.done_name(video) in done for video in listed}
-    original = {} if keep_duplicates else _originals(listed, is_done)
+    copies = _recorded_copies(listed, layout)
+    uris = {video.relative_path: video.uri for video in listed}
+    for uri, relative_path in copies.items():
+        # A copy is done as long as the one that was curated in its place is: that may have been replaced.
+        is_done[uri] = is_done[uri] and is_done.get(uris.get(relative_path, ""), True)
+    original = {} if keep_duplicates else _originals(listed, is_done, copies)
     chosen: list[Video] = []
     taken = 0
     for video in listed:
@@ -68,7 +73,7 @@ def done_names(layout: Layout, fingerprint: str, *, retry_failed: bool) -> set[s
     """Returns the names of done markers; with ``retry_failed`` those of videos with failures do not count."""
     try:
         names = set(os.listdir(layout.done_folder(fingerprint)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
     if not retry_failed:
         return names
@@ -76,10 +81,17 @@ def done_names(layout: Layout, fingerprint: str, *, retry_failed: bool) -> set[s
     return {name for name in names if not (files.read_json(folder / name) or {}).get("failures")}
 
 
-def _originals(listed: list[Video], is_done: Mapping[str, bool]) -> dict[str, str]:
-    """Maps the URI of each duplicate to the relative path of the first video with the same content.
+def _recorded_copies(listed: list[Video], layout: Layout) -> dict[str, str]:
+    """Maps the URI of each video that was skipped as a duplicate to the relative path of its original."""
+    records = ((video.uri, files.read_json(layout.skipped_video(video.relative_path))) for video in listed)
+    return {uri: record["duplicate_of"] for uri, record in records if record}
 
-    Only files of equal size are read, and only where one of them is still to be done.
+
+def _originals(listed: list[Video], is_done: Mapping[str, bool], copies: Container[str]) -> dict[str, str]:
+    """Maps the URI of each duplicate to the relative path of the video that is curated in its place.
+
+    That is the first with the same content, but what was curated before stays the original, and what was
+    skipped before a duplicate. Only files of equal size are read, and only where one is still to be done.
     """
     by_size: dict[int, list[Video]] = collections.defaultdict(list)
     for video in listed:
@@ -94,7 +106,11 @@ def _originals(listed: list[Video], is_done: Mapping[str, bool]) -> dict[str, st
         digests = list(pool.map(_digest, candidates))
     first: dict[str, str] = {}
     duplicates: dict[str, str] = {}
-    for video, digest in sorted(zip(candidates, digests, strict=True), key=lambda pair: pair[0].relative_path):
+
+    def rank(pair: tuple[Video, str | None]) -> tuple[bool, bool, str]:
+        return pair[0].uri in copies, not is_done[pair[0].uri], pair[0].relative_path
+
+    for video, digest in sorted(zip(candidates, digests, strict=True), key=rank):
         if digest is None:
             continue
         if digest in first:

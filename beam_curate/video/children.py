@@ -49,7 +49,9 @@ class _Child:
             + [str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            # numpy's linear algebra is not used here; its threads would take address space for each core.
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
         )
         theirs.close()
         self.connection = Connection(ours.detach())
@@ -120,10 +122,11 @@ class _Pool:
 
     def _take(self, limits: Limits) -> _Child:
         with self.lock:
-            for child in self.idle:
+            while self.idle:
+                child = self.idle.pop()
                 if child.limits == limits and child.process.poll() is None:
-                    self.idle.remove(child)
                     return child
+                child.kill()  # it died while idle, or has other limits
         return _Child(limits)
 
     def close(self) -> None:

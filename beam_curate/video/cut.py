@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import queue
@@ -16,7 +17,7 @@ from typing import Any
 import av
 
 from beam_curate.elements import Span, VideoInfo
-from beam_curate.errors import LostFramesError
+from beam_curate.errors import DecoderMemoryError, LostFramesError
 from beam_curate.video.decode import numbered, open_video
 from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
 
@@ -51,32 +52,33 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
     """
     if encoding.use_input_bit_rate and info.bit_rate_kbps:
         encoding = dataclasses.replace(encoding, bit_rate_kbps=info.bit_rate_kbps)
-    tracks = _audio_tracks(path, info, spans)
     frame_bytes = max(1, info.width * info.height * 3 // 2)
     waiting = threading.BoundedSemaphore(max(_MIN_WAITING_FRAMES, _WAITING_BYTES // frame_bytes))
-    remaining = deque(_Job(span, info, encoding, tracks[span.clip_id], Path(folder), waiting) for span in spans)
-    running: deque[Future[CutFile]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as encoders:
+    with _audio_tracks(path, info, spans) as tracks, ThreadPoolExecutor(os.cpu_count() or 1) as encoders:
+        remaining = deque(_Job(span, info, encoding, tracks[span.clip_id], Path(folder), waiting) for span in spans)
+        running: deque[Future[CutFile]] = deque()
         current: _Job | None = None
-        for number, (pts, frame) in enumerate(numbered(path, info, spans[0].start_pts)):
-            if number % _HEARTBEAT_FRAMES == 0:
-                yield None
-            while remaining and pts >= remaining[0].span.end_pts and current is None:
-                running.append(encoders.submit(remaining.popleft().finish))  # nothing of it could be decoded
-            if current is not None and pts >= current.span.end_pts:
-                current.end()
-                current = None
-            if current is None and remaining and pts >= remaining[0].span.start_pts:
-                current = remaining.popleft()
-                running.append(encoders.submit(current.run))
+        try:
+            for number, (pts, frame) in enumerate(numbered(path, info, spans[0].start_pts)):
+                if number % _HEARTBEAT_FRAMES == 0:
+                    yield None
+                if current is not None and pts >= current.span.end_pts:
+                    current.end()
+                    current = None
+                while current is None and remaining and pts >= remaining[0].span.end_pts:
+                    running.append(encoders.submit(remaining.popleft().finish))  # nothing of it could be decoded
+                if current is None and remaining and pts >= remaining[0].span.start_pts:
+                    current = remaining.popleft()
+                    running.append(encoders.submit(current.run))
+                if current is not None:
+                    current.feed(pts, frame)
+                elif not remaining:
+                    break
+                while running and running[0].done():
+                    yield running.popleft().result()
+        finally:
             if current is not None:
-                current.feed(pts, frame)
-            elif not remaining:
-                break
-            while running and running[0].done():
-                yield running.popleft().result()
-        if current is not None:
-            current.end()
+                current.end()  # or its thread would wait for ever when decoding ends in an error
         running.extend(encoders.submit(job.finish) for job in remaining)
         while running:
             yield running.popleft().result()
@@ -164,7 +166,7 @@ class _Job:
                 frame_rate=stream.average_rate or Fraction(0),
                 num_frames=count,
                 duration_s=float((stream.duration or 0) * (stream.time_base or 0)),
-                video_codec=stream.codec_context.name,
+                video_codec=stream.codec_context.codec.canonical_name,
                 notes=_audio_note(self._info, self._audio),
             )
 
@@ -172,23 +174,30 @@ class _Job:
 def _audio_note(info: VideoInfo, audio: AudioTrack | None) -> tuple[str, ...]:
     if info.audio_codec is None or audio is not None:
         return ()
+    if not info.has_timestamps:
+        return ("audio dropped: without the frames' time stamps its place is not known",)
     if info.audio_codec in MP4_AUDIO_CODECS:
         return ("the source has no audio during this clip",)
     return (f"audio dropped: mp4 cannot hold {info.audio_codec}",)
 
 
-def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> dict[str, AudioTrack | None]:
-    """Reads the compressed audio that belongs to each span; small, so it is held in memory."""
+@contextlib.contextmanager
+def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator[dict[str, AudioTrack | None]]:
+    """Reads the compressed audio that belongs to each span; small, so it is held in memory.
+
+    The source stays open meanwhile: the tracks point into it.
+    """
     tracks: dict[str, AudioTrack | None] = {span.clip_id: None for span in spans}
     if info.audio_codec not in MP4_AUDIO_CODECS or not info.has_timestamps:
-        return tracks
+        yield tracks
+        return
     with av.open(f"file:{path}", metadata_errors="ignore") as container:
         stream = container.streams.audio[0]
         packets: dict[str, list[tuple[float, av.Packet[Any]]]] = {span.clip_id: [] for span in spans}
         starts = [(float(s.start_pts * info.time_base), float(s.end_pts * info.time_base), s) for s in spans]
         if stream.time_base:
             container.seek(int(starts[0][0] / stream.time_base), stream=stream, backward=True)
-        for packet in container.demux(stream):
+        for packet in _until_damage(container.demux(stream)):
             if packet.pts is None or packet.time_base is None or not packet.size:
                 continue
             time_s = float(packet.pts * packet.time_base)
@@ -200,11 +209,18 @@ def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> dict[str
         for clip_id, found in packets.items():
             if found:
                 tracks[clip_id] = AudioTrack(stream, found)
-    return tracks
+        yield tracks
+
+
+def _until_damage(packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
+    with contextlib.suppress(av.error.InvalidDataError):
+        yield from packets
 
 
 def _picklable(error: Exception) -> Exception:
     """PyAV's errors do not travel between processes; their kind and message do."""
+    if isinstance(error, MemoryError):
+        return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
     if isinstance(error, av.error.FFmpegError):
         if isinstance(error, OSError):
             return OSError(error.errno, error.strerror)

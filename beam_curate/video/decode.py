@@ -68,9 +68,9 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         height=stream.codec_context.height,
         frame_rate=rate,
         time_base=stream.time_base or Fraction(1, 1000),
-        video_codec=stream.codec_context.name,
+        video_codec=stream.codec_context.codec.canonical_name,
         pixel_format=stream.codec_context.pix_fmt or "unknown",
-        audio_codec=audio.codec_context.name if audio and audio.codec_context else None,
+        audio_codec=audio.codec_context.codec.canonical_name if audio and audio.codec_context else None,
         container=container.format.name,
         bit_rate_kbps=(stream.codec_context.bit_rate or container.bit_rate or 0) // 1000,
         claimed_frames=stream.frames,
@@ -110,7 +110,9 @@ def decoded(
             break
         try:
             frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:  # each decoder has its own way to say that a packet is broken
             first_error = first_error or error
             errors.frames.append(count)
             continue

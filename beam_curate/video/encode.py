@@ -26,6 +26,16 @@ _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in 
 # x264 writes its version and options into the first picture; NAL unit type 6 is that message (H.264, 7.4.1).
 _WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
 
+# What FFmpeg makes of RGB on the way to yuv420p: AVCOL_RANGE_MPEG and AVCOL_SPC_SMPTE170M.
+_LIMITED_RANGE, _BT601 = 1, 6
+# Filters that undo the rotation a phone wrote into the file, by its counterclockwise angle in degrees.
+_UPRIGHT = {
+    0: (),
+    90: (("transpose", "cclock"),),
+    180: (("hflip",), ("vflip",)),
+    270: (("transpose", "clock"),),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
@@ -124,23 +134,20 @@ class ClipWriter:
         self._mux(self._stream.encode(conformed))
 
     def _open(self, frame: av.VideoFrame) -> None:
-        width, height = frame.width - frame.width % 2, frame.height - frame.height % 2
-        if not width or not height:
-            raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
-        self._filter = _Conform(frame, width, height)
+        self._filter = _Conform(frame)
         stream = self._container.add_stream(
             self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
         )
         assert isinstance(stream, av.video.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = self._filter.width, self._filter.height, "yuv420p"
         context = stream.codec_context
         context.time_base = self._time_base
         context.gop_size = KEYFRAME_INTERVAL
         context.flags |= _CODEC_FLAG_BITEXACT
         if self._encoding.bit_rate_kbps:
             context.bit_rate = self._encoding.bit_rate_kbps * 1000
-        context.color_range = frame.color_range
-        context.colorspace = frame.colorspace
+        context.color_range = _LIMITED_RANGE if frame.format.is_rgb else frame.color_range
+        context.colorspace = _BT601 if frame.format.is_rgb else frame.colorspace
         context.color_trc = frame.color_trc
         context.color_primaries = frame.color_primaries
         self._stream = stream
@@ -171,21 +178,30 @@ class ClipWriter:
 
 
 class _Conform:
-    """Makes frames even-sized yuv420p: one row or column less rather than a resampled picture."""
+    """Makes frames even-sized yuv420p, upright: one row or column less rather than a resampled picture."""
 
-    def __init__(self, frame: av.VideoFrame, width: int, height: int) -> None:
+    def __init__(self, frame: av.VideoFrame) -> None:
+        turns = _UPRIGHT[frame.rotation % 360]
+        width, height = (
+            (frame.height, frame.width)
+            if turns == _UPRIGHT[90] or turns == _UPRIGHT[270]
+            else (frame.width, frame.height)
+        )
+        self.width, self.height = width - width % 2, height - height % 2
+        if not self.width or not self.height:
+            raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
         self._shape = (frame.width, frame.height, frame.format.name)
         self._graph: av.filter.Graph | None = None
-        if self._shape == (width, height, "yuv420p"):
+        if self._shape == (self.width, self.height, "yuv420p") and not turns:
             return
         graph = av.filter.Graph()
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
         )
-        crop = graph.add("crop", f"{width}:{height}:0:0:exact=1")
+        filters = [graph.add(*turn) for turn in turns]
+        crop = graph.add("crop", f"{self.width}:{self.height}:0:0:exact=1")
         pixels = graph.add("format", "pix_fmts=yuv420p")
-        sink = graph.add("buffersink")
-        graph.link_nodes(source, crop, pixels, sink)
+        graph.link_nodes(source, *filters, crop, pixels, graph.add("buffersink"))
         graph.configure()
         self._graph = graph
 

@@ -55,6 +55,9 @@ def packet_times(path: str) -> Iterator[SourceHeader | Times]:
             for packet in container.demux(stream)
             if packet.size and not packet.is_discard
         ]
+        # AVI stores no presentation times; with B-frames those that FFmpeg makes up are not the decoder's.
+        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+            packets = [(None, duration) for _, duration in packets]
         # Packets come in decoding order. Where one lacks a time, its order is all there is.
         if all(pts is not None for pts, _ in packets):
             packets.sort()

@@ -15,6 +15,7 @@ from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import Times
 
 _FALLBACK_RATE = Fraction(25)  # for a file with neither time stamps nor a frame rate
+_MAX_RATE_DENOMINATOR = 100_000  # FFmpeg holds both halves of a rate in 32 bits
 
 
 class Timeline:
@@ -42,7 +43,7 @@ class Timeline:
         has_timestamps = len(known) == count and all(later > earlier for earlier, later in itertools.pairwise(known))
         if has_timestamps:
             time_base = header.time_base
-            rate = header.frame_rate or _average_rate(known, time_base)
+            rate = _rate(header.frame_rate, known, time_base)
             last = times.last_duration or max(1, round(1 / (rate * time_base)))
             pts = np.array([*known, known[-1] + last], dtype=np.int64)
         else:
@@ -88,10 +89,14 @@ class Timeline:
         )
 
 
-def _average_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
+def _rate(claimed: Fraction, pts: Sequence[int], time_base: Fraction) -> Fraction:
+    """Returns the frame rate that the container claims where the time stamps agree, or else their average."""
     if len(pts) < 2:
-        return _FALLBACK_RATE
-    return Fraction(len(pts) - 1, pts[-1] - pts[0]) / time_base
+        return claimed or _FALLBACK_RATE
+    if claimed and _is_even(np.array(pts, dtype=np.int64), time_base, claimed):
+        return claimed
+    average = Fraction(len(pts) - 1, pts[-1] - pts[0]) / time_base
+    return average.limit_denominator(_MAX_RATE_DENOMINATOR)
 
 
 def _is_even(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> bool:

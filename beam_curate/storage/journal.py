@@ -1,0 +1,59 @@
+"""What was published of a video that is not recorded yet.
+
+Every chunk of every video is published before the first video is recorded. A run that ends between the two
+leaves clips and dataset items that no record names; the journal names them, so that the next run, whatever its
+options, can withdraw what it does not make itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from beam_curate.layout import Layout
+
+
+def write(layout: Layout, relative_path: str, entry: dict[str, Any]) -> None:
+    """Adds an entry to the journal of a video, before what it names is published."""
+    path = _path(layout, relative_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The line break comes first, so that an entry that was cut off spoils no other.
+    with path.open("ab") as file:
+        file.write(f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
+
+
+def read(layout: Layout, relative_path: str) -> list[dict[str, Any]]:
+    """Returns the entries of a video."""
+    return list(_entries(_path(layout, relative_path)))
+
+
+def remove(layout: Layout, relative_path: str) -> None:
+    """Forgets the entries of a video: its records say all."""
+    _path(layout, relative_path).unlink(missing_ok=True)
+
+
+def read_all(layout: Layout) -> Iterator[dict[str, Any]]:
+    """Yields the entries of all videos."""
+    if layout.published.is_dir():
+        for path in layout.published.iterdir():
+            yield from _entries(path)
+
+
+def _path(layout: Layout, relative_path: str) -> Path:
+    return layout.published / f"{hashlib.sha256(relative_path.encode()).hexdigest()[:32]}.jsonl"
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # empty, or cut off: what it would have named was not published
+        yield entry

@@ -1,0 +1,87 @@
+"""Running the program as its user does, and comparing what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+DESCRIBED = (
+    "--runner=DirectRunner",
+    "--no-generate-embeddings",
+    "--generate-cosmos-predict-dataset",
+    "predict2",
+    "--captioning-algorithm",
+    "describe",
+    "--text-encoder",
+    "t5_random",
+)
+FIXED_STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "5")
+# Of one run: how long it took, what it did, and how it was asked.
+_OF_THE_RUN = ("pipeline_run_time", "output_tokens_per_s", "num_input_videos_selected")
+
+
+def command(source: Path, output: Path, *flags: str) -> list[str]:
+    """The reference command with the models that need no download."""
+    folders = ("--input-video-path", str(source), "--output-clip-path", str(output))
+    return [sys.executable, "-m", "beam_curate.run", *DESCRIBED, *folders, *flags]
+
+
+def run(source: Path, output: Path, *flags: str, expect: int = 0) -> str:
+    """Runs it to the end and returns what it printed."""
+    done = subprocess.run(
+        command(source, output, *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stdout
+    return done.stdout
+
+
+def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> bool:
+    """Starts it, kills it with SIGKILL, and says whether it was still running by then."""
+    process = subprocess.Popen(
+        command(source, output, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(after_s)
+    running = process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return running
+
+
+def snapshot(output: Path) -> dict[str, str]:
+    """What a user sees of an output folder: each file's path and the hash of its content.
+
+    Left out are the program's own results in `.work` and, in the summary, what speaks of the run and not of the
+    videos.
+    """
+    files = {}
+    for path in sorted(output.rglob("*")):
+        relative = path.relative_to(output).as_posix()
+        if not path.is_file() or relative.startswith(".work/"):
+            continue
+        data = path.read_bytes()
+        if relative == "summary.json":
+            summary = json.loads(data)
+            for key in _OF_THE_RUN:
+                summary.pop(key, None)
+            summary["beam_curate"].pop("counts_of_this_run")
+            summary["beam_curate"].pop("options")
+            data = json.dumps(summary, sort_keys=True).encode()
+        files[relative] = hashlib.sha256(data).hexdigest()
+    return files
+
+
+def summary(output: Path) -> dict:
+    """The summary of an output folder."""
+    return json.loads((output / "summary.json").read_text())
+
+
+def dataset_stems(output: Path, root: str = "") -> set[str]:
+    """The stems of the dataset's videos."""
+    folder = output / "cosmos_predict2_video2world_dataset" / root / "videos"
+    return {path.stem for path in folder.glob("*.mp4")}
