@@ -17,6 +17,7 @@ setup(
         "huggingface-hub>=1.0",
         "numpy>=2.0",
         "pyarrow>=18",
+        "pydantic>=2.10",
         "pyyaml>=6.0",
         "rich>=14",
         "torch>=2.6",

@@ -66,8 +66,13 @@ def curate(parsed: Parsed) -> int:
     with sole_run(layout) as alone:
         if not alone:
             console.print("warning: another run is writing to this output; the result is right, the work double")
-        _work(console, plan, chosen, parsed.beam_args)
-        return _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+        broken = _work(console, plan, chosen, parsed.beam_args)
+        status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+    if broken:
+        console.print(f"error: the run broke off: {broken}")
+        console.print("What is finished is kept; when the cause is mended, the same command goes on from there.")
+        return EXIT_FAILED
+    return status
 
 
 def _list(options: Options) -> Listing:
@@ -84,10 +89,11 @@ def _list(options: Options) -> Listing:
     return listing
 
 
-def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[str]) -> None:
+def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[str]) -> str | None:
+    """Does the work; returns why it broke off, or None."""
     if not chosen.videos:
         console.print("Nothing to do: nothing was computed and no model was loaded.")
-        return
+        return None
     preflight.check_models(plan.options)
     preflight.check_encoder(plan.options.transcode)
     if warning := preflight.check_disk(plan.layout, chosen.work):
@@ -96,17 +102,25 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
         predict2.mark_random(plan.layout, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
     files.write_json(plan.layout.fingerprints, list(dataclasses.asdict(plan.fingerprints).values()), plan.layout.tmp)
-    write_selection(plan.layout.selection, chosen.videos, plan.layout.tmp)
     from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
 
-    with live(console, len(chosen.work)):
-        run_pipeline(plan, beam_args)
+    with files.scratch(plan.layout) as scratch, live(console, len(chosen.work)):
+        selection = scratch / "selection"  # of this run alone: another may work on the same output
+        write_selection(selection, chosen.videos, plan.layout.tmp)
+        try:
+            run_pipeline(plan, selection, beam_args)
+        except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
+            if plan.options.run.verbose:
+                console.print_exception()
+            # Runners put the worker's traceback into the message: its last line says what happened.
+            return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+    return None
 
 
 def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
     options, layout = plan.options, plan.layout
     outcomes = [outcome(layout, video) for video in videos]
-    facts = RunFacts(len(chosen.videos), seconds, progress.counts(), flag_lines(options))
+    facts = RunFacts(len(chosen.work), seconds, progress.counts(), flag_lines(options))
     everything = options.dataset.write_all_caption_json
     summary = write_summary(plan.context, outcomes, facts, all_captions=everything)
     still_random = predict2.still_random(layout)

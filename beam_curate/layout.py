@@ -102,11 +102,6 @@ class Layout:
         return self.work / "tmp"
 
     @property
-    def selection(self) -> Path:
-        """The videos of the present run, one JSON object a line."""
-        return self.work / "selection"
-
-    @property
     def published(self) -> Path:
         """What was published of videos that are not recorded yet; see `beam_curate.storage.journal`."""
         return self.work / "published"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import apache_beam as beam
 
 from beam_curate.elements import VideoShots
@@ -15,9 +17,15 @@ from transforms.record_videos import RecordVideos
 from transforms.write_cosmos_dataset import WriteCosmosDataset
 
 
-def build(pipeline: beam.Pipeline, plan: Plan) -> None:
-    """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out."""
-    videos = pipeline | "ReadVideos" >> ReadVideos(plan.layout.selection)
+def build(pipeline: beam.Pipeline, plan: Plan, selection: Path) -> None:
+    """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out.
+
+    Args:
+        pipeline: An empty pipeline.
+        plan: What each stage does.
+        selection: The list of videos to work on; see `beam_curate.storage.selection`.
+    """
+    videos = pipeline | "ReadVideos" >> ReadVideos(selection)
 
     shots, failures = videos | "DetectShots" >> DetectShots(plan.detector, plan.store("shots", VideoShots))
     chunks = shots | "CutClips" >> CutClips(plan.cutter, plan.store("clips"), plan.options.split.clip_re_chunk_size)

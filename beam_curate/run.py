@@ -13,6 +13,7 @@ from pathlib import Path
 from beam_curate.errors import UsageError
 from beam_curate.options import parse
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -29,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"beam-curate: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except OSError as error:
+        print(f"beam-curate: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("\nInterrupted. What is finished is kept; the same command goes on from there.", flush=True)
         os._exit(EXIT_INTERRUPTED)  # the runner's threads would go on until their stage ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -14,11 +15,12 @@ from beam_curate.pipeline import build
 from beam_curate.plan import Plan
 
 
-def run_pipeline(plan: Plan, beam_args: Sequence[str]) -> None:
+def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
     """Runs the pipeline of a plan to its end.
 
     Args:
         plan: What to do.
+        selection: The list of videos to work on.
         beam_args: Flags of Beam, passed on as they are.
 
     ``DirectRunner`` is the in-process runner with a thread per core. Beam's own class of that name would first
@@ -36,5 +38,5 @@ def run_pipeline(plan: Plan, beam_args: Sequence[str]) -> None:
         options = PipelineOptions([*beam_args, f"--runner={run.runner}"])
         runner = None
     pipeline = beam.Pipeline(runner=runner, options=options)
-    build(pipeline, plan)
+    build(pipeline, plan, selection)
     pipeline.run().wait_until_finish()

@@ -20,6 +20,8 @@ from beam_curate.layout import Layout
 from beam_curate.models.catalog import T5_XXL
 from beam_curate.options import Options, TranscodeOptions
 
+# Either format will do; a model in several files has an index of them.
+_WEIGHTS = ("pytorch_model.bin", "model.safetensors")
 # Output and remembered results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
@@ -36,7 +38,7 @@ def check_folders(input_root: str, output: str) -> None:
 
 
 def check_output(output: str) -> None:
-    """Makes the output folder and checks that files can be written and linked there."""
+    """Makes the output folder and checks that files can be written there."""
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
         probe = Path(output) / f".beam_curate_{uuid.uuid4().hex}"
@@ -69,6 +71,13 @@ def check_models(options: Options) -> None:
     needs_text = options.dataset.generate_cosmos_predict_dataset == "predict2"
     if needs_text and options.text.text_encoder == "t5_11b":
         T5_XXL.require(options.run.workspace, "--text-encoder t5_11b")
+        folder = T5_XXL.folder(options.run.workspace)
+        if not any((folder / f"{name}{index}").is_file() for name in _WEIGHTS for index in ("", ".index.json")):
+            raise UsageError(
+                f"--text-encoder t5_11b needs {T5_XXL.model_id} and its weights, {' or '.join(_WEIGHTS)}, are missing "
+                f"from {folder}; get them with: hf download {T5_XXL.model_id} --revision {T5_XXL.revision} "
+                f"--local-dir {folder}"
+            )
 
 
 def check_encoder(transcode: TranscodeOptions) -> None:
@@ -98,6 +107,6 @@ def check_disk(layout: Layout, videos: Iterable[Video]) -> str | None:
     if needed <= free:
         return None
     return (
-        f"the output may need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on its disk; "
+        f"the output may need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free on its disk; "
         "free some, or take --limit to work in portions"
     )

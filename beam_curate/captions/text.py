@@ -74,7 +74,7 @@ class CaptionEncoder:
             for position, array in zip(batch, self._encoded([texts[i] for i in batch]), strict=True):
                 found[wanted[position][:2]] = (texts[position], array)
         progress.add("captions encoded", len(found))
-        return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(clip, found))
+        return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
 
     def _encoded(self, batch: list[Tokens]) -> Sequence[NDArray[np.float16] | Exception]:
         """Encodes a batch; one that fails as a whole is done text by text, so that one text cannot spoil it."""
@@ -84,11 +84,14 @@ class CaptionEncoder:
             return arrays
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the texts that cause it
             if len(batch) == 1:
-                return [error]
-            return [array for text in batch for array in self._encoded([text])]
+                return [error.with_traceback(None)]  # a traceback would hold the memory of what failed
+        return [array for text in batch for array in self._encoded([text])]
 
     def _with_embeddings(
-        self, clip: Clip, found: dict[tuple[str, int], tuple[Tokens, NDArray[np.float16] | Exception]]
+        self,
+        chunk: ClipChunk,
+        clip: Clip,
+        found: dict[tuple[str, int], tuple[Tokens, NDArray[np.float16] | Exception]],
     ) -> Clip:
         windows = list(clip.windows)
         for position, window in enumerate(windows):
@@ -96,7 +99,8 @@ class CaptionEncoder:
                 continue
             tokens, array = found[clip.clip_id, position]
             if isinstance(array, Exception):
-                raise array
+                clip = attempt.failed(chunk, clip, STAGE, array)
+                continue
             stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             with files.scratch(self.layout) as scratch:
                 path = scratch / f"{stem}.pickle"

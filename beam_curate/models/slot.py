@@ -32,7 +32,10 @@ class ModelRef:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Any]:
-        """Borrows the model; one user at a time. It is loaded when it is not in the slot already."""
+        """Borrows the model; one user at a time. It is loaded when it is not in the slot already.
+
+        What is borrowed is a weak reference: a variable that outlives the ``with`` does not keep the model.
+        """
         with SLOT.borrow(self) as model:
             yield model
 
@@ -63,7 +66,7 @@ class ModelSlot:
                 self._alive.add(self._model)
                 self.most_alive = max(self.most_alive, len(self._alive))
                 progress.add(f"models loaded: {ref.name}")
-            yield self._model
+            yield weakref.proxy(self._model)
 
     def clear(self) -> None:
         """Frees the model."""

@@ -20,6 +20,7 @@ import av
 
 from beam_curate.errors import CurateError, DecoderMemoryError, UnreadableSourceError
 from beam_curate.video import cut, scan
+from beam_curate.video.decode import out_of_memory
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,
@@ -56,7 +57,7 @@ def _typed(error: Exception) -> Exception:
     """Turns PyAV's errors into ours; file system errors keep their own type and so stay retriable."""
     if isinstance(error, CurateError):
         return error
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return DecoderMemoryError("reading it needs more memory than --decode-memory-mb allows")
     if isinstance(error, av.error.FFmpegError):
         if isinstance(error, OSError):

@@ -24,6 +24,10 @@ from beam_curate.errors import DecoderCrashedError, DecoderMemoryError, DecoderT
 
 TASKS_PER_CHILD = 200  # then it is replaced, so that a leak in a decoder stays small
 
+# An arena a thread (glibc) and a stack a core (numpy's linear algebra, unused here) would take address space by
+# chance, so that the memory limit would mean something else on each machine.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -49,9 +53,7 @@ class _Child:
             + [str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            # numpy's linear algebra is not used here; its threads would take address space for each core.
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         theirs.close()
         self.connection = Connection(ours.detach())

@@ -18,7 +18,7 @@ import av
 
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import DecoderMemoryError, LostFramesError
-from beam_curate.video.decode import numbered, open_video
+from beam_curate.video.decode import numbered, open_video, out_of_memory
 from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
 
 # Decoded frames that wait for their encoder. So many that, at 720p, the frames of one 8 s clip fit and the
@@ -219,7 +219,7 @@ def _until_damage(packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]
 
 def _picklable(error: Exception) -> Exception:
     """PyAV's errors do not travel between processes; their kind and message do."""
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
     if isinstance(error, av.error.FFmpegError):
         if isinstance(error, OSError):

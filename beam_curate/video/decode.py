@@ -78,6 +78,11 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
     )
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error comes from the memory limit; a thread that has no room for its stack is one."""
+    return isinstance(error, (MemoryError, BlockingIOError)) or str(error) == "can't start new thread"
+
+
 @dataclasses.dataclass
 class DecodeErrors:
     """Where decoding went wrong: numbers of the frames that came out next after an error, or came out broken."""
@@ -110,9 +115,9 @@ def decoded(
             break
         try:
             frames = packet.decode()
-        except MemoryError:
-            raise
         except av.error.FFmpegError as error:  # each decoder has its own way to say that a packet is broken
+            if out_of_memory(error):
+                raise
             first_error = first_error or error
             errors.frames.append(count)
             continue

@@ -154,6 +154,8 @@ class ClipWriter:
         self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
         if self._audio:
             self._audio_stream = self._container.add_stream_from_template(self._audio.template)
+            # An estimate that moves while the source is read; the muxer works out the real one.
+            self._audio_stream.codec_context.bit_rate = 0
 
     def _mux(self, packets: Sequence[av.Packet[Any] | None]) -> None:
         """Writes encoded packets; None flushes the filter at the end."""

@@ -1,0 +1,162 @@
+"""Captions to embeddings: fixed batches, and one bad text spoils no other."""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from facts import make_chunk, make_clip, make_failure
+
+from beam_curate.captions.text import CaptionEncoder, token_batches
+from beam_curate.dataset.pickles import load_embedding
+from beam_curate.elements import Caption, Clip, ClipChunk, Window
+from beam_curate.errors import ModelOutputError
+from beam_curate.layout import Layout
+from beam_curate.models.slot import SLOT, ModelRef
+from beam_curate.models.t5 import Tokens
+
+CASES = [
+    ([], 10, []),
+    ([3], 10, [[0]]),
+    ([30], 10, [[0]]),
+    ([5, 5], 10, [[0, 1]]),
+    ([5, 5, 5], 10, [[0, 1], [2]]),
+    ([1, 9, 1], 10, [[1], [0, 2]]),
+    ([2, 30, 4, 3, 30], 12, [[1], [4], [2, 3, 0]]),
+]
+
+
+@pytest.mark.parametrize(("lengths", "budget", "batches"), CASES)
+def test_batches(lengths: list[int], budget: int, batches: list[list[int]]) -> None:
+    assert token_batches(lengths, budget) == batches
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batches_hold_every_text_once_and_stay_in_the_budget(seed: int) -> None:
+    generator = random.Random(seed)
+    lengths = [generator.randint(1, 512) for _ in range(generator.randint(1, 200))]
+    batches = token_batches(lengths, 1024)
+    assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
+    assert all(max(lengths[position] for position in batch) * len(batch) <= 1024 for batch in batches)
+    assert token_batches(lengths, 1024) == batches
+    padded = sum(max(lengths[position] for position in batch) * len(batch) for batch in batches)
+    assert padded <= sum(lengths) * 1.5 or len(lengths) < 20
+
+
+class Weights:
+    """Stands for what an encoder holds in memory while it works."""
+
+
+class Encoder:
+    """An encoder that refuses words: `broken` for good, and any batch while memory is short."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        self.batches: list[int] = []
+        self.held: weakref.WeakSet[Weights] = weakref.WeakSet()
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        return [Tokens(tuple(text.encode()), len(text) > 100) for text in texts]
+
+    def encode(self, batch: Sequence[Tokens]) -> list[np.ndarray]:
+        assert not self.held, "the memory of a failed attempt is still held"
+        weights = Weights()
+        self.held.add(weights)
+        if len(batch) > self.memory:
+            raise RuntimeError("out of memory")
+        if any(b"broken" in bytes(tokens.ids) for tokens in batch):
+            raise ModelOutputError("NaN")
+        self.batches.append(len(batch))
+        return [np.full((len(tokens.ids), 1024), tokens.ids[0], np.float16) for tokens in batch]
+
+
+@pytest.fixture(autouse=True)
+def _free() -> None:
+    SLOT.clear()
+
+
+def worker(tmp_path: Path, memory: int = 100) -> CaptionEncoder:
+    return CaptionEncoder(Layout(str(tmp_path)), "f", ModelRef("fake", lambda: Encoder(memory)), 94)
+
+
+def captioned(layout: Layout, clip_id: str, *windows: tuple[str, int], status: str = "success") -> Clip:
+    made = tuple(Window(0, frames - 1, Caption("describe", text, status)) for text, frames in windows)
+    return make_clip(layout, clip_id, windows=made)
+
+
+def embedded(chunk: ClipChunk) -> dict[str, list[bool]]:
+    return {clip.clip_id: [window.embedding is not None for window in clip.windows] for clip in chunk.clips}
+
+
+def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
+    encoder = worker(tmp_path)
+    layout = encoder.layout
+    chunk = make_chunk(
+        [
+            captioned(layout, "a", ("A ball.", 94), ("Below the minimum.", 93), ("Two dogs run. " * 20, 200)),
+            captioned(layout, "b", ("refused", 94), status="blocked"),
+            captioned(layout, "c", ("", 94)),
+            captioned(layout, "d"),
+            make_clip(layout, "e", None, failures=(make_failure(clip_id="e"),)),
+            captioned(layout, "f", ("cut short", 94), status="truncated"),
+        ]
+    )
+    made = encoder.run(chunk)
+    assert embedded(made) == {"a": [True, False, True], "b": [False], "c": [False], "d": [], "e": [], "f": [True]}
+    first, _, last = (window.embedding for window in made.clips[0].windows)
+    assert first and last
+    assert (first.num_tokens, first.truncated, last.truncated) == (7, False, True)
+    array = load_embedding(layout.stored(first.file).read_bytes())
+    assert array.shape == (7, 1024)
+    assert (array == ord("A")).all()
+    assert made.clips[4] == chunk.clips[4]
+
+
+def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
+    encoder = worker(tmp_path)
+    chunk = make_chunk([captioned(encoder.layout, "a", ("short", 10))])
+    SLOT.most_alive = 0
+    assert encoder.run(chunk) == chunk
+    assert encoder.run(make_chunk(())) == make_chunk(())
+    assert SLOT.most_alive == 0
+
+
+def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
+    encoder = worker(tmp_path)
+    layout = encoder.layout
+    clips = [
+        captioned(layout, name, (text, 94)) for name, text in (("a", "A ball."), ("b", "broken"), ("c", "A cube."))
+    ]
+    made = encoder.run(make_chunk(clips))
+    assert embedded(made) == {"a": [True], "b": [False], "c": [True]}
+    (failure,) = made.clips[1].failures
+    assert (failure.stage, failure.clip_id, failure.error_type, failure.retriable) == (
+        *("text", "b", "ModelOutputError", False),
+    )
+    assert not made.clips[0].failures
+
+
+def test_a_window_that_fails_leaves_the_other_windows_of_its_clip(tmp_path: Path) -> None:
+    encoder = worker(tmp_path)
+    windows = (("A ball.", 94), ("broken", 95), ("broken too", 96), ("A cube.", 97))
+    made = encoder.run(make_chunk([captioned(encoder.layout, "a", *windows)]))
+    assert embedded(made) == {"a": [True, False, False, True]}
+    assert [failure.error_type for failure in made.clips[0].failures] == ["ModelOutputError"] * 2
+
+
+def test_a_batch_that_is_too_large_is_done_in_smaller_ones_without_holding_its_memory(tmp_path: Path) -> None:
+    encoder = worker(tmp_path, memory=1)
+    made = encoder.run(make_chunk([captioned(encoder.layout, name, (name, 94)) for name in "abc"]))
+    assert embedded(made) == {"a": [True], "b": [True], "c": [True]}
+    with encoder.model.use() as model:
+        assert model.batches == [1, 1, 1]
+
+
+def test_what_may_pass_is_retriable(tmp_path: Path) -> None:
+    encoder = worker(tmp_path, memory=0)
+    made = encoder.run(make_chunk([captioned(encoder.layout, "a", ("A ball.", 94))]))
+    assert made.clips[0].failures[0].retriable

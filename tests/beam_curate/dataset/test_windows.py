@@ -1,0 +1,85 @@
+"""Which windows reach the dataset, and from which file each comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from facts import make_chunk, make_clip, make_failure
+from media import frame_numbers, make_video
+
+from beam_curate.dataset.windows import WindowCutter, left_out
+from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
+from beam_curate.layout import Layout
+from beam_curate.storage import files
+from beam_curate.video.children import Limits
+from beam_curate.video.encode import Encoding
+
+EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)
+
+
+def caption(text: str = "A ball.", status: str = "success") -> Caption:
+    return Caption("describe", text, status)
+
+
+CASES = [
+    (Window(0, 93, caption(), EMBEDDING), None),
+    (Window(0, 93, caption(status="truncated"), EMBEDDING), None),
+    (Window(0, 92, caption(), EMBEDDING), "fewer than 94 frames (--predict2-min-frames): 93"),
+    (Window(100, 192, caption(), EMBEDDING), "fewer than 94 frames (--predict2-min-frames): 93"),
+    (Window(0, 92), "fewer than 94 frames (--predict2-min-frames): 93"),
+    (Window(0, 255), "no usable caption"),
+    (Window(0, 255, caption(""), EMBEDDING), "no usable caption"),
+    (Window(0, 255, caption(" \n"), EMBEDDING), "no usable caption"),
+    (Window(0, 255, caption("I cannot.", "blocked"), EMBEDDING), "no usable caption"),
+    (Window(0, 255, caption("half", "error"), EMBEDDING), "no usable caption"),
+    (Window(0, 255, caption(status="skipped"), EMBEDDING), "no usable caption"),
+    (Window(0, 255, caption()), "no text embedding"),
+]
+
+
+@pytest.mark.parametrize(("window", "reason"), CASES, ids=[f"{i}-{case[1]}" for i, case in enumerate(CASES)])
+def test_why_a_window_is_left_out(window: Window, reason: str | None) -> None:
+    assert left_out(window, 94) == reason
+
+
+@pytest.fixture
+def cutter(tmp_path: Path) -> WindowCutter:
+    return WindowCutter(Layout(str(tmp_path / "out")), "f", Encoding(preset="ultrafast"), Limits(), 30)
+
+
+def real_clip(layout: Layout, tmp_path: Path, *windows: Window, frames: int = 120) -> Clip:
+    path = make_video(tmp_path / "clip.mp4", frames=frames)
+    file = files.keep(layout, path, layout.stage_files("clips", "f"), "x")
+    made = make_clip(layout, "x", windows=windows)
+    return type(made)(made.span, ClipFile(file, 320, 180, 24, 1, frames, frames / 24, "h264"), windows)
+
+
+def test_a_single_window_is_the_clip_itself(cutter: WindowCutter, tmp_path: Path) -> None:
+    clip = real_clip(cutter.layout, tmp_path, Window(0, 119, caption(), EMBEDDING))
+    assert cutter.run(make_chunk([clip])).clips == (clip,)
+
+
+def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: WindowCutter, tmp_path: Path) -> None:
+    spans = [(0, 39), (40, 59), (60, 119)]
+    clip = real_clip(cutter.layout, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans))
+    (made,) = cutter.run(make_chunk([clip])).clips
+    assert not made.failures
+    first, short, last = made.windows
+    assert short.video is None
+    assert short.left_out == "fewer than 30 frames (--predict2-min-frames): 20"
+    for window in (first, last):
+        assert window.video and window.left_out is None
+        path = cutter.layout.stored(window.video)
+        assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
+
+
+def test_a_clip_that_cannot_be_cut_fails_alone(cutter: WindowCutter, tmp_path: Path) -> None:
+    windows = (Window(0, 59, caption(), EMBEDDING), Window(60, 119, caption(), EMBEDDING))
+    broken = make_clip(cutter.layout, "broken", windows=windows)  # its file is no video
+    missing = make_clip(cutter.layout, "missing", None, failures=(make_failure(clip_id="missing"),))
+    chunk = cutter.run(make_chunk([broken, missing, real_clip(cutter.layout, tmp_path, *windows)]))
+    (failure,) = chunk.clips[0].failures
+    assert (failure.stage, failure.clip_id, failure.retriable) == ("windows", "broken", False)
+    assert chunk.clips[1] == missing
+    assert all(window.video for window in chunk.clips[2].windows)

@@ -1,0 +1,159 @@
+"""The slot: one model in memory, loaded when it is used, one user at a time."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import pickle
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from beam_curate.models.slot import SLOT, ModelRef, ModelSlot
+
+
+class Model:
+    """Counts how many of it are alive, and how many were when one was loaded."""
+
+    alive: ClassVar[weakref.WeakSet[Model]] = weakref.WeakSet()
+    most_alive = 0
+    loads: ClassVar[list[str]] = []
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.itself = self  # so that only the garbage collector frees it, like a real network
+        Model.alive.add(self)
+        Model.most_alive = max(Model.most_alive, len(Model.alive))
+        Model.loads.append(name)
+
+    def __call__(self, number: int) -> int:
+        return number + 1
+
+    def fail(self) -> None:
+        raise ArithmeticError("of the model")
+
+
+def load(name: str, fails: bool = False) -> Model:
+    model = Model(name)
+    if fails:
+        raise OSError("no such file")
+    return model
+
+
+def ref(name: str, **how: bool) -> ModelRef:
+    return ModelRef(name, functools.partial(load, name, **how))
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    gc.collect()
+    Model.alive.clear()
+    Model.most_alive = 0
+    Model.loads = []
+
+
+@pytest.fixture
+def slot() -> ModelSlot:
+    return ModelSlot()
+
+
+def test_a_reference_loads_nothing_and_weighs_nothing() -> None:
+    one = ref("a")
+    assert len(pickle.dumps(one)) < 500
+    assert pickle.loads(pickle.dumps(one)).name == "a"
+    assert Model.loads == []
+
+
+def test_the_same_model_is_loaded_once(slot: ModelSlot) -> None:
+    for _ in range(3):
+        with slot.borrow(ref("a")) as model:  # another reference each time, equal to the first
+            assert model.name == "a"
+    with slot.borrow(pickle.loads(pickle.dumps(ref("a")))) as model:
+        assert model(1) == 2
+    assert Model.loads == ["a"]
+
+
+def test_another_argument_is_another_model(slot: ModelSlot) -> None:
+    for argument in "ab":
+        with slot.borrow(ModelRef("same name", functools.partial(load, argument))) as model:
+            assert model.name == argument
+    assert Model.loads == ["a", "b"]
+
+
+def test_one_model_is_freed_before_the_next_is_loaded(slot: ModelSlot) -> None:
+    for name in "aba":
+        with slot.borrow(ref(name)):
+            assert len(Model.alive) == 1
+    assert Model.loads == list("aba")
+    assert Model.most_alive == slot.most_alive == 1
+    slot.clear()
+    gc.collect()
+    assert not Model.alive
+
+
+def test_a_user_who_keeps_a_model_does_not_keep_it_in_memory(slot: ModelSlot) -> None:
+    kept = []
+    for name in "ab":
+        with slot.borrow(ref(name)) as model:
+            kept.append(model)
+    assert Model.most_alive == 1
+    with pytest.raises(ReferenceError):
+        _ = kept[0].name
+
+
+def test_an_error_of_the_user_leaves_the_model(slot: ModelSlot) -> None:
+    with pytest.raises(ArithmeticError), slot.borrow(ref("a")) as model:
+        model.fail()
+    with slot.borrow(ref("a")) as model:
+        assert model(1) == 2
+    assert Model.loads == ["a"]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_an_error_in_loading_leaves_the_slot_usable(slot: ModelSlot, first: bool) -> None:
+    if not first:
+        with slot.borrow(ref("a")):
+            pass
+    for _ in range(2):
+        with pytest.raises(OSError, match="no such file"), slot.borrow(ref("broken", fails=True)):
+            pass
+    gc.collect()
+    assert not Model.alive
+    with slot.borrow(ref("a")) as model:
+        assert model.name == "a"
+
+
+def test_threads_exclude_each_other(slot: ModelSlot) -> None:
+    inside = 0
+    most = 0
+    lock = threading.Lock()
+
+    def use(number: int) -> None:
+        nonlocal inside, most
+        with slot.borrow(ref("ab"[number % 2])) as model:
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.005)
+            assert model.name == "ab"[number % 2]
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(4)))
+    assert most == 1
+    assert Model.most_alive == 1
+
+
+def test_references_share_the_slot_of_the_process() -> None:
+    with ref("a").use() as model:
+        assert model.name == "a"
+    with ref("b").use():
+        assert len(Model.alive) == 1
+    SLOT.clear()
+    gc.collect()
+    assert not Model.alive

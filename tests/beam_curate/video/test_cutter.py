@@ -1,0 +1,172 @@
+import hashlib
+import os
+
+import media
+import pytest
+
+from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
+from beam_curate.errors import SourceChangedError
+from beam_curate.layout import Layout
+from beam_curate.video.children import Limits
+from beam_curate.video.cutter import ClipCutter, chunks_of
+from beam_curate.video.encode import Encoding
+from beam_curate.video.scan import packet_times
+from beam_curate.video.timeline import Timeline
+
+LIMITS = Limits(timeout_s=60, memory_mb=2000)
+FRAME_RATE = 24
+
+
+def shots_of(lengths_s, damaged_frames=()) -> VideoShots:
+    """Shots of given lengths, one after the other."""
+    spans = []
+    start_s = 0.0
+    for number, length_s in enumerate(lengths_s):
+        end_s = start_s + length_s
+        start, end = round(start_s * FRAME_RATE), round(end_s * FRAME_RATE)
+        spans.append(Span(f"clip{number}", start, end, start, end, start_s, end_s))
+        start_s = end_s
+    info = VideoInfo(
+        width=320,
+        height=180,
+        frame_rate_num=FRAME_RATE,
+        frame_rate_den=1,
+        time_base_num=1,
+        time_base_den=FRAME_RATE,
+        num_frames=round(start_s * FRAME_RATE),
+        duration_s=start_s,
+        has_timestamps=True,
+        constant_frame_rate=True,
+        video_codec="h264",
+        pixel_format="yuv420p",
+        audio_codec=None,
+        container="mov,mp4",
+        bit_rate_kbps=0,
+    )
+    return VideoShots(Video("/videos/a.mp4", "a.mp4", 1, "1"), info, tuple(spans), tuple(damaged_frames))
+
+
+@pytest.mark.parametrize(
+    ("lengths_s", "clips_per_chunk", "clips_in_chunks"),
+    [
+        ([8] * 5, 2, [2, 2, 1]),
+        ([8] * 4, 2, [2, 2]),
+        ([2] * 9, 1, [4, 4, 1]),
+        # Whole seconds count: 2.9 s are 2 s, and a clip shorter than 1 s is nothing.
+        ([2.9] * 6, 1, [4, 2]),
+        ([0.9] * 20, 1, [20]),
+        # The clip that reaches the budget is the chunk's last.
+        ([7, 60, 1], 1, [2, 1]),
+        ([60, 60], 1, [1, 1]),
+        ([8], 32, [1]),
+        ([], 32, [0]),
+    ],
+)
+def test_a_chunk_ends_when_its_seconds_reach_the_budget(lengths_s, clips_per_chunk, clips_in_chunks):
+    shots = shots_of(lengths_s)
+    chunks = list(chunks_of(shots, clips_per_chunk))
+    assert [len(chunk.clips) for chunk in chunks] == clips_in_chunks
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    assert {(chunk.num_chunks, chunk.num_total_clips) for chunk in chunks} == {(len(chunks), len(lengths_s))}
+    assert tuple(clip.span for chunk in chunks for clip in chunk.clips) == shots.spans
+    assert all(chunk.video == shots.video and chunk.info == shots.info for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("damaged_frame", "failed"),
+    [
+        # Clips of 48 frames each; a decoder that works in several threads may report damage 32 frames off.
+        (0, ["clip0"]),
+        (96 + 10, ["clip1", "clip2"]),
+        (96 + 40, ["clip2", "clip3"]),
+        (5 * 48, ["clip4"]),
+        (5 * 48 + 40, []),
+    ],
+)
+def test_clips_at_damage_are_not_cut(damaged_frame, failed):
+    (chunk,) = chunks_of(shots_of([2] * 5, [damaged_frame]), 32)
+    assert [clip.clip_id for clip in chunk.clips if clip.failures] == failed
+    for clip in chunk.clips:
+        for failure in clip.failures:
+            assert (failure.error_type, failure.retriable, failure.stage) == ("LostFramesError", False, "clips")
+            assert failure.clip_id == clip.clip_id
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = media.make_video(tmp_path / "source.mp4", frames=72, size=(160, 96), audio="aac")
+    facts = os.stat(path)
+    video = Video(str(path), path.name, facts.st_size, str(facts.st_mtime_ns))
+    timeline = Timeline(*packet_times(str(path)))
+    spans = tuple(timeline.span(f"clip{start}", start, start + 24) for start in (0, 24, 48))
+    return VideoShots(video, timeline.info, spans)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(str(tmp_path / "out"))
+
+
+def cutter(layout, **encoding):
+    return ClipCutter(layout, "f1", Encoding(**encoding), LIMITS)
+
+
+def test_clips_are_kept_under_the_hash_of_their_content(source, layout):
+    (chunk,) = chunks_of(source, 32)
+    done = cutter(layout).run(chunk)
+    for clip, start in zip(done.clips, (0, 24, 48), strict=True):
+        file = clip.media.file
+        content = layout.stored(file).read_bytes()
+        assert file.sha256 == hashlib.sha256(content).hexdigest()
+        assert file.size_bytes == len(content)
+        assert file.path == f".work/files/clips/f1/{clip.clip_id}.{file.sha256[:16]}.mp4"
+        assert media.frame_numbers(layout.stored(file)) == list(range(start, start + 24))
+        assert clip.failures == ()
+        assert (clip.media.width, clip.media.height, clip.media.num_frames) == (160, 96, 24)
+        assert (clip.media.frame_rate, clip.media.video_codec) == (24, "h264")
+        assert clip.media.duration_s == pytest.approx(1, abs=0.001)
+    assert len(list(stored_files(done))) == 3
+    assert list(layout.tmp.iterdir()) == []
+
+
+def test_cutting_again_gives_the_same_element(source, layout):
+    (chunk,) = chunks_of(source, 32)
+    assert cutter(layout).run(chunk) == cutter(layout).run(chunk)
+
+
+def test_a_clip_that_failed_before_is_left_alone_and_the_others_are_cut(source, layout):
+    (chunk,) = chunks_of(VideoShots(source.video, source.info, source.spans, damaged_frames=(0,)), 32)
+    done = cutter(layout).run(chunk)
+    failed = [(clip.media is None, len(clip.failures)) for clip in done.clips]
+    assert failed == [(True, 1), (True, 1), (False, 0)]
+
+
+def test_a_span_beyond_the_end_fails_alone(source, layout):
+    last = source.spans[-1]
+    beyond = Span("beyond", 72, 96, last.end_pts, last.end_pts + 24 * 512, 3.0, 4.0)
+    (chunk,) = chunks_of(VideoShots(source.video, source.info, (*source.spans, beyond)), 32)
+    *good, bad = cutter(layout).run(chunk).clips
+    assert all(clip.media and not clip.failures for clip in good)
+    assert bad.media is None
+    assert [failure.error_type for failure in bad.failures] == ["LostFramesError"]
+
+
+def test_a_source_that_changed_is_worth_another_try(source, layout):
+    (chunk,) = chunks_of(source, 32)
+    with open(source.video.uri, "ab") as file:
+        file.write(b"more")
+    with pytest.raises(SourceChangedError) as caught:
+        cutter(layout).run(chunk)
+    assert caught.value.retriable
+
+
+def test_a_chunk_without_clips_is_returned_as_it_is(source, layout):
+    (chunk,) = chunks_of(VideoShots(source.video, source.info, ()), 32)
+    assert cutter(layout).run(chunk) == chunk
+
+
+def test_nothing_is_left_behind_when_the_encoder_refuses(source, layout):
+    (chunk,) = chunks_of(source, 32)
+    done = cutter(layout, preset="no such preset").run(chunk)
+    assert all(clip.media is None and len(clip.failures) == 1 for clip in done.clips)
+    assert list(layout.tmp.iterdir()) == []

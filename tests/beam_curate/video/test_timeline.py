@@ -1,0 +1,134 @@
+from fractions import Fraction
+
+import media
+import numpy as np
+import pytest
+
+from beam_curate.errors import UnreadableSourceError
+from beam_curate.video.decode import SourceHeader
+from beam_curate.video.scan import ShotFrames, Times, packet_times, shot_frames
+from beam_curate.video.timeline import Timeline
+
+
+def header(frame_rate=Fraction(25), time_base=Fraction(1, 1000), claimed_frames=0):
+    return SourceHeader(
+        width=320,
+        height=180,
+        frame_rate=frame_rate,
+        time_base=time_base,
+        video_codec="h264",
+        pixel_format="yuv420p",
+        audio_codec=None,
+        container="matroska,webm",
+        bit_rate_kbps=0,
+        claimed_frames=claimed_frames,
+        claimed_duration_s=0.0,
+    )
+
+
+def timeline(pts, last_duration=40, errors=(), **claims):
+    return Timeline(header(**claims), Times(tuple(pts), last_duration, tuple(errors)))
+
+
+@pytest.mark.parametrize(
+    ("pts", "last_duration", "claimed_rate", "has_timestamps", "even", "rate", "duration_s"),
+    [
+        pytest.param([0, 40, 80, 120], 40, 25, True, True, 25, 0.16, id="even"),
+        pytest.param([500, 540, 580, 620], 40, 25, True, True, 25, 0.16, id="start other than 0"),
+        pytest.param([-80, -40, 0, 40], 40, 25, True, True, 25, 0.16, id="negative start"),
+        pytest.param([0, 42, 83, 125, 167], 42, 24, True, True, 24, 0.209, id="rounded to ms"),
+        pytest.param([0, 40, 80, 120], 0, 25, True, True, 25, 0.16, id="last duration unknown"),
+        pytest.param([0, 40, 80, 120], 40, 50, True, True, 25, 0.16, id="rate claimed twice as high"),
+        pytest.param([0, 40, 80, 120], 40, 0, True, True, 25, 0.16, id="no rate claimed"),
+        pytest.param([0, 100, 110, 120, 300], 100, 25, True, False, Fraction(40, 3), 0.4, id="variable"),
+        pytest.param([7], 0, 25, True, True, 25, 0.04, id="one frame"),
+        pytest.param([7], 0, 0, True, True, 25, 0.04, id="one frame, nothing known"),
+        pytest.param([None, None, None], 0, 50, False, True, 50, 0.06, id="none"),
+        pytest.param([0, None, 80], 40, 25, False, True, 25, 0.12, id="some missing"),
+        pytest.param([0, 40, 40, 80], 40, 25, False, True, 25, 0.16, id="twice the same"),
+        pytest.param([0, 80, 40], 40, 25, False, True, 25, 0.12, id="backwards"),
+        pytest.param([None], 0, 0, False, True, 25, 0.04, id="nothing known"),
+    ],
+)
+def test_facts(pts, last_duration, claimed_rate, has_timestamps, even, rate, duration_s):
+    found = timeline(pts, last_duration, frame_rate=Fraction(claimed_rate))
+    info = found.info
+    assert (info.has_timestamps, info.constant_frame_rate, info.frame_rate) == (has_timestamps, even, rate)
+    assert info.num_frames == len(pts)
+    assert info.duration_s == pytest.approx(duration_s)
+    assert len(found.pts) == len(pts) + 1
+    assert (np.diff(found.pts) > 0).all()
+    assert found.seconds()[0] == 0
+    assert found.seconds()[-1] == pytest.approx(duration_s)
+    assert bool(info.notes) is not has_timestamps
+
+
+def test_an_average_rate_can_be_written_into_a_file():
+    ticks = np.cumsum(np.random.default_rng(0).integers(1000, 9_000_000, 5000)).tolist()
+    rate = timeline(ticks, frame_rate=Fraction(0), time_base=Fraction(1, 90000)).info.frame_rate
+    assert max(rate.numerator, rate.denominator) < 1 << 31
+    assert float(rate) == pytest.approx(4999 / (ticks[-1] - ticks[0]) * 90000, rel=1e-6)
+
+
+def test_no_frame_is_unreadable():
+    with pytest.raises(UnreadableSourceError, match="no video frame"):
+        timeline([])
+
+
+@pytest.mark.parametrize(
+    ("claimed_frames", "errors", "words"),
+    [(3, (), None), (2, (), None), (0, (), None), (9, (), "claims 9 frames and holds 3"), (3, (1, 2), "2 decoding")],
+)
+def test_notes(claimed_frames, errors, words):
+    notes = timeline([0, 40, 80], errors=errors, claimed_frames=claimed_frames).info.notes
+    assert [words in note for note in notes] == ([True] if words else [])
+
+
+@pytest.mark.parametrize("start", [0, 9000, -3600])
+def test_span(start):
+    pts = [start + offset for offset in (0, 3600, 10000, 14400)]
+    span = timeline(pts, 3600, time_base=Fraction(1, 90000)).span("a", 1, 4)
+    assert (span.clip_id, span.start_frame, span.end_frame, span.num_frames) == ("a", 1, 4, 3)
+    assert (span.start_pts, span.end_pts) == (start + 3600, start + 18000)
+    assert (span.start_s, span.end_s) == pytest.approx((0.04, 0.2))
+
+
+B_FRAMES = {"bf": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.mp4", {"options": B_FRAMES}),
+        ("a.mp4", {"start_pts": 48}),
+        ("a.mkv", {"options": B_FRAMES}),
+        ("a.mov", {}),
+        ("a.ts", {"options": B_FRAMES}),
+        ("a.avi", {"codec": "mpeg4"}),
+        ("a.avi", {"options": B_FRAMES}),
+        ("a.mpg", {"codec": "mpeg2video", "options": B_FRAMES}),
+        ("a.mp4", {"pts": [i * 1000 + (i % 3) * 300 for i in range(60)], "time_base": Fraction(1, 24000)}),
+    ],
+)
+def test_packets_and_frames_tell_the_same_times(tmp_path, name, settings):
+    path = media.make_video(tmp_path / name, frames=60, size=(96, 64), **settings)
+    by_packets = Timeline(*packet_times(str(path)))
+    first, *middle, last = shot_frames(str(path))
+    batches = [message for message in middle if isinstance(message, ShotFrames)]
+    pts = tuple(stamp for batch in batches for stamp in batch.pts)
+    by_frames = Timeline(first, Times(pts, last.last_duration, last.errors))
+    assert by_frames.info == by_packets.info
+    assert by_frames.pts.tolist() == by_packets.pts.tolist()
+    assert by_frames.info.num_frames == 60
+    assert by_frames.info.frame_rate == 24 or not by_frames.info.constant_frame_rate
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "expected"),
+    [("a.mp4", "libsvtav1", "av1"), ("a.webm", "libvpx-vp9", "vp9"), ("a.mp4", "libx265", "hevc")],
+)
+def test_codecs_carry_their_own_names_not_the_decoders(tmp_path, capfd, name, codec, expected):
+    audio = "libopus" if name.endswith("webm") else "libmp3lame"
+    path = media.make_video(tmp_path / name, frames=5, size=(96, 64), codec=codec, audio=audio)
+    info = Timeline(*packet_times(str(path))).info
+    assert (info.video_codec, info.audio_codec) == (expected, "opus" if audio == "libopus" else "mp3")
