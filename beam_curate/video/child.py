@@ -39,18 +39,25 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     av.logging.set_level(None)
     connection = Connection(fd)
+    try:
+        while True:
+            _serve(connection, *connection.recv())
+    except (EOFError, ConnectionError):
+        return  # the parent is gone or needs this child no more
+
+
+def _serve(connection: Connection, task: str, arguments: tuple[Any, ...]) -> None:
+    items = TASKS[task](*arguments)
     while True:
         try:
-            task, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            for item in TASKS[task](*arguments):
-                connection.send(("item", item))
-            answer: tuple[str, Any] = ("done", None)
+            message = ("item", next(items))
+        except StopIteration:
+            message = ("done", None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
-            answer = ("error", _typed(error))
-        connection.send(answer)
+            message = ("error", _typed(error))
+        connection.send(message)
+        if message[0] != "item":
+            return
 
 
 def _typed(error: Exception) -> Exception:

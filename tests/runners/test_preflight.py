@@ -148,7 +148,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
     assert preflight.check_disk(layout, []) is None
     warning = preflight.check_disk(layout, [make_video_element(size_bytes=10**16)] * 2)
     assert warning
-    assert "may need 30000000.0 GB and" in warning
+    assert "may need 30,000,000,000 MB and" in warning
     assert "--limit" in warning
 
 
