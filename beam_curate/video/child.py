@@ -47,17 +47,15 @@ def main() -> None:
 
 
 def _serve(connection: Connection, task: str, arguments: tuple[Any, ...]) -> None:
-    items = TASKS[task](*arguments)
-    while True:
-        try:
-            message = ("item", next(items))
-        except StopIteration:
-            message = ("done", None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
-            message = ("error", _typed(error))
-        connection.send(message)
-        if message[0] != "item":
-            return
+    try:
+        for item in TASKS[task](*arguments):
+            connection.send(("item", item))
+        answer: tuple[str, Any] = ("done", None)
+    except ConnectionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
+        answer = ("error", _typed(error))
+    connection.send(answer)
 
 
 def _typed(error: Exception) -> Exception:
