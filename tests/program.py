@@ -43,9 +43,7 @@ def run(source: Path, output: Path, *flags: str, expect: int = 0) -> str:
 
 def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> bool:
     """Starts it, kills it with SIGKILL, and says whether it was still running by then."""
-    process = subprocess.Popen(
-        command(source, output, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command(source, output, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after_s)
     running = process.poll() is None
     os.kill(process.pid, signal.SIGKILL)

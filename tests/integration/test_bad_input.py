@@ -48,7 +48,7 @@ def test_rotten_files_cost_themselves_only(tmp_path: Path) -> None:
 
 NAMES = (
     "with space.mp4",
-    "quote's \"double\".mp4",
+    'quote\'s "double".mp4',
     "hash#percent%20.mp4",
     "ünïcødé 映画.mp4",
     "clip.mp4.part.mp4",
