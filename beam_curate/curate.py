@@ -95,7 +95,7 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
         console.print("Nothing to do: nothing was computed and no model was loaded.")
         return None
     preflight.check_models(plan.options)
-    preflight.check_encoder(plan.options.transcode)
+    preflight.check_encoder(plan.options)
     if warning := preflight.check_disk(plan.layout, chosen.work):
         console.print(f"warning: {warning}")
     if plan.context.text_encoder == "t5_random":

@@ -89,6 +89,9 @@ class VideoInfo:
         audio_codec: FFmpeg's name, or None without audio.
         container: FFmpeg's name of the container format.
         bit_rate_kbps: Of the video stream in 1000 bit/s; 0 when unknown.
+        first_pts: Of the first frame.
+        pixel_aspect_num: Numerator of a pixel's width over its height.
+        pixel_aspect_den: Its denominator.
         notes: What a user should know of this source, in sentences.
     """
 
@@ -107,12 +110,20 @@ class VideoInfo:
     audio_codec: str | None
     container: str
     bit_rate_kbps: int
+    first_pts: int = 0
+    pixel_aspect_num: int = 1
+    pixel_aspect_den: int = 1
     notes: tuple[str, ...] = ()
 
     @property
     def frame_rate(self) -> Fraction:
         """Average frames per second."""
         return Fraction(self.frame_rate_num, self.frame_rate_den)
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a stored pixel over its height."""
+        return Fraction(self.pixel_aspect_num, self.pixel_aspect_den)
 
     @property
     def time_base(self) -> Fraction:
@@ -140,19 +151,11 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class VideoShots:
-    """A video with the spans to cut from it, in order.
-
-    Attributes:
-        video: The source.
-        info: What reading it found.
-        spans: Not overlapping.
-        damaged_frames: Numbers of frames that did not decode cleanly; spans that hold one are not cut.
-    """
+    """A video with the spans to cut from it, in order."""
 
     video: Video
     info: VideoInfo
     spans: tuple[Span, ...]
-    damaged_frames: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,10 @@ class UnreadableSourceError(CurateError):
     """The file is not a video that can be decoded."""
 
 
+class RefusedSourceError(CurateError):
+    """The source is of a kind that the options refuse."""
+
+
 class DecoderCrashedError(CurateError):
     """The process that read the source died: a decoder bug or a decompression bomb."""
 

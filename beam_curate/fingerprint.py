@@ -57,7 +57,8 @@ def fingerprints(options: Options) -> Fingerprints:
         limit_clips=options.input.limit_clips,
         **own,
     )
-    clips = _chain(cutter.STAGE, shots, chunk=chunk, **dataclasses.asdict(options.transcode))
+    errors = options.split.max_decode_errors
+    clips = _chain(cutter.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
     captions = clips
     if options.caption.generate_captions:
         captions = _chain(captioner.STAGE, clips, **dataclasses.asdict(options.caption))

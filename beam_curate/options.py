@@ -13,19 +13,15 @@ from typing import Any
 from beam_curate.arguments import Arguments, read_config, sort_arguments
 from beam_curate.errors import UsageError
 from beam_curate.flags import Group, HelpFormatter, Parser, add_group, by_name, flags_of, problems_of
-from beam_curate.option_groups import (
-    DEMO_OUTPUT,
+from beam_curate.result_options import (
     TRAINER_MIN_FRAMES,
     CaptionOptions,
     DatasetOptions,
-    InputOptions,
     RunOptions,
-    SplitOptions,
     TextOptions,
-    TranscodeOptions,
     default_workspace,
-    parse_extensions,
 )
+from beam_curate.source_options import DEMO_OUTPUT, InputOptions, SplitOptions, TranscodeOptions, parse_extensions
 
 __all__ = [
     "DEMO_OUTPUT",

@@ -16,7 +16,7 @@ from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.layout import Layout
 from beam_curate.models import t5, transnetv2
-from beam_curate.options import Options, TranscodeOptions
+from beam_curate.options import Options
 from beam_curate.report.records import RecordContext
 from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
 from beam_curate.shots.scenes import SceneRules
@@ -69,7 +69,7 @@ def make_plan(options: Options, layout: Layout) -> Plan:
     """Works out what a run does."""
     prints = fingerprints(options)
     limits = Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
-    encoding = encoding_of(options.transcode)
+    encoding = encoding_of(options)
     caption = options.caption
     with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
     minimum = options.dataset.predict2_min_frames
@@ -93,8 +93,9 @@ def make_plan(options: Options, layout: Layout) -> Plan:
     )
 
 
-def encoding_of(transcode: TranscodeOptions) -> Encoding:
+def encoding_of(options: Options) -> Encoding:
     """Returns how clips are encoded."""
+    transcode = options.transcode
     return Encoding(
         encoder=transcode.transcode_encoder,
         crf=transcode.transcode_crf,
@@ -103,6 +104,9 @@ def encoding_of(transcode: TranscodeOptions) -> Encoding:
         bit_rate_kbps=transcode.transcode_bit_rate_kbps,
         use_input_bit_rate=transcode.transcode_use_input_video_bit_rate,
         max_output_frames=transcode.transcode_max_output_frames,
+        max_decode_errors=options.split.max_decode_errors,
+        interlaced=transcode.interlaced,
+        hdr=transcode.hdr,
     )
 
 

@@ -18,7 +18,7 @@ from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
 from beam_curate.models.catalog import T5_XXL
-from beam_curate.options import Options, TranscodeOptions
+from beam_curate.options import Options
 
 # Either format will do; a model in several files has an index of them.
 _WEIGHTS = ("pytorch_model.bin", "model.safetensors")
@@ -80,7 +80,7 @@ def check_models(options: Options) -> None:
             )
 
 
-def check_encoder(transcode: TranscodeOptions) -> None:
+def check_encoder(options: Options) -> None:
     """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU."""
     import av
 
@@ -91,11 +91,11 @@ def check_encoder(transcode: TranscodeOptions) -> None:
         path = Path(folder) / "probe.mp4"
         frame = av.VideoFrame(256, 256, "yuv420p")
         try:
-            with ClipWriter(path, encoding_of(transcode), Fraction(24), Fraction(1, 24), None) as writer:
+            with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), Fraction(1), None) as writer:
                 writer.write(frame, 0)
         except (av.error.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"--transcode-encoder {transcode.transcode_encoder} does not work here ({error}); "
+                f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}); "
                 "take --transcode-encoder libx264"
             ) from error
 

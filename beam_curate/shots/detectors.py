@@ -90,7 +90,7 @@ class TransNetV2Detector:
         scenes = scenes_of(probabilities, self.rules.threshold)
         ranges = clip_ranges(scenes, float(timeline.info.frame_rate), self.rules)
         spans = (timeline.span(_clip_id(video, start, end), start, end) for start, end in ranges)
-        return VideoShots(video, timeline.info, _limited(spans, self.limit_clips), damaged_frames=reading.errors)
+        return VideoShots(video, timeline.info, _limited(spans, self.limit_clips))
 
 
 class _Reading:
@@ -100,8 +100,7 @@ class _Reading:
         self._messages = messages
         self.header: SourceHeader = next(messages)
         self._pts: list[int | None] = []
-        self._last_duration = 0
-        self.errors: tuple[int, ...] = ()
+        self._end = Times((), 0)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         for message in self._messages:
@@ -109,10 +108,10 @@ class _Reading:
                 self._pts.extend(message.pts)
                 yield message.frames
             else:
-                self._last_duration, self.errors = message.last_duration, message.errors
+                self._end = message
 
     def times(self) -> Times:
-        return Times(tuple(self._pts), self._last_duration, self.errors)
+        return dataclasses.replace(self._end, pts=tuple(self._pts))
 
 
 def _clip_id(video: Video, start: float, end: float) -> str:

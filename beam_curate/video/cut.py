@@ -59,7 +59,7 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
         running: deque[Future[CutFile]] = deque()
         current: _Job | None = None
         try:
-            for number, (pts, frame) in enumerate(numbered(path, info, spans[0].start_pts)):
+            for number, (pts, frame, damaged) in enumerate(numbered(path, info, spans[0].start_pts)):
                 if number % _HEARTBEAT_FRAMES == 0:
                     yield None
                 if current is not None and pts >= current.span.end_pts:
@@ -71,7 +71,7 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
                     current = remaining.popleft()
                     running.append(encoders.submit(current.run))
                 if current is not None:
-                    current.feed(pts, frame)
+                    current.feed(pts, frame, damaged)
                 elif not remaining:
                     break
                 while running and running[0].done():
@@ -103,9 +103,12 @@ class _Job:
         self._path = folder / f"{span.clip_id}.mp4"
         self._waiting = waiting
         self._frames: queue.SimpleQueue[tuple[int, av.VideoFrame] | None] = queue.SimpleQueue()
+        self._damaged = 0
+        self._notes: tuple[str, ...] = ()
 
-    def feed(self, pts: int, frame: av.VideoFrame) -> None:
+    def feed(self, pts: int, frame: av.VideoFrame, damaged: bool) -> None:
         """Hands over a frame; waits while too many are waiting already."""
+        self._damaged += damaged
         self._waiting.acquire()
         self._frames.put((pts, frame))
 
@@ -143,16 +146,19 @@ class _Job:
         even = self._info.constant_frame_rate or kept < total
         time_base = 1 / rate if even else self._info.time_base
         count = written = 0
-        with ClipWriter(self._path, self._encoding, rate, time_base, self._audio) as writer:
+        pixel_aspect = self._info.pixel_aspect
+        with ClipWriter(self._path, self._encoding, rate, time_base, pixel_aspect, self._audio) as writer:
             for count, (pts, frame) in enumerate(frames, 1):
                 # Of every `total` frames, `kept` evenly spaced ones stay.
                 if written * total <= (count - 1) * kept:
                     writer.write(frame, written if even else pts - self.span.start_pts)
                     written += 1
-        if count != total:
+        self._notes = (*writer.notes, *_audio_note(self._info, self._audio))
+        lost = abs(total - count)
+        if lost + self._damaged > self._encoding.max_decode_errors:
             raise LostFramesError(
-                f"{count} of its {total} frames (source frames {self.span.start_frame} to "
-                f"{self.span.end_frame - 1}) could be decoded"
+                f"of its {total} frames (source frames {self.span.start_frame} to {self.span.end_frame - 1}) "
+                f"{lost} are lost and {self._damaged} damaged (--max-decode-errors)"
             )
 
     def _read_back(self) -> CutFile:
@@ -167,7 +173,7 @@ class _Job:
                 num_frames=count,
                 duration_s=float((stream.duration or 0) * (stream.time_base or 0)),
                 video_codec=stream.codec_context.codec.canonical_name,
-                notes=_audio_note(self._info, self._audio),
+                notes=self._notes,
             )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from beam_curate import attempt, progress
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
-from beam_curate.errors import LostFramesError
 from beam_curate.layout import Layout
 from beam_curate.storage import files
 from beam_curate.storage.listing import check_unchanged
@@ -19,9 +18,6 @@ from beam_curate.video.encode import Encoding
 STAGE = "clips"
 # cosmos-curate counts a chunk in clips of so many seconds (--clip-re-chunk-size).
 CHUNK_CLIP_S = 8
-# A decoder that works in several threads reports an error up to so many frames late; clips this close to one
-# are not trusted.
-_DAMAGE_MARGIN_FRAMES = 32
 
 
 def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
@@ -39,19 +35,8 @@ def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
         groups[-1].append(span)
         budget_s += int(span.end_s - span.start_s)
     for index, group in enumerate(groups):
-        chunk = ClipChunk(
-            shots.video, shots.info, index, len(groups), len(shots.spans), tuple(Clip(span) for span in group)
-        )
-        yield chunk.with_clips(tuple(_checked(chunk, clip, shots.damaged_frames) for clip in chunk.clips))
-
-
-def _checked(chunk: ClipChunk, clip: Clip, damaged_frames: Sequence[int]) -> Clip:
-    margin = _DAMAGE_MARGIN_FRAMES
-    for frame in damaged_frames:
-        if clip.span.start_frame - margin <= frame < clip.span.end_frame + margin:
-            error = LostFramesError(f"the source is damaged near its frame {frame}, inside or beside the clip")
-            return attempt.failed(chunk, clip, STAGE, error)
-    return clip
+        clips = tuple(Clip(span) for span in group)
+        yield ClipChunk(shots.video, shots.info, index, len(groups), len(shots.spans), clips)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +59,7 @@ class ClipCutter:
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with the media of its clips, or their failures."""
         check_unchanged(chunk.video)
-        spans = tuple(clip.span for clip in chunk.clips if not clip.failures)
+        spans = tuple(clip.span for clip in chunk.clips)
         folder = self.layout.stage_files(STAGE, self.fingerprint)
         cut = dict(cut_files(self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits))
         progress.add("clips cut", len(spans))

@@ -10,6 +10,7 @@ from fractions import Fraction
 import av
 import av.container
 import av.video
+from av.video.frame import PictureType
 
 from beam_curate.elements import VideoInfo
 from beam_curate.errors import UnreadableSourceError
@@ -17,6 +18,7 @@ from beam_curate.errors import UnreadableSourceError
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
 SEEK_MARGIN_S = 1
+_MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +36,11 @@ class SourceHeader:
     bit_rate_kbps: int
     claimed_frames: int
     claimed_duration_s: float
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @contextlib.contextmanager
-def open_video(path: str) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
+def open_video(path: str, threads: str = "AUTO") -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
     """Opens a file and picks its video stream; cover pictures do not count.
 
     Raises:
@@ -54,7 +57,7 @@ def open_video(path: str) -> Iterator[tuple[av.container.InputContainer, av.vide
         stream = streams[0]
         if stream.codec_context is None:
             raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
-        stream.thread_type = "AUTO"
+        stream.thread_type = threads
         yield container, stream
 
 
@@ -75,6 +78,7 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         bit_rate_kbps=(stream.codec_context.bit_rate or container.bit_rate or 0) // 1000,
         claimed_frames=stream.frames,
         claimed_duration_s=duration_s or float((container.duration or 0) / av.time_base),
+        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
     )
 
 
@@ -83,73 +87,113 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, BlockingIOError)) or str(error) == "can't start new thread"
 
 
-@dataclasses.dataclass
-class DecodeErrors:
-    """Where decoding went wrong: numbers of the frames that came out next after an error, or came out broken."""
+def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Yields (frame, whether it is damaged) in presentation order, to the end of the file.
 
-    frames: list[int] = dataclasses.field(default_factory=list)
+    A frame counts as damaged from an error on until the next clean key frame: what is predicted from a broken
+    picture is broken too. An undecodable packet does not end the video.
 
+    A clean stream is decoded in several threads. With the first error it is read again in a single one, whose
+    way with errors does not depend on timing, and goes on where the first reading stood.
 
-def decoded(
-    container: av.container.InputContainer, stream: av.video.VideoStream, errors: DecodeErrors
-) -> Iterator[av.VideoFrame]:
-    """Yields all frames from the present position in presentation order.
-
-    An undecodable packet does not end the video: it is noted in ``errors`` and decoding goes on.
+    Args:
+        path: The file.
+        seek_pts: Start at the last key frame before this time; None for the first frame.
 
     Raises:
-        UnreadableSourceError: Nothing could be decoded.
+        UnreadableSourceError: No frame could be decoded.
     """
     count = 0
-    first_error: av.error.FFmpegError | None = None
+    for threads in ("AUTO", "NONE"):
+        with open_video(path, threads) as (container, stream):
+            if seek_pts is not None:
+                container.seek(seek_pts, stream=stream, backward=True)
+            for number, (frame, damaged) in enumerate(_with_dependents(_decoded(container, stream))):
+                if damaged and threads == "AUTO":
+                    break
+                if number >= count:
+                    yield frame, damaged
+                    count += 1
+            else:
+                return
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.video.VideoStream
+) -> Iterator[tuple[av.VideoFrame, bool]]:
+    any_frame = lost = broken = False
+    error: av.error.FFmpegError | None = None
+    error_pts: int | None = None
     packets = container.demux(stream)
-    while True:
+    ended = False
+    while not ended:
+        packet = None
         try:
             packet = next(packets)
+            frames = packet.decode()
         except StopIteration:
             break
-        except av.error.InvalidDataError as error:
-            # Demuxing cannot go on: what follows is lost, what came before stands.
-            first_error = first_error or error
-            errors.frames.append(count)
-            break
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError as error:  # each decoder has its own way to say that a packet is broken
-            if out_of_memory(error):
+        except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
+            if out_of_memory(problem):
                 raise
-            first_error = first_error or error
-            errors.frames.append(count)
-            continue
+            error, lost, broken = problem, True, True
+            error_pts = packet.pts if packet is not None else None
+            ended = packet is None  # the container itself is broken: what the decoder still holds is all
+            frames = _flushed(stream) if ended else []
         for frame in frames:
             if frame.is_corrupt:
-                errors.frames.append(count)
-            yield frame
-            count += 1
-    if count == 0 and first_error is not None:
-        raise UnreadableSourceError(f"no frame of it can be decoded: {first_error.strerror}")
+                broken, error_pts = True, frame.pts
+            elif frame.key_frame and (error_pts is None or frame.pts is None or frame.pts > error_pts):
+                broken = False
+            yield frame, broken or lost
+            any_frame, lost = True, False
+    if error is not None and not any_frame:
+        raise UnreadableSourceError(f"no frame of it can be decoded: {error.strerror}")
 
 
-def numbered(path: str, info: VideoInfo, from_pts: int, *, seek: bool = True) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Yields (pts, frame) from a frame at or before ``from_pts`` on.
+def _with_dependents(frames: Iterator[tuple[av.VideoFrame, bool]]) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Marks B-frames that are shown before the damaged picture they are predicted from, too."""
+    held: list[tuple[av.VideoFrame, bool]] = []
+    for frame, damaged in frames:
+        held.append((frame, damaged))
+        if frame.pict_type == PictureType.B and len(held) < _MAX_B_FRAMES:
+            continue
+        any_damaged = any(damaged for _, damaged in held)
+        yield from ((frame, any_damaged) for frame, _ in held)
+        held = []
+    any_damaged = any(damaged for _, damaged in held)
+    yield from ((frame, any_damaged) for frame, _ in held)
+
+
+def _flushed(stream: av.video.VideoStream) -> list[av.VideoFrame]:
+    with contextlib.suppress(av.error.FFmpegError):
+        return stream.decode(None)
+    return []
+
+
+def numbered(path: str, info: VideoInfo, from_pts: int) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    """Yields (pts, frame, damaged) from a frame at or before ``from_pts`` on.
 
     Where frames carry no usable time stamps (``info.has_timestamps`` is False), the frame number stands in
-    for the pts and decoding starts at the beginning.
+    for the pts and decoding starts at the beginning. It does so too where seeking finds no clean key frame
+    before ``from_pts``: wherever a worker starts, it gets the same frames.
     """
-    with open_video(path) as (container, stream):
-        frames = decoded(container, stream, DecodeErrors())
-        if not info.has_timestamps:
-            yield from enumerate(frames)
+    if not info.has_timestamps:
+        for number, (frame, damaged) in enumerate(read_frames(path)):
+            yield number, frame, damaged
+        return
+    target = from_pts - int(SEEK_MARGIN_S / info.time_base)
+    if target > info.first_pts:
+        anchored = False
+        for frame, damaged in read_frames(path, seek_pts=target):
+            if frame.pts is None:
+                continue
+            anchored = anchored or (frame.key_frame and not damaged and frame.pts <= from_pts)
+            if frame.pts >= from_pts and not anchored:
+                break
+            yield frame.pts, frame, damaged
+        if anchored:
             return
-        target = from_pts - int(SEEK_MARGIN_S / info.time_base)
-        seek = seek and target > (stream.start_time or 0)
-        if seek:
-            container.seek(target, stream=stream, backward=True)
-        stamped = ((frame.pts, frame) for frame in frames if frame.pts is not None)
-        first = next(stamped, None)
-        if first is not None and (first[0] <= from_pts or not seek):
-            yield first
-            yield from stamped
-    if seek and (first is None or first[0] > from_pts):
-        # The container's index misled the seek: decode from the start instead.
-        yield from numbered(path, info, from_pts, seek=False)
+    for frame, damaged in read_frames(path):
+        if frame.pts is not None:
+            yield frame.pts, frame, damaged

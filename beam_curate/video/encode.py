@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +13,10 @@ from typing import Any, Self
 import av
 import av.audio
 import av.container
-import av.filter
 import av.video
 from av.bitstream import BitStreamFilterContext
 
-from beam_curate.errors import LostFramesError
+from beam_curate.video.conform import Conform
 
 # Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
 MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "opus", "flac", "alac"})
@@ -25,16 +25,6 @@ KEYFRAME_INTERVAL = 60
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
 # x264 writes its version and options into the first picture; NAL unit type 6 is that message (H.264, 7.4.1).
 _WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
-
-# What FFmpeg makes of RGB on the way to yuv420p: AVCOL_RANGE_MPEG and AVCOL_SPC_SMPTE170M.
-_LIMITED_RANGE, _BT601 = 1, 6
-# Filters that undo the rotation a phone wrote into the file, by its counterclockwise angle in degrees.
-_UPRIGHT = {
-    0: (),
-    90: (("transpose", "cclock"),),
-    180: (("hflip",), ("vflip",)),
-    270: (("transpose", "clock"),),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +39,9 @@ class Encoding:
         bit_rate_kbps: Fixed bit rate in 1000 bit/s, or None for constant quality.
         use_input_bit_rate: Take the bit rate of the source's video stream.
         max_output_frames: Lower the frame rate so that a clip has at most so many frames; None keeps it.
+        max_decode_errors: Lost or damaged frames that a clip may hold.
+        interlaced: What becomes of interlaced pictures, ``deinterlace`` or ``refuse``.
+        hdr: What becomes of PQ and HLG pictures, ``tonemap`` (to BT.709) or ``keep`` (in 8 bits).
     """
 
     encoder: str = "libx264"
@@ -58,6 +51,9 @@ class Encoding:
     bit_rate_kbps: int | None = None
     use_input_bit_rate: bool = False
     max_output_frames: int | None = None
+    max_decode_errors: int = 0
+    interlaced: str = "deinterlace"
+    hdr: str = "tonemap"
 
     def codec_options(self) -> dict[str, str]:
         """Returns the encoder's private options."""
@@ -89,11 +85,18 @@ class ClipWriter:
         encoding: How.
         rate: Frames/s that the file names.
         time_base: Unit of the pts given to `write`, in s.
+        pixel_aspect: Width of a source pixel over its height.
         audio: What to copy beside the video, or None.
     """
 
     def __init__(
-        self, path: Path, encoding: Encoding, rate: Fraction, time_base: Fraction, audio: AudioTrack | None
+        self,
+        path: Path,
+        encoding: Encoding,
+        rate: Fraction,
+        time_base: Fraction,
+        pixel_aspect: Fraction,
+        audio: AudioTrack | None,
     ) -> None:
         self._encoding = encoding
         self._rate = rate
@@ -102,7 +105,9 @@ class ClipWriter:
             str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
         )
         self._stream: av.video.VideoStream | None = None
-        self._filter: _Conform | None = None
+        self._pixel_aspect = pixel_aspect
+        self._conform: Conform | None = None
+        self._waiting_pts: deque[int] = deque()
         self._strip: BitStreamFilterContext | None = None
         self._audio = audio
         self._audio_stream: av.audio.AudioStream | None = None
@@ -117,39 +122,47 @@ class ClipWriter:
     ) -> None:
         try:
             if kind is None and self._stream is not None:
+                self._encode(None)
                 self._mux([*self._stream.encode(None), None])
                 self._mux_audio_until(float("inf"))
         finally:
             self._container.close()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed in the pictures, in words."""
+        return self._conform.notes if self._conform is not None else ()
+
     def write(self, frame: av.VideoFrame, pts: int) -> None:
         """Encodes a frame at ``pts`` (in the writer's time base); the frame is changed in place."""
         if self._stream is None:
             self._open(frame)
-        assert self._stream is not None and self._filter is not None
-        conformed = self._filter(frame)
-        conformed.pts = pts
-        conformed.time_base = self._time_base
-        conformed.pict_type = 0  # the encoder chooses, whatever the source had
-        self._mux(self._stream.encode(conformed))
+        self._waiting_pts.append(pts)
+        self._encode(frame)
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        assert self._stream is not None and self._conform is not None
+        for conformed in self._conform(frame):
+            conformed.pts = self._waiting_pts.popleft()
+            conformed.time_base = self._time_base
+            conformed.pict_type = 0  # the encoder chooses, whatever the source had
+            self._mux(self._stream.encode(conformed))
 
     def _open(self, frame: av.VideoFrame) -> None:
-        self._filter = _Conform(frame)
+        self._conform = Conform(frame, self._pixel_aspect, self._encoding.interlaced, self._encoding.hdr)
         stream = self._container.add_stream(
             self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
         )
         assert isinstance(stream, av.video.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = self._filter.width, self._filter.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = self._conform.width, self._conform.height, "yuv420p"
         context = stream.codec_context
         context.time_base = self._time_base
         context.gop_size = KEYFRAME_INTERVAL
         context.flags |= _CODEC_FLAG_BITEXACT
         if self._encoding.bit_rate_kbps:
             context.bit_rate = self._encoding.bit_rate_kbps * 1000
-        context.color_range = _LIMITED_RANGE if frame.format.is_rgb else frame.color_range
-        context.colorspace = _BT601 if frame.format.is_rgb else frame.colorspace
-        context.color_trc = frame.color_trc
-        context.color_primaries = frame.color_primaries
+        for name, value in self._conform.colors(frame).items():
+            setattr(context, name, value)
         self._stream = stream
         self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
         if self._audio:
@@ -177,46 +190,3 @@ class ClipWriter:
             packet.stream = self._audio_stream
             self._container.mux(packet)
             self._next_audio = next(self._audio_packets, None)
-
-
-class _Conform:
-    """Makes frames even-sized yuv420p, upright: one row or column less rather than a resampled picture."""
-
-    def __init__(self, frame: av.VideoFrame) -> None:
-        turns = _UPRIGHT[frame.rotation % 360]
-        width, height = (
-            (frame.height, frame.width)
-            if turns == _UPRIGHT[90] or turns == _UPRIGHT[270]
-            else (frame.width, frame.height)
-        )
-        self.width, self.height = width - width % 2, height - height % 2
-        if not self.width or not self.height:
-            raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
-        self._shape = (frame.width, frame.height, frame.format.name)
-        self._graph: av.filter.Graph | None = None
-        if self._shape == (self.width, self.height, "yuv420p") and not turns:
-            return
-        graph = av.filter.Graph()
-        source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
-        )
-        filters = [graph.add(*turn) for turn in turns]
-        crop = graph.add("crop", f"{self.width}:{self.height}:0:0:exact=1")
-        pixels = graph.add("format", "pix_fmts=yuv420p")
-        graph.link_nodes(source, *filters, crop, pixels, graph.add("buffersink"))
-        graph.configure()
-        self._graph = graph
-
-    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        if (frame.width, frame.height, frame.format.name) != self._shape:
-            raise LostFramesError(
-                f"the picture changes from {self._shape} to "
-                f"{(frame.width, frame.height, frame.format.name)} inside the clip"
-            )
-        if self._graph is None:
-            return frame
-        frame.pts = 0
-        self._graph.push(frame)
-        conformed = self._graph.pull()
-        assert isinstance(conformed, av.VideoFrame)
-        return conformed

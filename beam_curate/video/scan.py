@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from beam_curate.video.decode import DecodeErrors, SourceHeader, decoded, header, open_video
+from beam_curate.video.decode import SourceHeader, header, open_video, read_frames
 
 # TransNetV2's input size: the paper's 48x27, aspect ratio ignored.
 SHOT_FRAME_WIDTH = 48
@@ -24,12 +24,12 @@ class Times:
     Attributes:
         pts: One a frame, in the stream's time base; None where the file has none.
         last_duration: Of the last frame, in the same unit; 0 when unknown.
-        errors: Numbers of the frames before which, or in which, decoding went wrong.
+        damaged: How many frames are damaged.
     """
 
     pts: tuple[int | None, ...]
     last_duration: int
-    errors: tuple[int, ...] = ()
+    damaged: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,24 +65,24 @@ def packet_times(path: str) -> Iterator[SourceHeader | Times]:
 
 
 def shot_frames(path: str) -> Iterator[SourceHeader | ShotFrames | Times]:
-    """Yields the header, all frames at 48x27 in batches, and at the end the errors met."""
+    """Yields the header, all frames at 48x27 in batches, and at the end how many are damaged."""
     reformatter = VideoReformatter()
-    errors = DecodeErrors()
-    last_duration = 0
+    last_duration = damaged_frames = 0
     pts: list[int | None] = []
     batch: list[NDArray[np.uint8]] = []
     with open_video(path) as (container, stream):
         yield header(container, stream)
-        for frame in decoded(container, stream, errors):
-            small = reformatter.reformat(
-                frame, SHOT_FRAME_WIDTH, SHOT_FRAME_HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC
-            )
-            batch.append(small.to_ndarray().astype(np.uint8, copy=False))
-            pts.append(frame.pts)
-            last_duration = frame.duration or 0
-            if len(batch) == _FRAMES_PER_MESSAGE:
-                yield ShotFrames(np.stack(batch), tuple(pts))
-                batch, pts = [], []
-        if batch:
+    for frame, damaged in read_frames(path):
+        small = reformatter.reformat(
+            frame, SHOT_FRAME_WIDTH, SHOT_FRAME_HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC
+        )
+        batch.append(small.to_ndarray().astype(np.uint8, copy=False))
+        pts.append(frame.pts)
+        last_duration = frame.duration or 0
+        damaged_frames += damaged
+        if len(batch) == _FRAMES_PER_MESSAGE:
             yield ShotFrames(np.stack(batch), tuple(pts))
-        yield Times((), last_duration, tuple(errors.frames))
+            batch, pts = [], []
+    if batch:
+        yield ShotFrames(np.stack(batch), tuple(pts))
+    yield Times((), last_duration, damaged_frames)

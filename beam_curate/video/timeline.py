@@ -67,6 +67,9 @@ class Timeline:
             audio_codec=header.audio_codec,
             container=header.container,
             bit_rate_kbps=header.bit_rate_kbps,
+            first_pts=int(pts[0]),
+            pixel_aspect_num=header.pixel_aspect.numerator,
+            pixel_aspect_den=header.pixel_aspect.denominator,
             notes=_notes(header, times, has_timestamps),
         )
 
@@ -109,8 +112,8 @@ def _notes(header: SourceHeader, times: Times, has_timestamps: bool) -> tuple[st
     notes = []
     if header.claimed_frames > len(times.pts):
         notes.append(f"the file claims {header.claimed_frames} frames and holds {len(times.pts)}: it may be truncated")
-    if times.errors:
-        notes.append(f"{len(times.errors)} decoding errors")
+    if times.damaged:
+        notes.append(f"{times.damaged} damaged frames")
     if not has_timestamps:
         notes.append("its frames carry no usable time stamps: an even frame rate is assumed")
     return tuple(notes)

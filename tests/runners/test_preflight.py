@@ -122,24 +122,24 @@ def test_models_that_are_not_used_need_not_be_there(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_works() -> None:
-    preflight.check_encoder(TranscodeOptions())
+    preflight.check_encoder(Options(transcode=TranscodeOptions()))
 
 
 def test_encoder_settings_are_tried_as_given() -> None:
-    preflight.check_encoder(TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow"))
+    preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")))
     with pytest.raises(UsageError, match="--transcode-encoder libx264 does not work here"):
-        preflight.check_encoder(TranscodeOptions(transcode_preset="no such preset"))
+        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_preset="no such preset")))
 
 
 def test_an_encoder_that_does_not_exist() -> None:
     with pytest.raises(UsageError, match=r"--transcode-encoder h265_none does not work here .*take --"):
-        preflight.check_encoder(TranscodeOptions(transcode_encoder="h265_none"))
+        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h265_none")))
 
 
 def test_an_encoder_without_its_hardware() -> None:
     # FFmpeg knows this one, and no machine has the device that it asks for here.
     with pytest.raises(UsageError, match="--transcode-encoder h264_vaapi does not work here"):
-        preflight.check_encoder(TranscodeOptions(transcode_encoder="h264_vaapi"))
+        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")))
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:

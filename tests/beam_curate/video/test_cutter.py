@@ -17,7 +17,7 @@ LIMITS = Limits(timeout_s=60, memory_mb=2000)
 FRAME_RATE = 24
 
 
-def shots_of(lengths_s, damaged_frames=()) -> VideoShots:
+def shots_of(lengths_s) -> VideoShots:
     """Shots of given lengths, one after the other."""
     spans = []
     start_s = 0.0
@@ -43,7 +43,7 @@ def shots_of(lengths_s, damaged_frames=()) -> VideoShots:
         container="mov,mp4",
         bit_rate_kbps=0,
     )
-    return VideoShots(Video("/videos/a.mp4", "a.mp4", 1, "1"), info, tuple(spans), tuple(damaged_frames))
+    return VideoShots(Video("/videos/a.mp4", "a.mp4", 1, "1"), info, tuple(spans))
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,6 @@ def test_a_chunk_ends_when_its_seconds_reach_the_budget(lengths_s, clips_per_chu
     assert {(chunk.num_chunks, chunk.num_total_clips) for chunk in chunks} == {(len(chunks), len(lengths_s))}
     assert tuple(clip.span for chunk in chunks for clip in chunk.clips) == shots.spans
     assert all(chunk.video == shots.video and chunk.info == shots.info for chunk in chunks)
-
-
-@pytest.mark.parametrize(
-    ("damaged_frame", "failed"),
-    [
-        # Clips of 48 frames each; a decoder that works in several threads may report damage 32 frames off.
-        (0, ["clip0"]),
-        (96 + 10, ["clip1", "clip2"]),
-        (96 + 40, ["clip2", "clip3"]),
-        (5 * 48, ["clip4"]),
-        (5 * 48 + 40, []),
-    ],
-)
-def test_clips_at_damage_are_not_cut(damaged_frame, failed):
-    (chunk,) = chunks_of(shots_of([2] * 5, [damaged_frame]), 32)
-    assert [clip.clip_id for clip in chunk.clips if clip.failures] == failed
-    for clip in chunk.clips:
-        for failure in clip.failures:
-            assert (failure.error_type, failure.retriable, failure.stage) == ("LostFramesError", False, "clips")
-            assert failure.clip_id == clip.clip_id
 
 
 @pytest.fixture
@@ -132,13 +112,6 @@ def test_clips_are_kept_under_the_hash_of_their_content(source, layout):
 def test_cutting_again_gives_the_same_element(source, layout):
     (chunk,) = chunks_of(source, 32)
     assert cutter(layout).run(chunk) == cutter(layout).run(chunk)
-
-
-def test_a_clip_that_failed_before_is_left_alone_and_the_others_are_cut(source, layout):
-    (chunk,) = chunks_of(VideoShots(source.video, source.info, source.spans, damaged_frames=(0,)), 32)
-    done = cutter(layout).run(chunk)
-    failed = [(clip.media is None, len(clip.failures)) for clip in done.clips]
-    assert failed == [(True, 1), (True, 1), (False, 0)]
 
 
 def test_a_span_beyond_the_end_fails_alone(source, layout):

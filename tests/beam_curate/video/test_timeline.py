@@ -26,8 +26,8 @@ def header(frame_rate=Fraction(25), time_base=Fraction(1, 1000), claimed_frames=
     )
 
 
-def timeline(pts, last_duration=40, errors=(), **claims):
-    return Timeline(header(**claims), Times(tuple(pts), last_duration, tuple(errors)))
+def timeline(pts, last_duration=40, damaged=0, **claims):
+    return Timeline(header(**claims), Times(tuple(pts), last_duration, damaged))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_no_frame_is_unreadable():
 
 
 @pytest.mark.parametrize(
-    ("claimed_frames", "errors", "words"),
-    [(3, (), None), (2, (), None), (0, (), None), (9, (), "claims 9 frames and holds 3"), (3, (1, 2), "2 decoding")],
+    ("claimed_frames", "damaged", "words"),
+    [(3, 0, None), (2, 0, None), (0, 0, None), (9, 0, "claims 9 frames and holds 3"), (3, 2, "2 damaged frames")],
 )
-def test_notes(claimed_frames, errors, words):
-    notes = timeline([0, 40, 80], errors=errors, claimed_frames=claimed_frames).info.notes
+def test_notes(claimed_frames, damaged, words):
+    notes = timeline([0, 40, 80], damaged=damaged, claimed_frames=claimed_frames).info.notes
     assert [words in note for note in notes] == ([True] if words else [])
 
 
@@ -116,7 +116,7 @@ def test_packets_and_frames_tell_the_same_times(tmp_path, name, settings):
     first, *middle, last = shot_frames(str(path))
     batches = [message for message in middle if isinstance(message, ShotFrames)]
     pts = tuple(stamp for batch in batches for stamp in batch.pts)
-    by_frames = Timeline(first, Times(pts, last.last_duration, last.errors))
+    by_frames = Timeline(first, Times(pts, last.last_duration, last.damaged))
     assert by_frames.info == by_packets.info
     assert by_frames.pts.tolist() == by_packets.pts.tolist()
     assert by_frames.info.num_frames == 60

@@ -1,0 +1,124 @@
+"""Pictures of every kind become upright, progressive, square-pixelled, even-sized yuv420p."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from beam_curate.errors import LostFramesError, RefusedSourceError
+from beam_curate.video.conform import Conform
+
+PQ, HLG, BT709 = 16, 18, 1
+
+
+def frame_of(width, height, pixel_format="yuv420p", luma=120, **properties) -> av.VideoFrame:
+    grey = np.full((height, width), luma, dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(grey, format="gray").reformat(format=pixel_format)
+    for name, value in properties.items():
+        setattr(frame, name, value)
+    return frame
+
+
+def conformed(frames, aspect=Fraction(1), interlaced="deinterlace", hdr="tonemap"):
+    conform = Conform(frames[0], aspect, interlaced, hdr)
+    return conform, [out for frame in [*frames, None] for out in conform(frame)]
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "expected"),
+    [
+        ((320, 180), Fraction(1), (320, 180)),
+        ((321, 181), Fraction(1), (320, 180)),
+        ((320, 180), Fraction(4, 3), (426, 180)),
+        ((720, 576), Fraction(16, 15), (768, 576)),
+        ((720, 480), Fraction(8, 9), (720, 540)),
+        ((160, 180), Fraction(2), (320, 180)),
+        ((320, 180), Fraction(1, 5000), (320, 180)),  # a damaged header
+        ((2, 2), Fraction(1), (2, 2)),
+    ],
+)
+def test_sizes(size, aspect, expected):
+    conform, (out,) = conformed([frame_of(*size)], aspect)
+    assert (conform.width, conform.height) == (out.width, out.height) == expected
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "rgb24", "gray", "nv12"])
+def test_formats(pixel_format):
+    _, (out,) = conformed([frame_of(64, 64, pixel_format)])
+    assert out.format.name == "yuv420p"
+    luma = out.to_ndarray()[:64]
+    assert abs(float(luma.mean()) - float(frame_of(64, 64).to_ndarray()[:64].mean())) < 3
+
+
+def test_a_fitting_frame_is_passed_on_untouched():
+    frame = frame_of(64, 48)
+    _, (out,) = conformed([frame])
+    assert out is frame
+
+
+def test_a_picture_too_small_is_an_error():
+    with pytest.raises(LostFramesError, match="too small"):
+        Conform(frame_of(1, 64), Fraction(1), "deinterlace", "tonemap")
+
+
+def test_a_change_of_size_inside_a_clip_is_an_error():
+    conform, _ = conformed([frame_of(64, 64)])
+    with pytest.raises(LostFramesError, match="changes"):
+        list(conform(frame_of(96, 64)))
+
+
+def interlaced_frames(count):
+    """A bar that moves between the two fields of each frame: combs when shown as one picture."""
+    frames = []
+    for number in range(count):
+        picture = np.zeros((64, 96), dtype=np.uint8)
+        picture[0::2, number * 8 : number * 8 + 8] = 235
+        picture[1::2, number * 8 + 4 : number * 8 + 12] = 235
+        frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")
+        graph = av.filter.Graph()
+        source = graph.add_buffer(width=96, height=64, format=frame.format, time_base=Fraction(1, 25))
+        graph.link_nodes(source, graph.add("setfield", "tff"), graph.add("buffersink")).configure()
+        frame.pts = number
+        graph.push(frame)
+        frames.append(graph.pull())
+    return frames
+
+
+def combs(frame):
+    """How much neighbouring rows differ, in grey levels."""
+    luma = frame.to_ndarray(format="gray").astype(float)
+    return float(np.abs(luma[1:] - luma[:-1]).mean())
+
+
+def test_interlaced_pictures_are_deinterlaced_one_for_one():
+    frames = interlaced_frames(6)
+    before = [combs(frame) for frame in frames]
+    conform, out = conformed(frames)
+    assert len(out) == 6
+    assert "deinterlaced" in conform.notes
+    assert np.mean([combs(frame) for frame in out]) < np.mean(before) / 3
+
+
+def test_interlaced_pictures_are_refused_by_choice():
+    with pytest.raises(RefusedSourceError, match="--interlaced"):
+        Conform(interlaced_frames(1)[0], Fraction(1), "refuse", "tonemap")
+
+
+@pytest.mark.parametrize(("trc", "code"), [(PQ, 573), (HLG, 721)])
+def test_hdr_white_becomes_white(trc, code):
+    """Diffuse white is 203 cd/m2: code 573 of 10 bits in PQ, 721 in HLG (ITU-R BT.2408, table 1)."""
+    frame = av.VideoFrame(64, 64, "yuv420p10le")
+    for plane, value in zip(frame.planes, (code, 512, 512), strict=True):
+        plane.update(np.full(plane.buffer_size // 2, value, dtype=np.uint16).tobytes())
+    frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = trc, 9, 9, 1
+    conform, (out,) = conformed([frame])
+    assert out.format.name == "yuv420p" and out.color_trc == BT709
+    assert conform.colors(frame)["color_trc"] == BT709
+    assert 215 <= out.to_ndarray()[:64].mean() <= 236
+    kept, (out,) = conformed([frame], hdr="keep")
+    assert kept.colors(frame)["color_trc"] == trc
+    assert out.to_ndarray()[:64].mean() == pytest.approx(code / 4, abs=1.5)
+    assert any("HDR kept" in note for note in kept.notes)

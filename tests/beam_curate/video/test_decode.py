@@ -1,0 +1,98 @@
+"""Damage: which frames count as damaged, and that a reader that starts in the middle gets the same frames."""
+
+from __future__ import annotations
+
+import av
+import media
+import numpy as np
+import pytest
+
+from beam_curate.errors import UnreadableSourceError
+from beam_curate.video.decode import numbered, read_frames
+from beam_curate.video.scan import packet_times
+from beam_curate.video.timeline import Timeline
+
+SIZE = (160, 96)
+
+
+def packet_places(path):
+    """Where each packet of the video lies in the file, and how many bytes it has, in decoding order."""
+    with av.open(str(path)) as container:
+        return [(p.pos, p.size, p.is_keyframe) for p in container.demux(container.streams.video[0]) if p.size]
+
+
+def damage(path, packet_number, fraction=0.3, length=40):
+    """Overwrites a piece of one packet with noise."""
+    position, size, _ = packet_places(path)[packet_number]
+    content = bytearray(path.read_bytes())
+    start = position + int(size * fraction)
+    length = min(length, size - int(size * fraction) - 4)
+    content[start : start + length] = np.random.default_rng(packet_number).bytes(length)
+    path.write_bytes(content)
+
+
+def pictures(path):
+    return [frame.to_ndarray(format="gray").astype(np.int16) for frame, _ in read_frames(str(path))]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libx265"])
+def test_every_smeared_picture_counts_as_damaged(tmp_path, codec):
+    path = media.make_video(tmp_path / "a.mp4", frames=72, size=SIZE, keyframe_interval=24, codec=codec)
+    clean = pictures(path)
+    damage(path, 30)
+    found = list(read_frames(str(path)))
+    smeared = []
+    for number, (frame, damaged) in enumerate(found):
+        if len(found) < len(clean):
+            break  # a lost frame shifts the numbers; what matters then is that the place is marked
+        picture = frame.to_ndarray(format="gray").astype(np.int16)
+        if np.abs(picture - clean[number]).max() > 8 and not damaged:
+            smeared.append(number)
+    assert smeared == []
+    marked = [number for number, (_, damaged) in enumerate(found) if damaged]
+    assert marked, "the damage shows"
+    assert min(marked) >= 24, "what came before the damaged group is clean"
+    assert max(marked) < 48, "with the next key frame all is clean again"
+
+
+def test_a_clean_file_has_no_damage(tmp_path):
+    for name in ("a.mp4", "a.mkv", "a.ts", "a.avi"):
+        options = {"bf": "2"} if name != "a.avi" else None
+        path = media.make_video(tmp_path / name, frames=60, size=SIZE, options=options)
+        assert not any(damaged for _, damaged in read_frames(str(path))), name
+
+
+def test_nothing_decodable_is_an_error(tmp_path):
+    path = media.make_video(tmp_path / "a.mp4", frames=10, size=SIZE)
+    for number in range(10):
+        damage(path, number, 0.0, 10_000)
+    frames = 0
+    with pytest.raises(UnreadableSourceError):
+        for _, damaged in read_frames(str(path)):
+            assert damaged
+            frames += 1
+        if frames:  # FFmpeg may conceal even this; then all of it is marked
+            raise UnreadableSourceError("all damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.mp4", {"options": {"bf": "3"}}),
+        ("a.mp4", {"options": {"bf": "3", "x264-params": "open-gop=1:bframes=3:b-adapt=0"}}),
+        ("a.ts", {"options": {"bf": "2"}}),
+        ("a.mkv", {"options": {"bf": "2"}}),
+        ("a.mp4", {"start_pts": 240}),
+        ("a.mpg", {"codec": "mpeg2video", "options": {"bf": "2"}}),
+    ],
+)
+def test_starting_in_the_middle_gives_the_same_frames(tmp_path, name, settings):
+    path = media.make_video(tmp_path / name, frames=168, size=SIZE, keyframe_interval=24, **settings)
+    timeline = Timeline(*packet_times(str(path)))
+    all_frames = {pts: media.read_frame_number(frame) for pts, frame, _ in numbered(str(path), timeline.info, 0)}
+    for start in (60, 97, 120, 150):
+        from_pts = int(timeline.pts[start])
+        found = [(pts, frame, damaged) for pts, frame, damaged in numbered(str(path), timeline.info, from_pts)]
+        wanted = [(pts, media.read_frame_number(frame)) for pts, frame, _ in found if pts >= from_pts]
+        assert wanted == [(pts, number) for pts, number in all_frames.items() if pts >= from_pts]
+        assert not any(damaged for pts, _, damaged in found if pts >= from_pts)
