@@ -11,7 +11,7 @@ test: .venv/made
 	$(BIN)/python -m pytest
 
 soak: .venv/made
-	$(BIN)/python -m pytest -m soak --timeout 3600
+	BEAM_CURATE_RELIABILITY=docs/reliability.md $(BIN)/python -m pytest -m soak --timeout 3600
 
 lint: .venv/made
 	$(BIN)/ruff format --check .

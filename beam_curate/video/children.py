@@ -104,7 +104,7 @@ class _Pool:
     """At most one child per core; children wait for the next task when idle."""
 
     def __init__(self) -> None:
-        self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         self.idle: list[_Child] = []
         self.lock = threading.Lock()
         atexit.register(self.close)

@@ -26,6 +26,7 @@ from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, E
 _WAITING_BYTES = 256 << 20
 _MIN_WAITING_FRAMES = 8
 _HEARTBEAT_FRAMES = 100
+_MOST_ENCODERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
         encoding = dataclasses.replace(encoding, bit_rate_kbps=info.bit_rate_kbps)
     frame_bytes = max(1, info.width * info.height * 3 // 2)
     waiting = threading.BoundedSemaphore(max(_MIN_WAITING_FRAMES, _WAITING_BYTES // frame_bytes))
-    with _audio_tracks(path, info, spans) as tracks, ThreadPoolExecutor(os.cpu_count() or 1) as encoders:
+    with _audio_tracks(path, info, spans) as tracks, ThreadPoolExecutor(_encoders()) as encoders:
         remaining = deque(_Job(span, info, encoding, tracks[span.clip_id], Path(folder), waiting) for span in spans)
         running: deque[Future[CutFile]] = deque()
         current: _Job | None = None
@@ -82,6 +83,11 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
         running.extend(encoders.submit(job.finish) for job in remaining)
         while running:
             yield running.popleft().result()
+
+
+def _encoders() -> int:
+    """Encoder threads: the cores this process may use, but not so many that their memory passes the limit."""
+    return min(len(os.sched_getaffinity(0)), _MOST_ENCODERS)
 
 
 class _Job:
