@@ -116,3 +116,14 @@ def test_mistakes_are_told_before_the_first_video(tmp_path: Path, flags: list[st
         assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path / "in") == ["a.mp4"]
+
+
+def test_a_users_own_transforms_folder_is_not_imported(tmp_path: Path) -> None:
+    for name in ("transforms", "runners"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package was imported')")
+    make_video(tmp_path / "a.mp4", frames=100)
+    flags = command(tmp_path / "a.mp4", tmp_path / "out", *FIXED_STRIDE)
+    done = subprocess.run(flags, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(dataset_stems(tmp_path / "out")) == 1

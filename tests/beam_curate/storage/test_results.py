@@ -28,7 +28,7 @@ def store(layout: Layout) -> ResultStore[ClipChunk]:
 
 
 def shots(frames: int = 100) -> VideoShots:
-    return VideoShots(make_video_element(), make_info(frames), (make_span("x", 0, frames),), (3, 5))
+    return VideoShots(make_video_element(), make_info(frames), (make_span("x", 0, frames),))
 
 
 UNIT = make_chunk(())
