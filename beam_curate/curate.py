@@ -67,7 +67,10 @@ def curate(parsed: Parsed) -> int:
         if not alone:
             console.print("warning: another run is writing to this output; the result is right, the work double")
         broken = _work(console, plan, chosen, parsed.beam_args)
-        status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+        try:
+            status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+        except OSError as error:  # what broke the work off, a full disk for one, is the better message
+            broken = broken or f"the summary cannot be written: {error}"
     if broken:
         console.print(f"error: the run broke off: {broken}")
         console.print("What is finished is kept; when the cause is mended, the same command goes on from there.")

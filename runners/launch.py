@@ -27,7 +27,8 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
     look for another runner to download.
     """
     run = plan.options.run
-    logging.getLogger().setLevel(logging.INFO if run.verbose else logging.ERROR)
+    # What breaks a run off is raised, and told in one line; Beam would log a trace for each worker before.
+    logging.getLogger().setLevel(logging.INFO if run.verbose else logging.CRITICAL)
     if run.runner == "DirectRunner":
         workers = run.workers or os.cpu_count() or 1
         options = PipelineOptions(

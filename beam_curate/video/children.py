@@ -70,7 +70,8 @@ class _Child:
                     )
                 kind, value = self.connection.recv()
                 if kind == "item":
-                    yield value
+                    if value is not None:  # None is a sign of life
+                        yield value
                     continue
                 self.busy = False
                 if kind == "error":

@@ -86,8 +86,6 @@ def cut_files(
         return
     with files.scratch(layout) as scratch:
         for made in children.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
-            if made is None:
-                continue
             yield made.clip_id, made.error or _kept(layout, folder, made)
 
 

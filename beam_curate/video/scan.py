@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from beam_curate.video.decode import SourceHeader, header, open_video, read_fram
 SHOT_FRAME_WIDTH = 48
 SHOT_FRAME_HEIGHT = 27
 _FRAMES_PER_MESSAGE = 100
+_FRAMES_TO_COMPARE = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,13 @@ def probe(path: str) -> Iterator[SourceHeader]:
         yield header(container, stream)
 
 
-def packet_times(path: str) -> Iterator[SourceHeader | Times]:
-    """Yields the header, then the times of all frames read from their packets, without decoding."""
+def packet_times(path: str) -> Iterator[SourceHeader | Times | None]:
+    """Yields the header, then the times of all frames: read from their packets, without decoding, where that is safe.
+
+    A packet is not always a frame: field pictures come two packets to a frame, a recording that begins between key
+    frames has packets that show nothing, AVI has no presentation times. So the first frames are decoded, and
+    where the packets' times are not theirs, all are.
+    """
     with open_video(path) as (container, stream):
         yield header(container, stream)
         packets = [
@@ -55,13 +62,25 @@ def packet_times(path: str) -> Iterator[SourceHeader | Times]:
             for packet in container.demux(stream)
             if packet.size and not packet.is_discard
         ]
-        # AVI stores no presentation times; with B-frames those that FFmpeg makes up are not the decoder's.
-        if container.format.name == "avi" and stream.codec_context.has_b_frames:
-            packets = [(None, duration) for _, duration in packets]
-        # Packets come in decoding order. Where one lacks a time, its order is all there is.
-        if all(pts is not None for pts, _ in packets):
-            packets.sort()
-        yield Times(tuple(pts for pts, _ in packets), packets[-1][1] if packets else 0)
+    if all(pts is not None for pts, _ in packets):
+        packets.sort()  # they come in decoding order
+        first = [frame.pts for frame, _ in itertools.islice(read_frames(path), _FRAMES_TO_COMPARE)]
+        if first == [pts for pts, _ in packets[: len(first)]]:
+            yield Times(tuple(pts for pts, _ in packets), packets[-1][1] if packets else 0)
+            return
+    yield from _decoded_times(path)
+
+
+def _decoded_times(path: str) -> Iterator[Times | None]:
+    last_duration = damaged_frames = 0
+    pts: list[int | None] = []
+    for frame, damaged in read_frames(path):
+        pts.append(frame.pts)
+        last_duration = frame.duration or 0
+        damaged_frames += damaged
+        if len(pts) % _FRAMES_PER_MESSAGE == 0:
+            yield None  # a sign of life
+    yield Times(tuple(pts), last_duration, damaged_frames)
 
 
 def shot_frames(path: str) -> Iterator[SourceHeader | ShotFrames | Times]:

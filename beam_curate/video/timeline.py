@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
@@ -51,7 +52,7 @@ class Timeline:
             time_base = 1 / rate
             pts = np.arange(count + 1, dtype=np.int64)
         self.pts = pts
-        self.info = VideoInfo(
+        info = VideoInfo(
             width=header.width,
             height=header.height,
             frame_rate_num=rate.numerator,
@@ -70,8 +71,8 @@ class Timeline:
             first_pts=int(pts[0]),
             pixel_aspect_num=header.pixel_aspect.numerator,
             pixel_aspect_den=header.pixel_aspect.denominator,
-            notes=_notes(header, times, has_timestamps),
         )
+        self.info = dataclasses.replace(info, notes=_notes(header, times, info))
 
     def seconds(self) -> NDArray[np.float64]:
         """Start time of each frame, and the end of the last, in s after the first frame's: [num_frames + 1]."""
@@ -108,12 +109,21 @@ def _is_even(pts: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> boo
     return bool(np.all(np.abs(offsets - np.arange(len(pts))) < 0.5))
 
 
-def _notes(header: SourceHeader, times: Times, has_timestamps: bool) -> tuple[str, ...]:
+def _notes(header: SourceHeader, times: Times, info: VideoInfo) -> tuple[str, ...]:
     notes = []
-    if header.claimed_frames > len(times.pts):
+    if header.claimed_frames > len(times.pts) and not _reaches_the_end(header, info):
         notes.append(f"the file claims {header.claimed_frames} frames and holds {len(times.pts)}: it may be truncated")
     if times.damaged:
         notes.append(f"{times.damaged} damaged frames")
-    if not has_timestamps:
+    if not info.has_timestamps:
         notes.append("its frames carry no usable time stamps: an even frame rate is assumed")
     return tuple(notes)
+
+
+def _reaches_the_end(header: SourceHeader, info: VideoInfo) -> bool:
+    """Whether the frames last as long as the file says, though it counts more of them.
+
+    Edit lists leave frames out, and AVI counts the empty chunks by which it lets a frame stay longer.
+    """
+    half_a_frame_s = 0.5 / float(info.frame_rate)
+    return 0 < header.claimed_duration_s <= info.duration_s + half_a_frame_s

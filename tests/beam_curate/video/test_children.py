@@ -208,7 +208,7 @@ def test_a_truncated_file_gives_what_is_there(tmp_path, capfd, suffix):
 
 def index_first(path: Path) -> Path:
     """Cuts an mp4 as one clip: its index comes first."""
-    timeline = Timeline(*packet_times(str(path)))
+    timeline = Timeline(*filter(None, packet_times(str(path))))
     span = timeline.span("whole", 0, timeline.info.num_frames)
     arguments = (str(path), timeline.info, (span,), Encoding(), str(path.parent))
     made = [clip for clip in stream("cut", *arguments, limits=LIMITS) if clip]

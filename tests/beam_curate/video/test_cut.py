@@ -25,7 +25,7 @@ RANGES = ((0, 20), (20, 45), (50, 70))
 
 
 def timeline_of(path) -> Timeline:
-    return Timeline(*packet_times(str(path)))
+    return Timeline(*filter(None, packet_times(str(path))))
 
 
 def cut_ranges(path, folder, ranges=RANGES, **encoding):

@@ -77,7 +77,7 @@ def source(tmp_path):
     path = media.make_video(tmp_path / "source.mp4", frames=72, size=(160, 96), audio="aac")
     facts = os.stat(path)
     video = Video(str(path), path.name, facts.st_size, str(facts.st_mtime_ns))
-    timeline = Timeline(*packet_times(str(path)))
+    timeline = Timeline(*filter(None, packet_times(str(path))))
     spans = tuple(timeline.span(f"clip{start}", start, start + 24) for start in (0, 24, 48))
     return VideoShots(video, timeline.info, spans)
 

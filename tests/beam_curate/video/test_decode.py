@@ -89,7 +89,7 @@ def test_nothing_decodable_is_an_error(tmp_path):
 )
 def test_starting_in_the_middle_gives_the_same_frames(tmp_path, name, settings):
     path = media.make_video(tmp_path / name, frames=168, size=SIZE, keyframe_interval=24, **settings)
-    timeline = Timeline(*packet_times(str(path)))
+    timeline = Timeline(*filter(None, packet_times(str(path))))
     all_frames = {pts: media.read_frame_number(frame) for pts, frame, _ in numbered(str(path), timeline.info, 0)}
     for start in (60, 97, 120, 150):
         from_pts = int(timeline.pts[start])
