@@ -202,7 +202,7 @@ CASES: tuple[Case, ...] = (
         has_audio=True,
         fast=False,
     ),
-    plain("mpeg4-b-frames.avi", codec="mpeg4", options=B_FRAMES, note="no usable time stamps", fast=False),
+    plain("mpeg4-b-frames.avi", codec="mpeg4", options=B_FRAMES, fast=False),
     plain("mjpeg.avi", codec="mjpeg", pixel_format="yuvj420p", fast=False),
     plain("mjpeg.mov", codec="mjpeg", pixel_format="yuvj422p", fast=False),
     plain("prores.mov", codec="prores_ks", pixel_format="yuv422p10le", fast=False, **CUT),

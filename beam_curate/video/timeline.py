@@ -45,7 +45,11 @@ class Timeline:
         if has_timestamps:
             time_base = header.time_base
             rate = _rate(header.frame_rate, known, time_base)
-            last = times.last_duration or max(1, round(1 / (rate * time_base)))
+            frame_duration = max(1, round(1 / (rate * time_base)))
+            last = times.last_duration or frame_duration
+            even = _is_even(np.array(known, dtype=np.int64), time_base, rate)
+            if even and last <= frame_duration // 2 + 1:
+                last = frame_duration  # of field pictures, the duration of one field is given
             pts = np.array([*known, known[-1] + last], dtype=np.int64)
         else:
             rate = header.frame_rate or _FALLBACK_RATE
