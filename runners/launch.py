@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -27,7 +28,6 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
     look for another runner to download.
     """
     run = plan.options.run
-    # What breaks a run off is raised, and told in one line; Beam would log a trace for each worker before.
     logging.getLogger().setLevel(logging.INFO if run.verbose else logging.CRITICAL)
     if run.runner == "DirectRunner":
         workers = run.workers or os.cpu_count() or 1
@@ -40,4 +40,12 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
         runner = None
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline, plan, selection)
-    pipeline.run().wait_until_finish()
+    with contextlib.nullcontext() if run.verbose else _without_traces():
+        pipeline.run().wait_until_finish()
+
+
+@contextlib.contextmanager
+def _without_traces() -> Iterator[None]:
+    """Keeps the traces that Beam's workers print from the terminal: what breaks a run off is raised as well."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield

@@ -58,6 +58,9 @@ def open_video(path: str, threads: str = "AUTO") -> Iterator[tuple[av.container.
         if stream.codec_context is None:
             raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
         stream.thread_type = threads
+        # FFmpeg's HEVC decoder keeps errors inside a slice to itself unless it is told not to.
+        if stream.codec_context.codec.canonical_name == "hevc":
+            stream.codec_context.options = {"err_detect": "explode"}
         yield container, stream
 
 
@@ -130,6 +133,8 @@ def _decoded(
         packet = None
         try:
             packet = next(packets)
+            if packet.is_corrupt:  # a transport stream misses a piece of it
+                broken, error_pts = True, packet.pts
             frames = packet.decode()
         except StopIteration:
             break
