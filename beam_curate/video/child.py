@@ -6,6 +6,7 @@ closes or its parent is gone. What a decoder does to it, a crash, a hang, a memo
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -65,10 +66,21 @@ def _typed(error: Exception) -> Exception:
     if out_of_memory(error):
         return DecoderMemoryError("reading it needs more memory than --decode-memory-mb allows")
     if isinstance(error, av.error.FFmpegError):
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not (error.errno == errno.EIO and _can_be_read(str(error.filename))):
             return OSError(error.errno, error.strerror, error.filename)
         return UnreadableSourceError(f"not a video FFmpeg can decode: {error.strerror}")
     return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _can_be_read(name: str) -> bool:
+    """Whether the disk gives a file's content: FFmpeg calls broken containers input/output errors, too."""
+    try:
+        with open(name.removeprefix("file:"), "rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def _die_with(parent_pid: int) -> None:

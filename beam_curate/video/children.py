@@ -73,9 +73,9 @@ class _Child:
                     if value is not None:  # None is a sign of life
                         yield value
                     continue
-                self.busy = False
                 if kind == "error":
-                    raise value
+                    raise value  # still busy, so that it is replaced: what a bad file left in it costs no other
+                self.busy = False
                 return
         except (EOFError, ConnectionError) as error:
             raise self._cause_of_death() from error

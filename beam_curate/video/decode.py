@@ -18,6 +18,9 @@ from beam_curate.errors import UnreadableSourceError
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
 SEEK_MARGIN_S = 1
+# FFmpeg's decoders of these keep errors inside a picture to themselves unless told not to. H.264's is not told: it
+# would then refuse pictures for a malformed message beside them, which many cameras write.
+_SILENT_CODECS = ("hevc", "mjpeg")
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
 
@@ -58,8 +61,7 @@ def open_video(path: str, threads: str = "AUTO") -> Iterator[tuple[av.container.
         if stream.codec_context is None:
             raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
         stream.thread_type = threads
-        # FFmpeg's HEVC decoder keeps errors inside a slice to itself unless it is told not to.
-        if stream.codec_context.codec.canonical_name == "hevc":
+        if stream.codec_context.codec.canonical_name in _SILENT_CODECS:
             stream.codec_context.options = {"err_detect": "explode"}
         yield container, stream
 
@@ -121,19 +123,35 @@ def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.
                 return
 
 
+def packets_of(
+    container: av.container.InputContainer, stream: av.video.VideoStream
+) -> Iterator[av.Packet[av.video.VideoStream]]:
+    """Yields the packets of a stream.
+
+    Raises:
+        UnreadableSourceError: A stream begins in the middle of the file that its start did not name.
+    """
+    try:
+        yield from container.demux(stream)
+    except IndexError as error:  # PyAV's way to meet such a stream
+        raise UnreadableSourceError("its streams change in the middle of the file; remux it") from error
+
+
 def _decoded(
     container: av.container.InputContainer, stream: av.video.VideoStream
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
     any_frame = lost = broken = False
     error: av.error.FFmpegError | None = None
     error_pts: int | None = None
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     ended = False
     while not ended:
         packet = None
         try:
             packet = next(packets)
-            if packet.is_corrupt:  # a transport stream misses a piece of it
+            # A transport stream misses a piece of it. Where two streams were joined, the first key frame is marked
+            # so too, though nothing of it is missing; the decoder would tell.
+            if packet.is_corrupt and not packet.is_keyframe:
                 broken, error_pts = True, packet.pts
             frames = packet.decode()
         except StopIteration:

@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from beam_curate.video.decode import SourceHeader, header, open_video, read_frames
+from beam_curate.video.decode import SourceHeader, header, open_video, packets_of, read_frames
 
 # TransNetV2's input size: the paper's 48x27, aspect ratio ignored.
 SHOT_FRAME_WIDTH = 48
@@ -59,7 +59,7 @@ def packet_times(path: str) -> Iterator[SourceHeader | Times | None]:
         yield header(container, stream)
         packets = [
             (packet.pts, packet.duration or 0)
-            for packet in container.demux(stream)
+            for packet in packets_of(container, stream)
             if packet.size and not packet.is_discard
         ]
     if all(pts is not None for pts, _ in packets):
