@@ -101,7 +101,7 @@ def table(cases: Iterable[Case], found: dict[str, Result]) -> str:
     head = (
         f"{len(rows)} files: {states.count('processed')} processed, {states.count('failed')} failed with a reason, "
         f"{states.count('skipped')} skipped as duplicates. Of {sum(row[2] for row in rows)} clips made, "
-        f"{sum(len(result.unnoticed) for result in found.values())} hold damage of which FFmpeg, at its strictest, "
-        "gives no sign (a flipped bit can leave a valid stream).\n\n"
+        f"{sum(len(result.unnoticed) for result in found.values())} hold damage of which FFmpeg's decoders "
+        "give no sign as they are used here (a flipped bit can leave a valid stream).\n\n"
     )
     return head + reliability.table(("case", "outcome", "clips made", "refused", "reason"), rows)
