@@ -141,6 +141,7 @@ def _decoded(
     container: av.container.InputContainer, stream: av.video.VideoStream
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
     any_frame = lost = broken = False
+    key_fed = True  # whether a key frame that comes out now went in after the last error
     error: av.error.FFmpegError | None = None
     error_pts: int | None = None
     packets = packets_of(container, stream)
@@ -152,26 +153,31 @@ def _decoded(
             # A transport stream misses a piece of it. Where two streams were joined, the first key frame is marked
             # so too, though nothing of it is missing; the decoder would tell.
             if packet.is_corrupt and not packet.is_keyframe:
-                broken, error_pts = True, packet.pts
+                broken, key_fed, error_pts = True, False, packet.pts
+            key_fed = key_fed or packet.is_keyframe
             frames = packet.decode()
         except StopIteration:
             break
         except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
             if out_of_memory(problem):
                 raise
-            error, lost, broken = problem, True, True
+            error, lost, broken, key_fed = problem, True, True, False
             error_pts = packet.pts if packet is not None else None
             ended = packet is None  # the container itself is broken: what the decoder still holds is all
             frames = _flushed(stream) if ended else []
         for frame in frames:
             if frame.is_corrupt:
-                broken, error_pts = True, frame.pts
-            elif frame.key_frame and (error_pts is None or frame.pts is None or frame.pts > error_pts):
+                broken = True
+            elif frame.key_frame and (key_fed or _is_after(frame.pts, error_pts)):
                 broken = False
             yield frame, broken or lost
             any_frame, lost = True, False
     if error is not None and not any_frame:
         raise UnreadableSourceError(f"no frame of it can be decoded: {error.strerror}")
+
+
+def _is_after(pts: int | None, error_pts: int | None) -> bool:
+    return pts is not None and error_pts is not None and pts > error_pts
 
 
 def _with_dependents(frames: Iterator[tuple[av.VideoFrame, bool]]) -> Iterator[tuple[av.VideoFrame, bool]]:
