@@ -58,16 +58,16 @@ class Conform:
             "HDR kept in 8 bits: most readers show it too grey": frame.color_trc in _HDR and not self._tonemap,
         }
         self.notes = tuple(note for note, holds in notes.items() if holds)
-        width, height = _square(frame.width, frame.height, pixel_aspect)
-        scaled = (width, height) != (frame.width, frame.height)
+        square = _square(frame.width, frame.height, pixel_aspect)
+        scaled = square != (frame.width, frame.height)
         turns = _UPRIGHT[round(frame.rotation / 90) * 90 % 360]
         sideways = any(name == "transpose" for name, _ in turns)
-        width, height = (height, width) if sideways else (width, height)
+        width, height = square[::-1] if sideways else square
         self.width, self.height = width - width % 2, height - height % 2
         if not self.width or not self.height:
             raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
         steps = [("bwdif", "mode=send_frame:deint=interlaced")] if self._interlaced else []
-        steps += [("scale", "{}:{}:flags=bicubic".format(*_square(frame.width, frame.height, pixel_aspect)))] * scaled
+        steps += [("scale", f"{square[0]}:{square[1]}:flags=bicubic")] * scaled
         steps += turns
         # An odd size loses a row or a column: better than a resampled picture.
         steps += [("crop", f"{self.width}:{self.height}:0:0:exact=1")] * ((self.width, self.height) != (width, height))
@@ -79,7 +79,7 @@ class Conform:
         """Returns the colour properties of the frames that come out, as an encoder takes them."""
         if self._tonemap:
             space, trc, primaries = Colorspace.ITU709, ColorTrc.BT709, ColorPrimaries.BT709
-            return {"color_range": 1, "colorspace": space, "color_trc": trc, "color_primaries": primaries}
+            return {"color_range": _LIMITED_RANGE, "colorspace": space, "color_trc": trc, "color_primaries": primaries}
         rgb = frame.format.is_rgb
         return {
             "color_range": _LIMITED_RANGE if rgb else frame.color_range,

@@ -19,7 +19,7 @@ from av.bitstream import BitStreamFilterContext
 from beam_curate.video.conform import Conform
 
 # Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
-MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "opus", "flac", "alac"})
+MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 # A key frame at least this often, so that a trainer's random access decodes few frames in vain.
 KEYFRAME_INTERVAL = 60
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
