@@ -47,8 +47,8 @@ def fingerprints(options: Options) -> Fingerprints:
     # Limits and the size of chunks do not change what a shot is.
     limits = ("decode_timeout_s", "decode_memory_mb")
     chunk = split.pop("clip_re_chunk_size")
-    prefix = "fixed_stride_" if options.split.splitting_algorithm == "fixed-stride" else "transnetv2_"
-    own = {key: value for key, value in split.items() if key.startswith(prefix) and key not in limits}
+    prefixes = ("fixed_stride_",) if options.split.splitting_algorithm == "fixed-stride" else ("transnetv2_", "fast_")
+    own = {key: value for key, value in split.items() if key.startswith(prefixes) and key not in limits}
     shots = _chain(
         SHOTS_STAGE,
         "",

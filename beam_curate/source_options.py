@@ -128,6 +128,12 @@ class SplitOptions(Group):
         unit="seconds",
         minimum=0,
     )
+    fast_shots: bool = flag(
+        False,
+        "Find shots about 1.7 times as fast, with transnetv2: it looks at 300 frames at a time and not at 100, "
+        "and never twice. Probabilities move by up to 0.06, so that a faint cut may be found or missed; in three "
+        "test videos all 72 shots stayed as they were.",
+    )
     clip_re_chunk_size: int = flag(
         32,
         "How much of a video is held, computed and redone together, counted in clips of 8 seconds. Lower it "

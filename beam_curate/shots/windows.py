@@ -7,33 +7,35 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.models.transnetv2 import MARGIN, STEP, WINDOW
+from beam_curate.models.transnetv2 import FAST_WINDOW, MARGIN, WINDOW
 
 
-def windows(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Yields uint8 windows [100, 27, 48, 3] covering all frames of a video.
+def windows(batches: Iterable[NDArray[np.uint8]], *, fast: bool = False) -> Iterator[NDArray[np.uint8]]:
+    """Yields uint8 windows [n, 27, 48, 3] that together answer for all frames of a video, in order.
+
+    A window answers for all its frames but the outer 25 on either side. The video is padded with 25 copies of its
+    first frame and, at the end, with as many of its last as the last window needs, as the published model does.
 
     Args:
         batches: Consecutive frames, uint8 [n, 27, 48, 3] each.
-
-    Window i answers for frames 50 i to 50 i + 49. The video is padded with 25 copies of its first frame and,
-    at the end, with as many of its last as the last window needs, as the published model does.
+        fast: Windows of 300 frames in place of the published 100, of which the last one has as many as it needs.
     """
+    size = FAST_WINDOW if fast else WINDOW
+    step = size - 2 * MARGIN
     held: NDArray[np.uint8] | None = None
-    count = 0
     for batch in batches:
-        count += len(batch)
         held = np.repeat(batch[:1], MARGIN, axis=0) if held is None else held
         held = np.concatenate((held, batch))
-        while len(held) >= WINDOW:
-            yield held[:WINDOW]
-            held = held[STEP:]
+        while len(held) >= size:
+            yield held[:size]
+            held = held[step:]
     if held is None:
         return
-    answered = 0 if count + MARGIN < WINDOW else (count + MARGIN - WINDOW) // STEP + 1
-    missing = -(-count // STEP) - answered
-    if missing > 0:
-        pad = WINDOW + (missing - 1) * STEP - len(held)
-        held = np.concatenate((held, np.repeat(held[-1:], pad, axis=0)))
-        for start in range(0, missing * STEP, STEP):
-            yield held[start : start + WINDOW]
+    unanswered = len(held) - MARGIN
+    padding = MARGIN if fast else -(-unanswered // step) * step + 2 * MARGIN - len(held)
+    held = np.concatenate((held, np.repeat(held[-1:], padding, axis=0)))
+    if fast:
+        yield held
+        return
+    for start in range(0, unanswered, step):
+        yield held[start : start + size]

