@@ -27,7 +27,9 @@ setup(
     extras_require={
         "dev": [
             "decord==0.6.0",  # the reader of the Cosmos-Predict2 loader, for the tests that open our datasets with it
+            "imageio-ffmpeg>=0.6",  # an ffmpeg program, for the benchmarks
             "import-linter>=2.16",
+            "matplotlib>=3.10",  # the benchmarks' plots
             "mypy>=2.0",
             "pytest>=9.0",
             "pytest-timeout>=2.3",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing two sides in turn, and the line that each result is."""
+"""What the benchmarks share: timing sides in turn, and the line that each result is."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alternating(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 3) -> tuple[float, float]:
-    """Times two sides in turn and returns the shortest seconds of each: noise only ever adds."""
-    pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
-    return min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+def in_turn(*sides: Callable[[], object], rounds: int = 3) -> tuple[float, ...]:
+    """Times sides in turn and returns the shortest seconds of each: noise only ever adds."""
+    times = [[timed(side) for side in sides] for _ in range(rounds)]
+    return tuple(min(column) for column in zip(*times, strict=True))
 
 
 def report(name: str, ratio: float, target: str, note: str = "") -> None:
-    """Prints the line of a result."""
+    """Prints the line of a result; where the target has a unit, `ratio` is no ratio but in that unit."""
     print(f"{name} ratio {ratio:.2f} target {target}{f'  ({note})' if note else ''}", flush=True)

@@ -21,4 +21,4 @@ with tempfile.TemporaryDirectory() as folder:
     flags = (*FIXED_STRIDE, "--keep-duplicates")
     first = timed(lambda: run(source, output, *flags))
     again = min(timed(lambda: run(source, output, *flags)) for _ in range(3))
-    report("idle_rerun", again / first, "<=3 s", f"{again:.2f} s, the first run took {first:.1f} s")
+    report("idle_rerun", again, "<=3 s", f"the first run took {first:.1f} s")

@@ -1,0 +1,80 @@
+"""Moving pictures that give an encoder real work: FFmpeg's own generators, with film grain, cut hard together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.filter
+
+# Generators of FFmpeg (filters of libavfilter): patterns and text, a zoom into a fractal, blobs that grow and die, soft
+# colours that turn, a texture that scrolls. The small ones are drawn small and enlarged, which gives soft edges.
+_SCENES = (
+    ("testsrc2=size={size}:rate={rate}",),
+    ("mandelbrot=size=320x180:rate={rate}:maxiter=500", "scale={size}:flags=bicubic"),
+    (
+        "life=size=160x90:rate={rate}:mold=10:ratio=0.4:random_seed=1:death_color=0x304080:life_color=0xE0C060",
+        "scale={size}:flags=bicubic",
+    ),
+    ("gradients=size=320x180:rate={rate}:seed=1:speed=0.02:nb_colors=6", "scale={size}:flags=bicubic"),
+    (
+        "cellauto=size=320x180:rate={rate}:rule=110:random_seed=1:scroll=1",
+        "scale={size}:flags=bicubic",
+        "colorchannelmixer=rr=0.6:rb=0.2:gg=0.7:bb=0.9",
+    ),
+)
+_GRAIN = "noise=alls=3:allf=t"
+
+
+def make_footage(
+    path: Path,
+    *,
+    size: tuple[int, int] = (1280, 720),
+    rate: int = 24,
+    seconds: float = 60,
+    scene_s: float = 7.5,
+    keyframe_every_s: float = 2,
+) -> Path:
+    """Writes footage as download sites deliver it: H.264 with B-frames, a key frame at each cut and regularly after it.
+
+    Args:
+        path: Where to write.
+        size: Width and height in pixels.
+        rate: Frames/s.
+        seconds: Length.
+        scene_s: From one cut to the next.
+        keyframe_every_s: Most from one key frame to the next.
+
+    Returns:
+        The path.
+    """
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.gop_size = round(keyframe_every_s * rate)
+        frames = itertools.islice(_scenes(size, rate, round(scene_s * rate)), round(seconds * rate))
+        for number, frame in enumerate(frames):
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, rate), 0
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _scenes(size: tuple[int, int], rate: int, frames_each: int) -> Iterator[av.VideoFrame]:
+    """Yields frames without end: each generator goes on from where it was when its turn comes again."""
+    graphs = [_graph(steps, size, rate) for steps in _SCENES]
+    for graph in itertools.cycle(graphs):
+        for _ in range(frames_each):
+            yield graph.vpull()
+
+
+def _graph(steps: tuple[str, ...], size: tuple[int, int], rate: int) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    named = [step.format(size=f"{size[0]}x{size[1]}", rate=rate) for step in (*steps, _GRAIN)]
+    filters = [graph.add(*step.split("=", 1)) for step in (*named, "format=pix_fmts=yuv420p")]
+    graph.link_nodes(*filters, graph.add("buffersink"))
+    graph.configure()
+    return graph
