@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots
+from beam_curate import progress
+from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots, failures_in
 from beam_curate.models.slot import ModelRef
 
 Unit = TypeVar("Unit", contravariant=True)
@@ -28,20 +29,25 @@ class Worker(Protocol[Unit, Result]):
 
 def attempt_video(worker: Worker[Video, VideoShots], stage: str, video: Video) -> VideoShots | Failure:
     """Runs a worker on a video; an exception becomes the video's failure."""
-    try:
-        return worker.run(video)
-    except Exception as error:  # noqa: BLE001 - see the module's first line
-        return Failure.of(error, stage, video.uri)
+    with progress.working(stage, size(video)):
+        try:
+            return worker.run(video)
+        except Exception as error:  # noqa: BLE001 - see the module's first line
+            progress.add(f"{stage}: failed")
+            return Failure.of(error, stage, video.uri)
 
 
 def attempt_chunk(worker: Worker[ClipChunk, ClipChunk], stage: str, chunk: ClipChunk) -> ClipChunk:
     """Runs a worker on a chunk; an exception becomes the failure of each of its clips."""
     if not chunk.clips:
         return chunk
-    try:
-        return worker.run(chunk)
-    except Exception as error:  # noqa: BLE001 - see the module's first line
-        return chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
+    with progress.working(stage, size(chunk)):
+        try:
+            result = worker.run(chunk)
+        except Exception as error:  # noqa: BLE001 - see the module's first line
+            result = chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
+    progress.add(f"{stage}: failed", _num_failures(result) - _num_failures(chunk))
+    return result
 
 
 def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) -> ClipChunk:
@@ -58,7 +64,16 @@ def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) ->
     return chunk.with_clips(tuple(attempt(clip) for clip in chunk.clips))
 
 
+def size(unit: Video | ClipChunk) -> int:
+    """Returns what a unit of work counts in `beam_curate.progress`: a chunk as many as it has clips, a video one."""
+    return len(unit.clips) if isinstance(unit, ClipChunk) else 1
+
+
 def failed(chunk: ClipChunk, clip: Clip, stage: str, error: BaseException) -> Clip:
     """Returns a clip with one more failure."""
     failure = Failure.of(error, stage, chunk.video.uri, clip.clip_id)
     return dataclasses.replace(clip, failures=(*clip.failures, failure))
+
+
+def _num_failures(chunk: ClipChunk) -> int:
+    return sum(1 for _ in failures_in(chunk))

@@ -16,14 +16,17 @@ from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
 from beam_curate.options import Options, Parsed, flag_lines
 from beam_curate.plan import Plan, make_plan
+from beam_curate.report.display import live
 from beam_curate.report.dry_run import print_dry_run
+from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, outcome, write_summary
-from beam_curate.report.table import live, print_report
+from beam_curate.report.table import print_report
 from beam_curate.storage import files
 from beam_curate.storage.alive import sole_run
 from beam_curate.storage.listing import Listing, list_videos
 from beam_curate.storage.selection import Selection, select, write_selection
 from runners import preflight
+from runners.settings import check_runner
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -43,6 +46,7 @@ def curate(parsed: Parsed) -> int:
     options = parsed.options
     progress.reset()
     preflight.check_packages()
+    check_runner(options.run, parsed.beam_args)
     listing = _list(options)
     layout = Layout(os.path.abspath(options.input.output_clip_path))
     if listing.searched:
@@ -105,11 +109,12 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
         predict2.mark_random(plan.layout, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
     files.write_json(plan.layout.fingerprints, list(dataclasses.asdict(plan.fingerprints).values()), plan.layout.tmp)
-    from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
-
-    with files.scratch(plan.layout) as scratch, live(console, len(chosen.work)):
+    progress.add(VIDEOS_TO_DO, len(chosen.work))
+    with files.scratch(plan.layout) as scratch, live(console, plan.stages):
         selection = scratch / "selection"  # of this run alone: another may work on the same output
         write_selection(selection, chosen.videos, plan.layout.tmp)
+        from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
+
         try:
             run_pipeline(plan, selection, beam_args)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported

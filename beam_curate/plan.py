@@ -53,6 +53,18 @@ class Plan:
     windows: Worker[ClipChunk, ClipChunk] | None
     context: RecordContext
 
+    @property
+    def stages(self) -> list[str]:
+        """Names of the remembered stages, in order."""
+        workers = {
+            SHOTS_STAGE: self.detector,
+            CLIPS_STAGE: self.cutter,
+            CAPTIONS_STAGE: self.captioner,
+            TEXT_STAGE: self.encoder,
+            WINDOWS_STAGE: self.windows,
+        }
+        return [stage for stage, worker in workers.items() if worker is not None]
+
     def store(self, stage: str, result_type: type[Any] = ClipChunk) -> ResultStore[Any]:
         """Returns the store of a stage's results."""
         fingerprint = {
@@ -124,4 +136,4 @@ def _detector(options: Options, limits: Limits) -> Worker[Video, VideoShots]:
         max_length_mode=split.transnetv2_max_length_mode,
         crop_s=split.transnetv2_crop_s,
     )
-    return TransNetV2Detector(transnetv2.reference(options.run.workspace), rules, limit, limits)
+    return TransNetV2Detector(transnetv2.reference(options.run.workspace), rules, limit, limits, split.fast_shots)

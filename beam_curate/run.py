@@ -5,37 +5,46 @@ Flags are parsed, and mistakes answered, before anything heavy is imported.
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from beam_curate import interrupt
 from beam_curate.errors import UsageError
 from beam_curate.options import parse
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit status."""
     _drop_working_directory()
-    try:
-        parsed = parse(sys.argv[1:] if argv is None else list(argv))
-        from beam_curate.curate import curate
-        from beam_curate.demo import run_demo
+    with interrupt.answered(_farewell):
+        try:
+            parsed = parse(sys.argv[1:] if argv is None else list(argv))
+            from beam_curate.curate import curate
+            from beam_curate.demo import run_demo
 
-        return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
-    except UsageError as error:
-        print(f"beam-curate: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except OSError as error:
-        print(f"beam-curate: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is finished is kept; the same command goes on from there.", flush=True)
-        os._exit(EXIT_INTERRUPTED)  # the runner's threads would go on until their stage ends
+            return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
+        except UsageError as error:
+            print(f"beam-curate: {error}", file=sys.stderr)
+            return EXIT_USAGE
+        except OSError as error:
+            print(f"beam-curate: {error}", file=sys.stderr)
+            return EXIT_FAILED
+
+
+def _farewell(number: signal.Signals) -> None:
+    from beam_curate import progress
+    from beam_curate.report import display
+    from beam_curate.report.stages import how_far
+
+    display.stop()
+    word = "Interrupted" if number == signal.SIGINT else f"Stopped by {number.name}"
+    print(f"\n{word}. {how_far(progress.counts())}")
+    print("What is finished is kept; the same command goes on from there.", flush=True)
 
 
 def _drop_working_directory() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 DESCRIBED = (
@@ -49,6 +50,26 @@ def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> boo
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     return running
+
+
+def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Waits until something is there that a running program makes; it fails when the program ends before."""
+    while not there():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that were started to read sources for this parent."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"beam_curate.video.child" in words and str(pid).encode() in words:
+            found.append(int(folder.name))
+    return found
 
 
 def snapshot(output: Path) -> dict[str, str]:

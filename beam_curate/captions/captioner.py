@@ -44,6 +44,7 @@ class DescribeCaptioner:
         spans = caption_windows(clip.media.num_frames, self.windows.window_frames, self.windows.remainder_frames)
         texts = describe_windows(self.layout.stored(clip.media.file), spans) if spans else []
         progress.add("windows captioned", len(texts))
+        progress.step()
         windows = tuple(
             Window(start, end, Caption("describe", text, "success"))
             for (start, end), text in zip(spans, texts, strict=True)

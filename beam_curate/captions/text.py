@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 
@@ -70,9 +71,12 @@ class CaptionEncoder:
         with self.model.use() as encoder:
             texts: list[Tokens] = encoder.tokenize([text for _, _, text in wanted])
         found: dict[tuple[str, int], tuple[Tokens, NDArray[np.float16] | Exception]] = {}
+        waiting = collections.Counter(clip_id for clip_id, _, _ in wanted)
         for batch in token_batches([len(tokens.ids) for tokens in texts]):
             for position, array in zip(batch, self._encoded([texts[i] for i in batch]), strict=True):
                 found[wanted[position][:2]] = (texts[position], array)
+                waiting[wanted[position][0]] -= 1
+            progress.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
         progress.add("captions encoded", len(found))
         return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
 

@@ -56,6 +56,7 @@ class WindowCutter:
             for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted]), strict=True):
                 windows[position] = dataclasses.replace(windows[position], video=media.file)
         progress.add("windows ready", len(wanted))
+        progress.step()
         return dataclasses.replace(clip, windows=tuple(windows))
 
     def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:

@@ -17,7 +17,7 @@ from beam_curate.video.decode import SourceHeader
 
 # Measured on one core of an AMD EPYC of 2022: TransNetV2 in float32, and decoding plus libx264 veryfast at
 # crf 18. A GPU is many times faster at the first.
-_SHOT_FRAMES_PER_S = 40
+_SHOT_FRAMES_PER_S = 60
 _ENCODED_PIXELS_PER_S = 45e6
 # Bits per pixel of libx264 veryfast at crf 18 on moving footage; it varies several times either way.
 _BITS_PER_PIXEL = 0.12

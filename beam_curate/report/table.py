@@ -1,54 +1,17 @@
-"""What a person sees: one line while it runs, a table at the end."""
+"""What a person sees at the end: what was made, what failed and why, and what to do."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from beam_curate import progress
 from beam_curate.report.summary import Outcome
 
-_TERMINAL_INTERVAL_S = 0.5
-_PLAIN_INTERVAL_S = 30.0
 _MOST_FAILURES = 20
-
-
-@contextlib.contextmanager
-def live(console: Console, num_videos: int) -> Iterator[None]:
-    """Shows how far the run has come: a changing line on a terminal, a line every 30 s elsewhere."""
-    stop = threading.Event()
-    start = time.monotonic()
-
-    def text() -> str:
-        seconds = int(time.monotonic() - start)
-        parts = [f"{name} {count}" for name, count in progress.counts().items() if ": " not in name]
-        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        return f"{clock}  {num_videos} videos to do" + "".join(f" · {part}" for part in parts)
-
-    def show() -> None:
-        if console.is_terminal:
-            with console.status("starting") as status:
-                while not stop.wait(_TERMINAL_INTERVAL_S):
-                    status.update(escape(text()))  # a status reads markup, whatever its console does
-        else:
-            while not stop.wait(_PLAIN_INTERVAL_S):
-                console.print(text())
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[Outcome]) -> None:

@@ -107,6 +107,7 @@ class _Pool:
     def __init__(self) -> None:
         self.slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         self.idle: list[_Child] = []
+        self.busy: set[_Child] = set()
         self.lock = threading.Lock()
         atexit.register(self.close)
 
@@ -114,9 +115,11 @@ class _Pool:
     def borrow(self, limits: Limits) -> Iterator[_Child]:
         with self.slots:
             child = self._take(limits)
+            self.busy.add(child)
             try:
                 yield child
             finally:
+                self.busy.discard(child)
                 if child.busy or child.tasks >= TASKS_PER_CHILD:
                     child.kill()
                 else:
@@ -134,8 +137,9 @@ class _Pool:
 
     def close(self) -> None:
         with self.lock:
-            for child in self.idle:
-                child.kill()
+            for child in (*self.idle, *self.busy):
+                child.process.kill()
+                child.process.wait()
             self.idle.clear()
 
 

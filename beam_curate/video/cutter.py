@@ -61,7 +61,12 @@ class ClipCutter:
         check_unchanged(chunk.video)
         spans = tuple(clip.span for clip in chunk.clips)
         folder = self.layout.stage_files(STAGE, self.fingerprint)
-        cut = dict(cut_files(self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits))
+        cut: dict[str, ClipFile | Exception] = {}
+        for clip_id, made in cut_files(
+            self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits
+        ):
+            cut[clip_id] = made
+            progress.step()
         progress.add("clips cut", len(spans))
         return chunk.with_clips(tuple(self._with_media(chunk, clip, cut) for clip in chunk.clips))
 

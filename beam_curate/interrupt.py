@@ -1,0 +1,85 @@
+"""Ctrl-C, and SIGTERM as clusters and `timeout` send it: the program says how far it came and is gone in seconds."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+# What unwinds quickly does so, such as telling a cluster to cancel a job; then the process ends, unwound or not.
+GRACE_S = 2.0
+_FAREWELL_S = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def answered(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Answers signals while the block lasts; the process ends with the status 128 + the signal's number.
+
+    The first signal raises `KeyboardInterrupt` in the main thread; later ones are ignored. The process ends when
+    that has left the block, or after `GRACE_S`: a runner's threads would go on until their stage ends, and
+    an exception raised in a finaliser is lost.
+
+    Args:
+        farewell: Tells the user; it may be called in another thread than the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the business of whoever has the main thread
+        return
+    interruption = _Interruption(farewell)
+    # A shell starts background jobs with SIGINT ignored, and nohup does so too: then it stays ignored.
+    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in former.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interruption.begin)
+    try:
+        yield
+    except KeyboardInterrupt:
+        interruption.leave()
+    finally:
+        if interruption.begun:  # it was swallowed on its way, or turned into another exception
+            interruption.leave()
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+class _Interruption:
+    def __init__(self, farewell: Callable[[signal.Signals], None]) -> None:
+        self._farewell = farewell
+        self._number = signal.SIGINT
+        self._leaving = threading.Lock()
+        self.begun = False
+
+    def begin(self, number: int, _frame: object) -> None:
+        """The handler of the first signal."""
+        self.begun = True
+        self._number = signal.Signals(number)
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)  # what threads complain about when all is taken from under them
+        threading.Thread(target=self._leave_after_grace, daemon=True).start()
+        raise KeyboardInterrupt
+
+    def leave(self) -> NoReturn:
+        """Says farewell and ends the process; only one thread does so."""
+        if not self._leaving.acquire(blocking=False):
+            threading.Event().wait()
+        with contextlib.suppress(Exception):  # a closed pipe, for one
+            self._farewell(self._number)
+        atexit._run_exitfuncs()  # they end child processes, and os._exit would skip them
+        self._end()
+
+    def _leave_after_grace(self) -> None:
+        time.sleep(GRACE_S)
+        threading.Thread(target=self.leave, daemon=True).start()
+        time.sleep(_FAREWELL_S)
+        self._end()
+
+    def _end(self) -> NoReturn:
+        os._exit(128 + self._number)

@@ -1,0 +1,101 @@
+"""What workers in other processes have counted, left in the output folder for the driver to add up.
+
+Runners tell late what their workers count: Flink when a stage has ended, its job server when the job has.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from beam_curate import progress
+from beam_curate.layout import Layout
+from beam_curate.storage import files
+
+_INTERVAL_S = 1.0
+
+
+class _Leaver:
+    """Leaves this process's counts in a file whenever they have changed."""
+
+    def __init__(self) -> None:
+        self.layout: Layout | None = None
+        self.out = False
+        self._name = f"{uuid.uuid4().hex}.json"
+        self._left: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, layout: Layout) -> None:
+        with self._lock:
+            begun, self.layout = self.layout is not None, layout
+        if not begun and not self.out:
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def flush(self) -> None:
+        if self.layout is None or self.out:
+            return
+        with self._lock, contextlib.suppress(OSError):  # counting must never break work
+            counts = progress.counts()
+            if counts != self._left:
+                files.write_json(_folder(self.layout) / self._name, counts, self.layout.tmp)
+                self._left = counts
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_INTERVAL_S):
+            self.flush()
+
+
+_leaver = _Leaver()
+keep = _leaver.keep
+flush = _leaver.flush
+
+
+def stay_out() -> None:
+    """Says that this process is the driver, which needs no file to know what it counted."""
+    _leaver.out = True
+
+
+@contextlib.contextmanager
+def gathered(layout: Layout) -> Iterator[None]:
+    """Adds what workers left to this process's counts, every second while the block lasts and at its end.
+
+    What is there at the beginning is of earlier runs and does not count. Of two runs at once on one output each also
+    sees what the other's workers do.
+    """
+    before = _total(layout)
+    before.subtract(progress.counts())
+    stop = threading.Event()
+
+    def gather() -> None:
+        total = _total(layout)
+        total.subtract(before)
+        progress.set_counts(total)
+
+    def go_on_gathering() -> None:
+        while not stop.wait(_INTERVAL_S):
+            gather()
+
+    thread = threading.Thread(target=go_on_gathering, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        gather()
+
+
+def _total(layout: Layout) -> collections.Counter[str]:
+    total: collections.Counter[str] = collections.Counter()
+    for path in _folder(layout).glob("*.json"):
+        total.update(files.read_json(path) or {})
+    return total
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.tmp / "counts"  # a run that is alone clears it with the other temporary files

@@ -1,0 +1,73 @@
+"""How far the stages are: totals only where they are known, and nothing beyond them."""
+
+from __future__ import annotations
+
+import pytest
+
+from beam_curate.report.stages import StageProgress, how_far, progress_of
+
+BEGUN = {"videos to do": 3, "shots: to do": 2, "shots: remembered": 1, "shots: begun": 2, "shots: done": 1}
+CUTTING = BEGUN | {"shots: done": 2, "clips: to do": 40, "clips: begun": 8, "clips: done": 5, "clips: failed": 1}
+PUBLISHED = CUTTING | {"clips: begun": 40, "clips: done": 40, "captions: remembered": 40}
+
+
+def stage(counts: dict[str, int], name: str) -> StageProgress:
+    (found,) = [one for one in progress_of(counts) if one.name == name]
+    return found
+
+
+@pytest.mark.parametrize(
+    "counts, name, fraction, complete",
+    [
+        ({"videos to do": 3}, "shots", "0/?", False),  # not all looked up
+        (BEGUN, "shots", "2/3", False),
+        (BEGUN, "clips", "0/?", False),
+        (BEGUN | {"clips: to do": 10, "clips: begun": 1}, "clips", "0/?", False),  # shots may still find more
+        (CUTTING | {"clips: begun": 0}, "shots", "3/3", True),
+        (CUTTING, "clips", "5/40", False),
+        (CUTTING, "captions", "0/?", False),
+        (CUTTING | {"captions: to do": 8}, "captions", "0/?", False),
+        (PUBLISHED, "clips", "40/40", True),
+        (PUBLISHED, "captions", "40/?", False),  # being looked up
+        (PUBLISHED | {"text: to do": 40}, "captions", "40/40", True),
+        (CUTTING | {"clips: done": 43}, "clips", "40/40", True),  # a cluster worked on a unit twice
+        (PUBLISHED | {"videos done": 1, "videos failed": 1}, "records", "2/3", False),
+    ],
+)
+def test_fraction(counts: dict[str, int], name: str, fraction: str, complete: bool) -> None:
+    found = stage(counts, name)
+    assert (found.fraction(), found.complete) == (fraction, complete)
+
+
+@pytest.mark.parametrize(
+    "frames, expected, position",
+    [
+        (0, 0, 0.0),
+        (500, 1000, 1.0),  # half of two videos
+        (1000, 1000, 2.0),
+        (1500, 1000, 0.0),  # a source does not say how long it is, so only whole videos count
+    ],
+)
+def test_frames_move_a_long_video_on(frames: int, expected: int, position: float) -> None:
+    counts = {"videos to do": 4, "shots: to do": 4, "shots: begun": 2}
+    counts |= {"shots: opened": 2, "shots: frames to do": expected, "shots: frames done": frames}
+    assert stage(counts, "shots").position == position
+
+
+def test_a_video_that_cannot_be_opened_does_not_hold_the_others_up() -> None:
+    counts = {"videos to do": 4, "shots: to do": 4, "shots: begun": 3, "shots: done": 1, "shots: failed": 1}
+    counts |= {"shots: opened": 2, "shots: frames to do": 1000, "shots: frames done": 100}
+    assert stage(counts, "shots").position == pytest.approx(1.2)
+
+
+def test_stages_that_a_run_does_not_have_are_left_out() -> None:
+    assert [one.name for one in progress_of({}, ["shots", "clips"])] == ["shots", "clips", "records"]
+
+
+def test_how_far_a_run_came_in_words() -> None:
+    assert how_far({}) == "No video had been begun."
+    assert how_far({"videos to do": 3}) == "0 of 3 videos finished."
+    assert how_far(BEGUN | {"shots: frames done": 1200}) == (
+        "0 of 3 videos finished; shots 2/3 videos (1 of them before, 1,200 frames)."
+    )
+    assert how_far(CUTTING) == ("0 of 3 videos finished; shots 3/3 videos (1 of them before), clips 5/40 clips.")
