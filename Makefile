@@ -2,13 +2,18 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test soak lint bench clean
+.PHONY: demo test engines soak lint bench clean
 
 demo: .venv/made
 	$(BIN)/python -m beam_curate.run --runner=DirectRunner
 
-test: .venv/made
+# Tests of Prism and Flink are skipped where these are not there, unless BEAM_CURATE_REQUIRE_SERVERS is set.
+test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
 	$(BIN)/python -m pytest
+
+# Prism, Flink and what they need, into a cache outside this folder: 430 MB, a few minutes once.
+engines: .venv/made
+	$(BIN)/python tools/engines.py
 
 soak: .venv/made
 	BEAM_CURATE_RELIABILITY=docs/reliability.md $(BIN)/python -m pytest -m soak --timeout 3600

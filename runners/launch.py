@@ -1,19 +1,39 @@
-"""Launching the pipeline: the settings of each runner."""
+"""Launching the pipeline on the runner that the options name."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+)
+from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, FlinkRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from beam_curate.pipeline import build
 from beam_curate.plan import Plan
+from beam_curate.storage import tally
+from runners.explain import explain
+from runners.flink import LOCAL_MASTERS, cancel
+from runners.servers import server
+from runners.settings import flags_of, prism, with_defaults, workers, workers_elsewhere
+from transforms import turns
+
+_CANCEL_S = 1.5
 
 
 def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
@@ -24,24 +44,90 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
         selection: The list of videos to work on.
         beam_args: Flags of Beam, passed on as they are.
 
-    ``DirectRunner`` is the in-process runner with a thread per core. Beam's own class of that name would first
-    look for another runner to download.
+    Raises:
+        RuntimeError: The job failed as a whole, or a server that the runner needs did not start.
     """
     run = plan.options.run
     logging.getLogger().setLevel(logging.INFO if run.verbose else logging.CRITICAL)
+    options = PipelineOptions(with_defaults(run, beam_args))
+    threading.excepthook = _log_end_of_thread
+    tally.stay_out()  # this process needs no file to tell itself what it counted
+    with contextlib.ExitStack() as stack:
+        if not run.verbose:
+            stack.enter_context(_without_traces())
+        if workers_elsewhere(run, beam_args):
+            stack.enter_context(tally.gathered(plan.layout))
+        pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
+        build(pipeline, plan, selection)
+        _run(pipeline, options)
+
+
+@contextlib.contextmanager
+def _runner(plan: Plan, beam_args: Sequence[str], options: PipelineOptions) -> Iterator[PipelineRunner | None]:
+    """Gives the runner, with the server that it needs running beside it; None leaves the choice to Beam.
+
+    ``DirectRunner`` is the in-process runner with a thread per core. Beam's own class of that name would first
+    look for another runner to download.
+    """
+    run, flags = plan.options.run, flags_of(beam_args)
+    portable = options.view_as(PortableOptions)
     if run.runner == "DirectRunner":
-        workers = run.workers or os.cpu_count() or 1
-        options = PipelineOptions(
-            [*beam_args, "--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
-        )
-        runner = FnApiRunner()
+        yield FnApiRunner()
+    elif run.runner == "PrismRunner" and not portable.job_endpoint:
+        options.view_as(PrismRunnerOptions).prism_location = prism(flags)
+        turns.bound(workers(run))
+        command, portable.job_endpoint = PrismJobServer(options).subprocess_cmd_and_endpoint()
+        with server("Prism", [str(word) for word in command], portable.job_endpoint):
+            yield PrismRunner()
+    elif run.runner == "FlinkRunner" and not portable.job_endpoint and not flags.flink_submit_uber_jar:
+        with _flink_job_server(plan, options):
+            yield FlinkRunner()
     else:
-        options = PipelineOptions([*beam_args, f"--runner={run.runner}"])
-        runner = None
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    build(pipeline, plan, selection)
-    with contextlib.nullcontext() if run.verbose else _without_traces():
-        pipeline.run().wait_until_finish()
+        yield None
+
+
+@contextlib.contextmanager
+def _flink_job_server(plan: Plan, options: PipelineOptions) -> Iterator[None]:
+    flink, jobs = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions)
+    flink.flink_master = FlinkRunner.add_http_scheme(flink.flink_master)
+    # TaskManagers read what Beam stages as files, so it has to lie where they, too, see the output.
+    with tempfile.TemporaryDirectory(dir=plan.layout.tmp, prefix="staged-", ignore_cleanup_errors=True) as staged:
+        jobs.artifacts_dir = jobs.artifacts_dir or staged
+        command, endpoint = FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
+        options.view_as(PortableOptions).job_endpoint = endpoint
+        with server("Beam's job server for Flink", [str(word) for word in command], endpoint):
+            yield
+
+
+def _run(pipeline: beam.Pipeline, options: PipelineOptions) -> None:
+    """Runs a pipeline and waits for its end; cancels the job on Ctrl-C."""
+    result = None
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        # In a thread: the driver leaves in seconds, whether or not a distant server answers.
+        cancelling = threading.Thread(target=_cancel, args=(result, options), daemon=True)
+        cancelling.start()
+        cancelling.join(_CANCEL_S)
+        raise
+    except Exception as error:  # Beam passes on whatever its channels raise
+        raise RuntimeError(explain(str(error))) from error
+
+
+def _cancel(result: PipelineResult | None, options: PipelineOptions) -> None:
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    name = options.view_as(GoogleCloudOptions).job_name
+    if name and master not in LOCAL_MASTERS and not cancel(master, name):
+        print(f"The job {name} could not be cancelled; cancel it on Flink's page, {master}", flush=True)
+    if result is not None:
+        result.cancel()
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Logs what ends a thread: Beam's threads meet the end of their server, which is no news to a user."""
+    if ended.exc_value is not None:
+        logging.getLogger(__name__).error("a thread ended", exc_info=ended.exc_value)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from beam_curate.elements import ClipChunk
 from beam_curate.storage.results import ResultStore
 from transforms.inference import infer
 from transforms.remembered import Remembered
+from transforms.turns import turn
 
 
 class Attempt(beam.DoFn):
@@ -23,7 +24,9 @@ class Attempt(beam.DoFn):
 
     def process(self, chunk: ClipChunk) -> Any:
         """Works on one chunk."""
-        yield chunk, attempt_chunk(self._worker, self._stage, chunk)
+        with turn():
+            result = attempt_chunk(self._worker, self._stage, chunk)
+        yield chunk, result
 
 
 @dataclasses.dataclass(eq=False)

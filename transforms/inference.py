@@ -10,6 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from beam_curate.attempt import Worker
 from beam_curate.models.slot import ModelRef
+from transforms.turns import turn
 
 
 class WorkerHandler(ModelHandler[Any, Any, Any]):
@@ -40,7 +41,11 @@ class WorkerHandler(ModelHandler[Any, Any, Any]):
         self, batch: Sequence[Any], model: Any, inference_args: dict[str, Any] | None = None
     ) -> list[tuple[Any, Any]]:
         """Returns (unit, result) for each unit."""
-        return [(unit, self._attempt(self._worker, self._stage, unit)) for unit in batch]
+        return [(unit, self._in_turn(unit)) for unit in batch]
+
+    def _in_turn(self, unit: Any) -> Any:
+        with turn():
+            return self._attempt(self._worker, self._stage, unit)
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Counts units: the default would pickle every batch once more for a metric."""

@@ -10,6 +10,7 @@ import apache_beam as beam
 from beam_curate.elements import ClipChunk, Failure, Video
 from beam_curate.report.recorder import record_video
 from beam_curate.report.records import RecordContext
+from transforms.counting import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)
@@ -39,10 +40,11 @@ class RecordVideos(beam.PTransform):
         )
 
 
-class Record(beam.DoFn):
+class Record(CountingDoFn):
     """Records one video."""
 
     def __init__(self, context: RecordContext) -> None:
+        super().__init__(context.layout)
         self._context = context
 
     def process(self, gathered: tuple[str, dict[str, Iterable[object]]]) -> list[str]:

@@ -9,7 +9,10 @@ from typing import Any
 import apache_beam as beam
 
 from beam_curate import progress
+from beam_curate.attempt import size
 from beam_curate.storage.results import ResultStore
+from transforms.counting import CountingDoFn
+from transforms.spread import Spread
 
 
 @dataclasses.dataclass(eq=False)
@@ -27,27 +30,35 @@ class Remembered(beam.PTransform):
     def expand(self, units: beam.PCollection[Any]) -> beam.PCollection[Any]:
         """Looks every unit up, works on what is missing, and stores that."""
         looked_up = units | "Look up" >> beam.ParDo(LookUp(self.store)).with_outputs("missing", main="stored")
-        made = (
-            looked_up.missing
-            | "Spread" >> beam.Reshuffle()
-            | "Work" >> self.work
-            | "Store" >> beam.MapTuple(self.store.put)
-        )
+        made = looked_up.missing | "Spread" >> Spread() | "Work" >> self.work | "Store" >> beam.ParDo(Store(self.store))
         return (looked_up.stored, made) | beam.Flatten()
 
 
-class LookUp(beam.DoFn):
+class LookUp(CountingDoFn):
     """Yields the stored result of a unit, or the unit itself to the output ``missing``."""
 
     def __init__(self, store: ResultStore[Any]) -> None:
+        super().__init__(store.layout)
         self._store = store
 
     def process(self, unit: Any) -> Iterator[Any]:
         """Looks one unit up."""
         result = self._store.get(unit)
         if result is None:
-            progress.add(f"{self._store.stage}: to do")
+            progress.add(f"{self._store.stage}: to do", size(unit))
             yield beam.pvalue.TaggedOutput("missing", unit)
         else:
-            progress.add(f"{self._store.stage}: remembered")
+            progress.add(f"{self._store.stage}: remembered", size(unit))
             yield result
+
+
+class Store(CountingDoFn):
+    """Stores the result of a unit, and yields the stored one: an earlier writer's where there was one."""
+
+    def __init__(self, store: ResultStore[Any]) -> None:
+        super().__init__(store.layout)
+        self._store = store
+
+    def process(self, made: tuple[Any, Any]) -> Iterator[Any]:
+        """Stores one result."""
+        yield self._store.put(*made)

@@ -12,6 +12,7 @@ from beam_curate.report.recorder import publish_chunk
 from beam_curate.report.records import RecordContext
 from beam_curate.storage.results import ResultStore
 from transforms.chunk_stage import ChunkStage
+from transforms.counting import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)
@@ -42,10 +43,11 @@ class WriteCosmosDataset(beam.PTransform):
         return chunks | "Publish" >> beam.ParDo(Publish(self.context))
 
 
-class Publish(beam.DoFn):
+class Publish(CountingDoFn):
     """Publishes one chunk."""
 
     def __init__(self, context: RecordContext) -> None:
+        super().__init__(context.layout)
         self._context = context
 
     def process(self, chunk: ClipChunk) -> list[ClipChunk]:

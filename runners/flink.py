@@ -1,0 +1,56 @@
+"""What a Flink cluster says of itself, and cancelling a job there, over its REST API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+LOCAL_MASTERS = ("[local]", "[auto]")
+"""Values of --flink_master that mean a cluster within Beam's job server."""
+
+_ANSWER_S = 5.0
+_CANCEL_ANSWER_S = 0.7  # of both calls: the driver leaves in seconds
+_ENDED = ("FINISHED", "CANCELED", "FAILED")
+
+
+def endpoint(master: str) -> str:
+    """Returns ``host:port`` of a value of --flink_master."""
+    url = urllib.parse.urlsplit(_url(master))
+    return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
+
+
+def slots(master: str) -> int:
+    """Returns how many slots a cluster has; 0 where it cannot tell, as one that starts TaskManagers on demand."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(_ask(master, "overview", _ANSWER_S)["slots-total"])
+    return 0
+
+
+def cancel(master: str, job_name: str) -> bool:
+    """Cancels the jobs of a name; says whether all of them heard.
+
+    Beam's job server forgets a job that it is told to cancel, while the cluster works on.
+    """
+    try:
+        jobs = _ask(master, "jobs/overview", _CANCEL_ANSWER_S)["jobs"]
+        for job in jobs:
+            if job["name"] == job_name and job["state"] not in _ENDED:
+                _ask(master, f"jobs/{job['jid']}?mode=cancel", _CANCEL_ANSWER_S, method="PATCH")
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _ask(master: str, path: str, timeout_s: float, method: str = "GET") -> Any:
+    request = urllib.request.Request(f"{_url(master)}/{path}", method=method)
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        return json.load(answer)
+
+
+def _url(master: str) -> str:
+    master = master.strip().rstrip("/")
+    return master if "://" in master else f"http://{master}"

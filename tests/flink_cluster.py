@@ -1,0 +1,198 @@
+"""A Flink cluster with a worker pool, as separate processes on free ports: what a job meets in production."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools import engines
+
+SLOTS = 2
+_START_S = 60
+_CLUSTER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+# Without Flink's start scripts every part of a TaskManager's memory has to be named.
+_CONFIG = """
+jobmanager.rpc.address: localhost
+jobmanager.rpc.port: {rpc}
+jobmanager.memory.process.size: 1g
+rest.address: localhost
+rest.port: {rest}
+rest.bind-port: "{rest}"
+blob.server.port: "0"
+cluster.registration.error-delay: 500
+taskmanager.host: localhost
+taskmanager.numberOfTaskSlots: {slots}
+taskmanager.cpu.cores: {slots}
+taskmanager.memory.task.heap.size: 256m
+taskmanager.memory.framework.heap.size: 128m
+taskmanager.memory.task.off-heap.size: 0m
+taskmanager.memory.framework.off-heap.size: 128m
+taskmanager.memory.managed.size: 256m
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
+taskmanager.network.sort-shuffle.min-buffers: 16
+taskmanager.memory.jvm-metaspace.size: 256m
+taskmanager.memory.jvm-overhead.min: 128m
+taskmanager.memory.jvm-overhead.max: 128m
+io.tmp.dirs: {folder}/tmp
+"""
+_LOGGING = """
+rootLogger.level = INFO
+rootLogger.appenderRef.out.ref = Out
+appender.out.name = Out
+appender.out.type = CONSOLE
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} %m%n
+"""
+
+
+class FlinkCluster:
+    """A JobManager and a TaskManager with two slots, and a pool of Python workers that can be killed and restarted.
+
+    Attributes:
+        master: Value of `--flink_master`.
+        pool: Address of the worker pool.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        rpc, rest, pool = free_ports(3)
+        self.master = f"localhost:{rest}"
+        self.pool = f"localhost:{pool}"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        (folder / "tmp").mkdir()
+        (folder / "config.yaml").write_text(_CONFIG.format(rpc=rpc, rest=rest, slots=SLOTS, folder=folder))
+        (folder / "log4j.properties").write_text(_LOGGING)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a user adds to the command to run on this cluster."""
+        return (
+            "--runner=FlinkRunner",
+            f"--flink_master={self.master}",
+            f"--flink_job_server_jar={engines.JOB_SERVER_JAR}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={self.pool}",
+        )
+
+    def start(self) -> None:
+        """Starts all three and waits until both slots are offered."""
+        self._start_java("jobmanager", _CLUSTER)
+        self._start_java("taskmanager", _TASK_MANAGER)
+        self.start_pool()
+        deadline = time.monotonic() + _START_S
+        while self._slots() < SLOTS:
+            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            assert not ended and time.monotonic() < deadline, f"Flink did not start; ended: {ended}\n{self.logs()}"
+            time.sleep(0.3)
+
+    def start_pool(self) -> None:
+        """Starts the worker pool as an image's sidecar does; its workers are this environment's Python."""
+        command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
+        command += [f"--service_port={self.pool.rpartition(':')[2]}", f"--container_executable={engines.BOOT}"]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._start("pool", command, {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"})
+
+    def kill_pool(self) -> None:
+        """Kills the pool and its workers at once, as a lost machine does."""
+        _kill_tree(self._processes.pop("pool").pid)
+
+    def job_states(self) -> list[str]:
+        """The states of all jobs so far, such as RUNNING or CANCELED."""
+        return [job["status"] for job in self._ask("jobs")["jobs"]]
+
+    def logs(self) -> str:
+        """The ends of the logs of all processes."""
+        parts = [f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}" for path in self._folder.glob("*.log")]
+        return "\n".join(parts)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Adds the logs to what fails in the block."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(self.logs())
+            raise
+
+    def stop(self) -> None:
+        """Kills everything that was started."""
+        for process in self._processes.values():
+            _kill_tree(process.pid)
+        for process in self._processes.values():
+            process.wait()
+
+    def _start_java(self, name: str, main: str) -> None:
+        command = ["java", f"-Dlog4j.configurationFile={self._folder}/log4j.properties", "-Xmx512m"]
+        command += [f"--add-opens={package}=ALL-UNNAMED" for package in engines.ADD_OPENS]
+        command += [f"--add-exports={package}=ALL-UNNAMED" for package in engines.ADD_EXPORTS]
+        self._start(name, [*command, "-cp", f"{engines.FLINK_LIB}/*", main, "--configDir", str(self._folder)])
+
+    def _start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command,
+                env=os.environ | (environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+            )
+
+    def _slots(self) -> int:
+        try:
+            return self._ask("overview")["slots-available"]
+        except OSError:
+            return 0
+
+    def _ask(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://{self.master}/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+
+@contextlib.contextmanager
+def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
+    """Runs a cluster and stops all of it at the end."""
+    cluster = FlinkCluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def free_ports(number: int) -> list[int]:
+    """Returns ports that nobody uses now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _kill_tree(pid: int) -> None:
+    """Kills a process and all that it started, also what has become leader of a group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)  # so that it starts nothing while its children are counted
+    for child in children_of(pid):
+        _kill_tree(child)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Returns the processes that a process started and that still run."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found

@@ -1,0 +1,103 @@
+"""The main job on a Flink cluster whose workers are other processes: JobManager, TaskManager and worker pool."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flink_cluster import SLOTS, FlinkCluster, flink_cluster
+from needed import need
+from program import FIXED_STRIDE, command, run, snapshot, summary
+
+from tools import engines
+
+SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    need("java", engines.FLINK_LIB, engines.JOB_SERVER_JAR, engines.BOOT)
+    with flink_cluster(tmp_path_factory.mktemp("flink")) as started:
+        yield started
+
+
+def test_the_output_equals_direct_runners(videos: Path, tmp_path: Path, cluster: FlinkCluster) -> None:
+    output = tmp_path / "out"
+    expected_lines = run(videos, output, *SHOTS)
+    expected, expected_counts = snapshot(output), counts(output)
+    shutil.rmtree(output)
+    with cluster.explained():
+        printed = run(videos, output, *SHOTS, *cluster.flags)
+        assert snapshot(output) == expected
+        counted, models = counts(output), [name for name in expected_counts if name.startswith("models loaded")]
+        loads, expected_loads = ([taken.pop(name) for name in models] for taken in (counted, expected_counts))
+        assert counted == expected_counts
+        assert expected_loads == [1, 1]
+        assert max(loads) <= SLOTS  # stages that overlap would load their models in turns
+        assert without_elapsed(printed) == without_elapsed(expected_lines)
+
+
+def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
+) -> None:
+    output, expected, _ = direct
+    arguments = command(videos, output, *FIXED_STRIDE, *cluster.flags)
+    with cluster.explained():
+        process = start(arguments)
+        wait_for(lambda: stored(output, "shots"), process)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, printed
+        assert "Traceback" not in printed and "could not be cancelled" not in printed
+        wait_for(lambda: "RUNNING" not in cluster.job_states() and "CANCELED" in cluster.job_states())
+
+        process = start(arguments)
+        wait_for(lambda: stored(output, "clips"), process)
+        cluster.kill_pool()
+        printed, _ = process.communicate(timeout=200)
+        assert process.returncode == 1, printed
+        assert "error: the run broke off: the Python workers are gone" in printed
+        assert "the same command goes on from there" in printed
+        assert "Traceback" not in printed
+
+        cluster.start_pool()
+        run(videos, output, *FIXED_STRIDE, *cluster.flags)
+        assert snapshot(output) == expected
+        assert counts(output)["shots: remembered"] == 4
+    shutil.rmtree(output)
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as in a terminal
+    )
+
+
+def stored(output: Path, stage: str) -> list[Path]:
+    return list((output / ".work" / stage).rglob("*.json"))
+
+
+def counts(output: Path) -> dict[str, int]:
+    return summary(output)["beam_curate"]["counts_of_this_run"]
+
+
+def without_elapsed(printed: str) -> list[str]:
+    """Leaves out the lines that tell now and then how far it is."""
+    return [line for line in printed.splitlines() if not line[:1].isdigit() or "videos found" in line]
+
+
+def wait_for(there: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 200
+    while not there():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)

@@ -1,0 +1,43 @@
+"""What runners say when a job fails, as they said it, becomes one line with the cause and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from runners.explain import explain
+
+FLINK = "Pipeline beam-curate-0ec33e9e_f0924d32-bbd9-4e8b-b47b-b80b0d1281de failed in state FAILED: "
+GRPC = """<_MultiThreadedRendezvous of RPC that terminated with:
+\tstatus = StatusCode.UNAVAILABLE
+\tdetails = "Stream removed (Socket closed)"
+\tdebug_error_string = "UNAVAILABLE:Stream removed (Socket closed)"
+>"""
+WORKER = """Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1, in process
+OSError: [Errno 28] No space left on device [while running 'DetectShots/Remembered/Store']
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "parts"),
+    [
+        (
+            f"{FLINK}org.apache.beam.vendor.grpc.v1p60p1.io.grpc.StatusRuntimeException: CANCELLED: client cancelled",
+            ["the Python workers are gone", "worker pool", "CANCELLED: client cancelled"],
+        ),
+        (f"{FLINK}java.net.ConnectException: finishConnect(..) failed: Connection refused", ["worker pool"]),
+        (
+            f"{FLINK}java.io.IOException: Insufficient number of network buffers: required 512, only 494 available",
+            ["sort-shuffle.min-buffers: 16", "only 494"],
+        ),
+        (GRPC, ["--verbose", "Stream removed (Socket closed)"]),
+        (WORKER, ["No space left on device", "DetectShots"]),
+        ("", ["said no more"]),
+    ],
+)
+def test_one_line_with_the_cause(message: str, parts: list[str]) -> None:
+    line = explain(message)
+    assert "\n" not in line
+    assert "failed in state" not in line
+    for part in parts:
+        assert part in line

@@ -1,0 +1,28 @@
+"""What stages count becomes metrics of Beam, which runners show on their pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from beam_curate import progress
+from beam_curate.layout import Layout
+from transforms.counting import CountingDoFn
+
+
+class Count(CountingDoFn):
+    def process(self, amount: int) -> None:
+        progress.add("clips: done", amount)
+        progress.add("clips: frames to do", -1)
+
+
+def test_counts_are_metrics(tmp_path: Path) -> None:
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Layout(str(tmp_path))))
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}
+    assert counters["clips: done"] == 5
+    assert counters["clips: frames to do"] == -2

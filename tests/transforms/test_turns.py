@@ -1,0 +1,51 @@
+"""No more units at once than a process was told, whichever stage they belong to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from facts import make_chunk, make_clip
+
+from beam_curate.attempt import attempt_chunk
+from beam_curate.elements import ClipChunk
+from beam_curate.layout import Layout
+from transforms import turns
+from transforms.chunk_stage import Attempt
+from transforms.inference import NoModel, WorkerHandler
+
+BOUND = 3
+
+
+class Busy:
+    """A worker that notes how many are at it at once."""
+
+    model = None
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.at_once = self.most = 0
+
+    def run(self, chunk: ClipChunk) -> ClipChunk:
+        with self.lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        time.sleep(0.05)
+        with self.lock:
+            self.at_once -= 1
+        return chunk
+
+
+def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_turn", turns.turn())  # so that it is put back
+    turns.bound(BOUND)
+    worker, chunk = Busy(), make_chunk([make_clip(Layout(str(tmp_path)), "a")])
+    stage, handler = Attempt(worker, "clips"), WorkerHandler(worker, attempt_chunk, "captions")
+    with ThreadPoolExecutor(12) as threads:
+        results = [threads.submit(lambda: list(stage.process(chunk))) for _ in range(6)]
+        results += [threads.submit(handler.run_inference, [chunk], NoModel()) for _ in range(6)]
+    assert [result.result() for result in results] == [[(chunk, chunk)]] * 12
+    assert worker.most == BOUND

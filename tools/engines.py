@@ -1,0 +1,183 @@
+"""Brings the engines that Beam pipelines run on to a cache outside the checkout, for tests and for trying them out.
+
+`make engines` runs this. What is there already is left alone. Each engine is made beside its place and renamed at
+the end, so that an interrupted call leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+BEAM = "2.77.0"
+FLINK = "1.19.3"
+# The job server that Beam downloads for a user is one large jar that is not in every Maven mirror. This is the newest
+# release whose parts are.
+JOB_SERVER = "2.62.0"
+
+CACHE = Path(
+    os.environ.get("BEAM_CURATE_ENGINES")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam-curate" / "engines"
+)
+PRISM = CACHE / f"prism-{BEAM}" / "prism"
+BOOT = CACHE / f"python-boot-{BEAM}" / "container"
+FLINK_LIB = CACHE / f"flink-{FLINK}" / "lib"
+JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.jar"
+
+# What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
+ADD_OPENS = tuple(
+    f"java.base/{package}"
+    for package in (
+        *("java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time"),
+        *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks"),
+    )
+)
+ADD_EXPORTS = ("java.base/sun.net.util",)
+
+_POM = """<project>
+  <modelVersion>4.0.0</modelVersion><groupId>engines</groupId><artifactId>engines</artifactId><version>1</version>
+  <dependencies><dependency>
+    <groupId>org.apache.beam</groupId><artifactId>beam-runners-flink-{flink}</artifactId><version>{version}</version>
+  </dependency></dependencies>
+</project>
+"""
+
+
+class EngineError(Exception):
+    """An engine could not be brought; the message says why and what to do."""
+
+
+def bring_prism(folder: Path) -> None:
+    """Builds Beam's portable local runner."""
+    _go_install(f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}", folder)
+
+
+def bring_boot(folder: Path) -> None:
+    """Builds the program that starts a Python worker when a runner asks for one."""
+    _go_install(f"github.com/apache/beam/sdks/v2/python/container@v{BEAM}", folder)
+
+
+def bring_flink(folder: Path) -> None:
+    """Takes Flink's jars out of the package that PyFlink depends on: it holds a whole distribution."""
+    package = f"apache-flink-libraries=={FLINK}"
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), package])
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = Path(member.name)
+            if path.parts[1:3] == ("deps", "lib") and path.suffix == ".jar":
+                member.name = f"lib/{path.name}"
+                tar.extract(member, folder, filter="data")
+    archive.unlink()
+
+
+def bring_job_server(folder: Path) -> None:
+    """Gathers Beam's job server for Flink and makes it one jar to start, as `--flink_job_server_jar` wants it."""
+    _require("mvn", "Maven (apt-get install maven)")
+    _require("java", "Java 17 (apt-get install openjdk-17-jre-headless)")
+    flink_minor = FLINK.rpartition(".")[0]
+    (folder / "pom.xml").write_text(_POM.format(flink=flink_minor, version=JOB_SERVER))
+    _run(["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory=lib"])
+    attributes = {
+        "Manifest-Version": "1.0",
+        "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        "Class-Path": " ".join(f"lib/{path.name}" for path in sorted((folder / "lib").glob("*.jar"))),
+        "Add-Opens": " ".join(ADD_OPENS),
+        "Add-Exports": " ".join(ADD_EXPORTS),
+    }
+    with zipfile.ZipFile(folder / JOB_SERVER_JAR.name, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "".join(_manifest_lines(attributes)))
+
+
+ENGINES: dict[Path, Callable[[Path], None]] = {
+    PRISM: bring_prism,
+    BOOT: bring_boot,
+    FLINK_LIB: bring_flink,
+    JOB_SERVER_JAR: bring_job_server,
+}
+
+
+def main() -> int:
+    """Brings what is missing, several at a time; returns the exit status."""
+    with _alone():
+        missing = [place for place in ENGINES if not place.exists()]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            problems = [problem for problem in pool.map(_bring, missing) if problem]
+    for problem in problems:
+        print(f"engines: {problem}", file=sys.stderr)
+    for place in ENGINES:
+        if place.exists():
+            print(place)
+    return 1 if problems else 0
+
+
+def _bring(place: Path) -> str | None:
+    """Brings one engine; returns what went wrong, or None."""
+    print(f"bringing {place.parent.name}, which takes a minute or two", flush=True)
+    made = Path(tempfile.mkdtemp(dir=CACHE, prefix=".making-"))
+    try:
+        ENGINES[place](made)
+        made.chmod(0o755)
+        made.rename(place.parent)
+    except (EngineError, OSError) as error:
+        return f"{place.parent.name}: {error}"
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return None
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Makes a second call wait for the first, and clears what a killed one left."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in CACHE.glob(".making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _go_install(package: str, folder: Path) -> None:
+    _require("go", "Go (https://go.dev/doc/install)")
+    _run(["go", "install", package], {"GOBIN": str(folder), "GOFLAGS": ""})
+
+
+def _require(program: str, name: str) -> None:
+    if shutil.which(program) is None:
+        raise EngineError(f"the program {program} is not there; install {name}")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env=os.environ | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise EngineError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-3000:]}")
+
+
+def _manifest_lines(attributes: dict[str, str]) -> Iterator[str]:
+    """Yields the lines of a jar's manifest, none longer than the 72 bytes that its format allows."""
+    for name, value in attributes.items():
+        text = f"{name}: {value}"
+        yield text[:72] + "\n"
+        for start in range(72, len(text), 71):
+            yield " " + text[start : start + 71] + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

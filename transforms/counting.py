@@ -1,0 +1,43 @@
+"""What stages count reaches people also when it is counted in another process than the driver's."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from beam_curate import progress
+from beam_curate.layout import Layout
+from beam_curate.storage import tally
+
+
+class CountingDoFn(beam.DoFn):
+    """A DoFn whose counts, and those of what it calls, become Beam's metrics and are left for the driver.
+
+    Args:
+        layout: The output folder.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def setup(self) -> None:
+        """Begins to listen, once a process."""
+        progress.listen(_to_beam)
+        tally.keep(self._layout)
+
+    def finish_bundle(self) -> None:
+        """Leaves the counts as they are now: runners end a worker's process as soon as its stage is done."""
+        tally.flush()
+
+
+def _to_beam(name: str, amount: int) -> None:
+    """Adds to a metric of the step that runs in this thread; elsewhere Beam ignores it."""
+    _counter(name).inc(amount)
+
+
+@functools.cache
+def _counter(name: str) -> Any:
+    return Metrics.counter("beam_curate", name)
