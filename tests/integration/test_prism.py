@@ -22,12 +22,8 @@ STARTED_BY = "BEAM_CURATE_TEST"
 ELAPSED = re.compile(r"^\d+:\d\d:\d\d .*\n", re.MULTILINE)  # lines now and then, on a slow machine
 
 
-@pytest.fixture(autouse=True)
-def prism() -> None:
-    need(PRISM)
-
-
 def test_the_output_equals_direct_runners(videos: Path, direct: tuple[Path, dict[str, str], str]) -> None:
+    need(PRISM)
     output, expected, expected_lines = direct
     printed = run(videos, output, *FIXED_STRIDE, *ON_PRISM, "--workers", "1")
     assert snapshot(output) == expected
@@ -45,6 +41,7 @@ def test_without_prism_it_says_how_to_get_it(videos: Path, tmp_path: Path, monke
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_prism_is_left_behind(number: signal.Signals, videos: Path, tmp_path: Path) -> None:
+    need(PRISM)
     output = tmp_path / "out"
     process = subprocess.Popen(
         command(videos, output, *FIXED_STRIDE, *ON_PRISM),

@@ -19,6 +19,7 @@ from beam_curate.dataset.verify import verify
 
 FLAGS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 STAGES = ("shots", "clips", "captions", "text", "windows", "done")
+READING = ("shots", "clips")  # the stages that read sources
 PROGRAM, CHILD = "the program", "a process that reads a source"
 
 
@@ -30,7 +31,7 @@ def test_twenty_kills_at_random_moments(videos: Path, tmp_path: Path) -> None:
     choose = random.Random(seed)
     output = tmp_path / "out"
     run(videos, output, *FLAGS)
-    undisturbed, num_results = snapshot(output), len(results(output))
+    undisturbed, all_results = snapshot(output), results(output)
 
     def mend() -> None:
         run(videos, output, *FLAGS)
@@ -40,12 +41,12 @@ def test_twenty_kills_at_random_moments(videos: Path, tmp_path: Path) -> None:
     died: collections.Counter[tuple[str, str]] = collections.Counter()
     for _ in range(4):
         shutil.rmtree(output)
-        for _ in range(4):
-            died[PROGRAM, kill_the_program(videos, output, choose, num_results)] += 1
+        for kills_left in (4, 3, 2, 1):
+            died[PROGRAM, kill_the_program(videos, output, choose, len(all_results), kills_left)] += 1
             assert_whole(output, seed)
         mend()
         shutil.rmtree(output)
-        died[CHILD, kill_a_child(videos, output, choose)] += 1
+        died[CHILD, kill_a_child(videos, output, choose, sum(stage in READING for stage in all_results))] += 1
         assert_whole(output, seed)
         mend()
     rows = [(what, when, times) for (what, when), times in sorted(died.items(), key=lambda row: order(*row[0]))]
@@ -58,9 +59,10 @@ def test_twenty_kills_at_random_moments(videos: Path, tmp_path: Path) -> None:
     )
 
 
-def kill_the_program(videos: Path, output: Path, choose: random.Random, num_results: int) -> str:
+def kill_the_program(videos: Path, output: Path, choose: random.Random, num_results: int, kills_left: int) -> str:
     """Kills it a little after it has stored some more results, so that no stage is too short to be met."""
-    wanted = choose.randint(len(results(output)), num_results)
+    stored = len(results(output))
+    wanted = choose.randint(stored, stored + (num_results - stored) // kills_left)
     process = subprocess.Popen(command(videos, output, *FLAGS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(results(output)) < wanted and process.poll() is None:
         time.sleep(0.01)
@@ -71,16 +73,16 @@ def kill_the_program(videos: Path, output: Path, choose: random.Random, num_resu
     return reached(output) if running else "after its end"
 
 
-def kill_a_child(videos: Path, output: Path, choose: random.Random) -> str:
+def kill_a_child(videos: Path, output: Path, choose: random.Random, num_results: int) -> str:
     """Kills a process that reads a source; the program goes on and says that another run may mend it."""
+    wanted = choose.randrange(num_results)
     process = subprocess.Popen(
         command(videos, output, *FLAGS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    wait_for(lambda: children_of(process.pid), process)
-    children = children_of(process.pid)
-    time.sleep(choose.uniform(0, 3))
+    wait_for(lambda: len(results(output)) >= wanted and children_of(process.pid), process)
+    time.sleep(choose.uniform(0, 1))
     when = reached(output)
-    os.kill(choose.choice(children_of(process.pid) or children), signal.SIGKILL)
+    os.kill(choose.choice(children_of(process.pid)), signal.SIGKILL)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed
     failed = summary(output)["beam_curate"]["num_failed_videos"] + summary(output)["beam_curate"]["num_failed_clips"]

@@ -120,7 +120,7 @@ def test_log_lines_and_messages_come_whole_and_the_cursor_comes_back(monkeypatch
     handlers, stderr = logging.getLogger().handlers[:], sys.stderr
     with live(console, STAGES):
         wait_for(console, "1,000/4,000")
-        logging.getLogger("worker").warning("a worker has %s to say", "something")
+        worker_log().warning("a worker has %s to say", "something")
         print("a library as well", file=sys.stderr)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "a worker has something to say" in printed and "a library as well" in printed
@@ -136,11 +136,18 @@ def test_messages_that_go_to_a_file_still_do(capsys: pytest.CaptureFixture[str])
     logging.getLogger().addHandler(handler)
     try:
         with live(console, STAGES):
-            logging.getLogger("worker").warning("for the log")
+            worker_log().warning("for the log")
             print("for the file", file=sys.stderr)
     finally:
         logging.getLogger().removeHandler(handler)
     assert {"for the log", "for the file"} <= set(capsys.readouterr().err.splitlines())
+
+
+def worker_log() -> logging.Logger:
+    """A log that speaks, whatever level earlier runs in this process left to the root."""
+    logger = logging.getLogger("worker")
+    logger.setLevel(logging.INFO)
+    return logger
 
 
 def wait_for(console: Console, text: str) -> None:
