@@ -130,7 +130,7 @@ class SplitOptions(Group):
     )
     fast_shots: bool = flag(
         False,
-        "Find shots about 1.7 times as fast, with transnetv2: it looks at 300 frames at a time and not at 100, "
+        "Find shots about 1.3 times as fast, with transnetv2: it looks at 300 frames at a time and not at 100, "
         "and never twice. Probabilities move by up to 0.06, so that a faint cut may be found or missed; in three "
         "test videos all 72 shots stayed as they were.",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +27,16 @@ FAST_WINDOW = 300
 RECHECK_WITHIN = 0.01
 """How near to the threshold a bfloat16 probability is not trusted. The largest error seen is 0.004."""
 
+_MOST_AT_ONCE = 8  # windows; each takes some 50 MB while it is looked at
 _BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16"))  # Linux's names of x86 instructions that multiply it
 
 
 class ShotNetwork:
     """The network, ready to look at windows.
 
-    On a processor that multiplies bfloat16, about twice as fast as float32, its convolutions are done in it.
+    On a processor that multiplies bfloat16, about twice as fast as float32, its convolutions are done in it. There
+    several windows are looked at side by side, each in its share of torch's threads: threads that share a window wait
+    for one another many times, and longer when a decoder wants the cores as well.
 
     Args:
         weights: A state dict saved by torch, or None for the weights in the package.
@@ -56,6 +61,13 @@ class ShotNetwork:
         except KeyError as error:
             raise ValueError(f"{path} does not hold the weights of TransNetV2: {error} is missing") from error
         self._device = device
+        threads = torch.get_num_threads()
+        at_once = min(threads, _MOST_AT_ONCE) if device == "cpu" else 1
+        self._pool = ThreadPoolExecutor(at_once, "shots", _take_threads, (threads // at_once,))
+
+    def submit(self, window: NDArray[np.uint8], threshold: float | None) -> Future[NDArray[np.float32]]:
+        """Begins `predict` on a window, as soon as those before it leave a thread free."""
+        return self._pool.submit(self.predict, window, threshold)
 
     def predict(self, window: NDArray[np.uint8], threshold: float | None) -> NDArray[np.float32]:
         """Returns the shot change probabilities of the middle frames of a window.
@@ -79,6 +91,18 @@ class ShotNetwork:
 
         frames = torch.from_numpy(np.array(window)).to(self._device)
         return network.probabilities(frames, MARGIN, len(window) - MARGIN).cpu().numpy()
+
+
+def _take_threads(number: int) -> None:
+    """Lets torch use so many threads for what the calling thread asks of it, and as many as before for others."""
+    import torch
+
+    usual = torch.get_num_threads()
+    torch.set_num_threads(number)
+    # It counts for this thread and for all that have not used torch yet; in a thread that ends, only for the latter.
+    thread = threading.Thread(target=torch.set_num_threads, args=(usual,))
+    thread.start()
+    thread.join()
 
 
 def has_bfloat16() -> bool:

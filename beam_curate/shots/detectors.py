@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times
 from beam_curate.video.timeline import Timeline
 
+_WAITING_WINDOWS = 16  # of a video, for the network: 6 MB, and enough for all its threads
 _TIME_TOLERANCE_S = 1e-6  # a frame this little before a span's start is its first frame: rounding of times
 
 
@@ -82,17 +85,29 @@ class TransNetV2Detector:
         """Decodes a video in a child process while the network looks at it, and returns its spans."""
         check_unchanged(video)
         reading = _Reading(children.stream("shot_frames", video.uri, limits=self.limits))
-        threshold = None if self.fast else self.rules.threshold
-        parts: list[NDArray[np.float32]] = []
-        for window in windows(reading.frames(), fast=self.fast):
-            with self.model.use() as network:
-                parts.append(network.predict(window, threshold))
+        parts = list(self._looked_at(windows(reading.frames(), fast=self.fast)))
         timeline = Timeline(reading.header, reading.times())
         probabilities = np.concatenate(parts)[: timeline.info.num_frames]
         scenes = scenes_of(probabilities, self.rules.threshold)
         ranges = clip_ranges(scenes, float(timeline.info.frame_rate), self.rules)
         spans = (timeline.span(_clip_id(video, start, end), start, end) for start, end in ranges)
         return VideoShots(video, timeline.info, _limited(spans, self.limit_clips))
+
+    def _looked_at(self, found: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        """Yields the probabilities of each window, while the next ones are read."""
+        threshold = None if self.fast else self.rules.threshold
+        waiting: deque[Future[NDArray[np.float32]]] = deque()
+        try:
+            for window in found:
+                with self.model.use() as network:
+                    waiting.append(network.submit(window, threshold))
+                if len(waiting) > _WAITING_WINDOWS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class _Reading:
