@@ -111,7 +111,7 @@ class RunOptions(Group):
 
     runner: str = flag(
         "DirectRunner",
-        "Where the pipeline runs: DirectRunner or PrismRunner on this computer, FlinkRunner or DataflowRunner on many.",
+        "Where the pipeline runs: DirectRunner or PrismRunner on this computer, FlinkRunner or PortableRunner on many.",
         metavar="NAME",
     )
     workspace: str = flag(

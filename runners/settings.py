@@ -15,6 +15,7 @@ from runners import flink
 from runners.servers import listens
 
 PRISM_PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0"
+_RUNNERS = ("DirectRunner", "PrismRunner", "FlinkRunner", "PortableRunner")
 _ANSWER_S = 5.0
 
 
@@ -38,6 +39,8 @@ def check_runner(run: RunOptions, beam_args: Sequence[str]) -> None:
         UsageError: With the problem, the flag and the mend.
     """
     flags = flags_of(beam_args)
+    if run.runner not in _RUNNERS and "." not in run.runner:  # a dotted name is a class of the user's own
+        raise UsageError(f"--runner {run.runner} is not supported; choose {', '.join(_RUNNERS)} (docs/runners.md)")
     if run.runner == "PrismRunner" and not flags.job_endpoint:
         prism(flags)
     if run.runner == "FlinkRunner":
