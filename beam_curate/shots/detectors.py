@@ -85,7 +85,10 @@ class TransNetV2Detector:
         """Decodes a video in a child process while the network looks at it, and returns its spans."""
         check_unchanged(video)
         reading = _Reading(children.stream("shot_frames", video.uri, limits=self.limits))
-        parts = list(self._looked_at(windows(reading.frames(), fast=self.fast)))
+        parts: list[NDArray[np.float32]] = []
+        for part in self._looked_at(windows(reading.frames(), fast=self.fast)):
+            parts.append(part)
+            reading.count_done(len(part))
         timeline = Timeline(reading.header, reading.times())
         probabilities = np.concatenate(parts)[: timeline.info.num_frames]
         scenes = scenes_of(probabilities, self.rules.threshold)
@@ -122,6 +125,7 @@ class _Reading:
             progress.add("shots: opened", -1)
             raise
         self._pts: list[int | None] = []
+        self._num_done = 0
         self._end = Times((), 0)
         claimed = self.header.claimed_frames or int(self.header.claimed_duration_s * self.header.frame_rate)
         self._claimed = max(0, claimed)
@@ -132,12 +136,17 @@ class _Reading:
             for message in self._messages:
                 if isinstance(message, ShotFrames):
                     self._pts.extend(message.pts)
-                    progress.add("shots: frames done", len(message.frames))
                     yield message.frames
                 else:
                     self._end = message
         finally:
             progress.add("shots: frames to do", len(self._pts) - self._claimed)
+
+    def count_done(self, number: int) -> None:
+        """Counts frames that the network has looked at; what pads the last window is no frame."""
+        number = min(number, len(self._pts) - self._num_done)
+        self._num_done += number
+        progress.add("shots: frames done", number)
 
     def times(self) -> Times:
         return dataclasses.replace(self._end, pts=tuple(self._pts))
