@@ -95,7 +95,9 @@ def test_ctrl_c_twice_on_a_terminal(videos: Path, tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 130
     assert not children_of(pid)
     assert HIDE_CURSOR in shown
-    assert SHOW_CURSOR in with_end[: with_end.index("Interrupted. 0 of 4 videos finished; shots 0/4 videos")]
+    farewell = re.search(r"Interrupted\. 0 of 4 videos finished; shots \d/4 videos", with_end)
+    assert farewell, with_end
+    assert SHOW_CURSOR in with_end[: farewell.start()]
     assert with_end.rstrip().endswith(MESSAGE)
 
 
