@@ -52,7 +52,8 @@ with tempfile.TemporaryDirectory() as folder:
         for number in range(len(list(source.iterdir())), videos):
             make_video(source / f"{number:05}.mp4", frames=FRAMES, size=(160, 96), seed=number)
         samples = watch(command(source, output, *FLAGS))
-        assert summary(output)["beam_curate"]["num_dataset_items"] == videos
+        ours = summary(output)["beam_curate"]
+        assert ours["num_dataset_items"] == videos, ours
         return samples
 
     few, many = watched(VIDEOS // 10), watched(VIDEOS)
