@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from program import started_by
+
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -61,8 +63,6 @@ def _resident_mb(pid: int) -> float:
 
 
 def _below(pid: int) -> Iterator[int]:
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, listing.read_text().split()):
-                yield child
-                yield from _below(child)
+    for child in started_by(pid):
+        yield child
+        yield from _below(child)

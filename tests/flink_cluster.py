@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from program import started_by
+
 from tools import engines
 
 SLOTS = 2
@@ -183,16 +185,7 @@ def _kill_tree(pid: int) -> None:
     """Kills a process and all that it started, also what has become leader of a group of its own."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)  # so that it starts nothing while its children are counted
-    for child in children_of(pid):
+    for child in started_by(pid):
         _kill_tree(child)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def children_of(pid: int) -> list[int]:
-    """Returns the processes that a process started and that still run."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in (task / "children").read_text().split()]
-    return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 DESCRIBED = (
@@ -23,6 +26,7 @@ DESCRIBED = (
     "t5_random",
 )
 FIXED_STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "5")
+_ELAPSED = re.compile(r"^\d+:\d\d:\d\d .*\n", re.MULTILINE)
 # Of one run: how long it took, what it did, and how it was asked.
 _OF_THE_RUN = ("pipeline_run_time", "output_tokens_per_s", "num_input_videos_selected")
 
@@ -42,6 +46,23 @@ def run(source: Path, output: Path, *flags: str, expect: int = 0) -> str:
     return done.stdout
 
 
+def without_elapsed(printed: str) -> str:
+    """Leaves out the lines that tell now and then, on a slow machine, how far a run is."""
+    return _ELAPSED.sub("", printed)
+
+
+def start(arguments: list[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts a program that hears Ctrl-C, as it does from a terminal."""
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | (environment or {}),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
 def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> bool:
     """Starts it, kills it with SIGKILL, and says whether it was still running by then."""
     process = subprocess.Popen(command(source, output, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -52,11 +73,24 @@ def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> boo
     return running
 
 
-def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Waits until something is there that a running program makes; it fails when the program ends before."""
+def wait_for(
+    there: Callable[[], object], process: subprocess.Popen[str] | None = None, within_s: float = math.inf
+) -> None:
+    """Waits until something is there; it fails when a program that should make it ends before, or time is up."""
+    deadline = time.monotonic() + within_s
     while not there():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def started_by(pid: int) -> list[int]:
+    """Processes that a process started itself and that still run."""
+    found = []
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in listing.read_text().split()]
+    return found
 
 
 def children_of(pid: int) -> list[int]:

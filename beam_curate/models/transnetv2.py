@@ -34,9 +34,9 @@ _BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16"))  # Linux's names of x86
 class ShotNetwork:
     """The network, ready to look at windows.
 
-    On a processor that multiplies bfloat16, about twice as fast as float32, its convolutions are done in it. There
-    several windows are looked at side by side, each in its share of torch's threads: threads that share a window wait
-    for one another many times, and longer when a decoder wants the cores as well.
+    On a processor that multiplies bfloat16, about twice as fast as float32, its convolutions are done in it. Without
+    a GPU several windows are looked at side by side, each in its share of torch's threads: threads that share a window
+    wait for one another many times, and longer when a decoder wants the cores as well.
 
     Args:
         weights: A state dict saved by torch, or None for the weights in the package.

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_curate import progress
+from beam_curate.periodic import every
 from beam_curate.report.stages import StageProgress, progress_of
 
 REFRESHES_PER_S = 2
@@ -160,24 +160,19 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def _lines(console: Console, stages: Sequence[str]) -> Iterator[None]:
-    end, start_s, paces = threading.Event(), time.monotonic(), Paces()
+    start_s, paces = time.monotonic(), Paces()
+    next_s = start_s + PLAIN_INTERVAL_S
 
     def show() -> None:
-        next_s = start_s + PLAIN_INTERVAL_S
-        while not end.wait(1.0):
-            now_s, rows = time.monotonic(), progress_of(progress.counts(), stages)
-            paces.update(now_s, rows)
-            if now_s >= next_s:
-                console.print(f"{clock(now_s - start_s)}  {line(now_s, rows, paces)}")
-                next_s += PLAIN_INTERVAL_S
+        nonlocal next_s
+        now_s, rows = time.monotonic(), progress_of(progress.counts(), stages)
+        paces.update(now_s, rows)
+        if now_s >= next_s:
+            console.print(f"{clock(now_s - start_s)}  {line(now_s, rows, paces)}")
+            next_s += PLAIN_INTERVAL_S
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
+    with every(1.0, show):
         yield
-    finally:
-        end.set()
-        thread.join()
 
 
 def _picture(console: Console, stages: Sequence[str]) -> Callable[[], RenderableType]:

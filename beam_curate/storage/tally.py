@@ -14,6 +14,7 @@ from pathlib import Path
 
 from beam_curate import progress
 from beam_curate.layout import Layout
+from beam_curate.periodic import every
 from beam_curate.storage import files
 
 _INTERVAL_S = 1.0
@@ -69,24 +70,16 @@ def gathered(layout: Layout) -> Iterator[None]:
     """
     before = _total(layout)
     before.subtract(progress.counts())
-    stop = threading.Event()
 
     def gather() -> None:
         total = _total(layout)
         total.subtract(before)
         progress.set_counts(total)
 
-    def go_on_gathering() -> None:
-        while not stop.wait(_INTERVAL_S):
-            gather()
-
-    thread = threading.Thread(target=go_on_gathering, daemon=True)
-    thread.start()
     try:
-        yield
+        with every(_INTERVAL_S, gather):
+            yield
     finally:
-        stop.set()
-        thread.join()
         gather()
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flink_cluster import SLOTS, FlinkCluster, flink_cluster
 from needed import need
-from program import FIXED_STRIDE, command, run, snapshot, summary
+from program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
 
 from tools import engines
 
+WITHIN_S = 200
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")
 
 
@@ -49,15 +48,17 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
     arguments = command(videos, output, *FIXED_STRIDE, *cluster.flags)
     with cluster.explained():
         process = start(arguments)
-        wait_for(lambda: stored(output, "shots"), process)
+        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
         assert process.returncode == 130, printed
         assert "Traceback" not in printed and "could not be cancelled" not in printed
-        wait_for(lambda: "RUNNING" not in cluster.job_states() and "CANCELED" in cluster.job_states())
+        wait_for(
+            lambda: "RUNNING" not in cluster.job_states() and "CANCELED" in cluster.job_states(), within_s=WITHIN_S
+        )
 
         process = start(arguments)
-        wait_for(lambda: stored(output, "clips"), process)
+        wait_for(lambda: stored(output, "clips"), process, WITHIN_S)
         cluster.kill_pool()
         printed, _ = process.communicate(timeout=200)
         assert process.returncode == 1, printed
@@ -72,32 +73,9 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
     shutil.rmtree(output)
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as in a terminal
-    )
-
-
 def stored(output: Path, stage: str) -> list[Path]:
     return list((output / ".work" / stage).rglob("*.json"))
 
 
 def counts(output: Path) -> dict[str, int]:
     return summary(output)["beam_curate"]["counts_of_this_run"]
-
-
-def without_elapsed(printed: str) -> list[str]:
-    """Leaves out the lines that tell now and then how far it is."""
-    return [line for line in printed.splitlines() if not line[:1].isdigit() or "videos found" in line]
-
-
-def wait_for(there: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 200
-    while not there():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)

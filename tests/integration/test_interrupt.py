@@ -13,21 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from program import FIXED_STRIDE, children_of, command, dataset_stems, run, wait_for
+from program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, wait_for
 
 MESSAGE = "What is finished is kept; the same command goes on from there."
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as in a terminal
-    )
 
 
 def end_of(process: subprocess.Popen[str], number: signal.Signals) -> str:

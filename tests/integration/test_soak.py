@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import reliability
-from program import children_of, command, dataset_stems, run, snapshot, summary, wait_for
+from program import children_of, command, dataset_stems, run, snapshot, start, summary, wait_for
 
 from beam_curate.dataset.verify import verify
 
@@ -76,9 +76,7 @@ def kill_the_program(videos: Path, output: Path, choose: random.Random, num_resu
 def kill_a_child(videos: Path, output: Path, choose: random.Random, num_results: int) -> str:
     """Kills a process that reads a source; the program goes on and says that another run may mend it."""
     wanted = choose.randrange(num_results)
-    process = subprocess.Popen(
-        command(videos, output, *FLAGS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = start(command(videos, output, *FLAGS))
     wait_for(lambda: len(results(output)) >= wanted and children_of(process.pid), process)
     time.sleep(choose.uniform(0, 1))
     when = reached(output)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 import reliability
 from media import make_video
-from program import FIXED_STRIDE, command, dataset_stems, run, snapshot, wait_for
+from program import FIXED_STRIDE, command, dataset_stems, run, snapshot, start, wait_for
 
 from beam_curate.dataset.verify import verify
 
@@ -16,17 +15,11 @@ SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 ALIVE = "another run is writing to this output"
 
 
-def start(source: Path, output: Path, *flags: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(source, output, *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def both(source: Path, output: Path, *flags: str) -> tuple[str, str]:
     """Starts a second run while a first one works; returns what they printed."""
-    first = start(source, output, *flags)
+    first = start(command(source, output, *flags))
     wait_for(lambda: list((output / ".work" / "tmp").glob("*/selection")), first)
-    second = start(source, output, *flags)
+    second = start(command(source, output, *flags))
     printed = first.communicate(timeout=600)[0], second.communicate(timeout=600)[0]
     assert (first.returncode, second.returncode) == (0, 0), printed
     return printed
