@@ -95,7 +95,10 @@ def read_frame_number(frame: av.VideoFrame | np.ndarray) -> int:
     contrast = np.array([_block_mean(grey, 0, i) - _block_mean(grey, 1, i) for i in range(NUM_BITS)])
     if np.abs(contrast).min() < MIN_CONTRAST:
         raise ValueError(f"no readable frame number; contrast of the blocks: {contrast.round().tolist()}")
-    return sum(1 << bit for bit, value in enumerate(contrast) if value > 0)
+    number = sum(1 << bit for bit, value in enumerate(contrast) if value > 0)
+    for shift in (8, 4, 2, 1):  # from Gray code, see _draw_number
+        number ^= number >> shift
+    return number
 
 
 def frame_numbers(path: Path) -> list[int]:
@@ -169,7 +172,12 @@ def _texture(size: tuple[int, int], shot: int, seed: int) -> np.ndarray:
 
 
 def _draw_number(picture: np.ndarray, number: int) -> None:
-    """Draws the number's bits as white and black blocks along the top, and below each its complement."""
+    """Draws the number's bits as white and black blocks along the top, and below each its complement.
+
+    In Gray code, where one block changes from frame to frame: in plain binary all of them change at once at 8,192,
+    which a shot detector may well take for a cut.
+    """
+    number ^= number >> 1
     for bit, row in itertools.product(range(NUM_BITS), (0, 1)):
         top, bottom, left, right = _block_edges(picture, row, bit)
         picture[top:bottom, left:right] = 255 * ((number >> bit & 1) ^ row)
