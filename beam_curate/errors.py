@@ -46,5 +46,23 @@ class ModelOutputError(CurateError):
     """A model answered with something that must not reach a dataset (NaN, empty text)."""
 
 
+class ModelMemoryError(CurateError):
+    """A device's memory does not hold what one item needs."""
+
+    retriable = True
+
+
+class ModelServerError(CurateError):
+    """A model server did not answer, or not with an answer: it is down, overloaded, or speaks another language."""
+
+    retriable = True
+
+
+class ModelRequestError(CurateError):
+    """A model server refused a request for good: a wrong key, an unknown model, a request that it does not take."""
+
+    retriable = True
+
+
 class UsageError(Exception):
     """A mistake in flags, paths or set-up, found before any video is touched."""

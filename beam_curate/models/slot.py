@@ -1,7 +1,7 @@
-"""One model in memory at a time: a reference that weighs nothing travels, the slot of the process holds the model.
+"""One model in memory at a time on each device: a reference that weighs nothing travels, a slot holds the model.
 
 Beam loads the model of every inference stage when the stage starts, empty or not, and frees it when the run
-ends. With the slot, a run that has nothing to do loads nothing, and the peak is the largest model, not the sum.
+ends. With slots, a run that has nothing to do loads nothing, and the peak is the largest model, not the sum.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from beam_curate import progress
@@ -24,63 +24,122 @@ class ModelRef:
 
     Attributes:
         name: What users call it; two references with equal fields are the same model.
-        load: Loads it into memory: a module-level function or a `functools.partial` of one.
+        load: Loads it onto a device that torch names so (``cuda:0``, ``cpu``): a module-level function or a
+            `functools.partial` of one. If what it returns has a method ``close``, that is called before it is freed.
+        shared: Whether several threads may use it at once, as with a server that batches by itself.
     """
 
     name: str
-    load: Callable[[], Any]
+    load: Callable[[str], Any]
+    shared: bool = False
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Any]:
-        """Borrows the model; one user at a time. It is loaded when it is not in the slot already.
+        """Borrows the model; one user at a time unless it is shared. It is loaded when no slot holds it.
 
         What is borrowed is a weak reference: a variable that outlives the ``with`` does not keep the model.
         """
-        with SLOT.borrow(self) as model:
+        with SLOTS.borrow(self) as model:
             yield model
 
 
-class ModelSlot:
-    """Holds at most one model.
+def torch_devices() -> list[str]:
+    """Returns the devices that models are loaded onto: every GPU, else the processor."""
+    import torch
+
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
+
+
+@dataclasses.dataclass
+class _Slot:
+    """Holds at most one model on one device; `users` of it are at work, the first of them perhaps still loading."""
+
+    device: str
+    key: tuple[Any, ...] | None = None
+    model: Any = None
+    users: int = 0
+
+    def takes(self, key: tuple[Any, ...], shared: bool) -> bool:
+        return self.users == 0 or (shared and self.key == key and self.model is not None)
+
+
+class ModelSlots:
+    """A slot for each device, so that several GPUs work side by side.
+
+    Args:
+        devices: Names the devices when the first model is borrowed.
 
     Attributes:
         most_alive: How many models that it loaded were in memory at once, at most.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: tuple[Any, ...] | None = None
-        self._model: Any = None
+    def __init__(self, devices: Callable[[], Sequence[str]] = torch_devices) -> None:
+        self._devices = devices
+        self._slots: list[_Slot] = []
+        self._changed = threading.Condition()
         self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self.most_alive = 0
 
     @contextlib.contextmanager
     def borrow(self, ref: ModelRef) -> Iterator[Any]:
-        """Gives the model to one user, loading it first where another or none is held."""
-        with self._lock:
-            key = _key(ref)
-            if key != self._key:
-                self._free()
-                self._model = ref.load()
-                self._key = key
-                self._alive.add(self._model)
-                self.most_alive = max(self.most_alive, len(self._alive))
-                progress.add(f"models loaded: {ref.name}")
-            yield weakref.proxy(self._model)
+        """Gives the model to one user, or to several where it is shared, loading it first where no free slot has it."""
+        key = _key(ref)
+        slot = self._claim(key, ref.shared)
+        try:
+            if slot.model is None or slot.key != key:
+                self._load(slot, key, ref)
+            yield weakref.proxy(slot.model)
+        finally:
+            with self._changed:
+                slot.users -= 1
+                self._changed.notify_all()
 
     def clear(self) -> None:
-        """Frees the model."""
-        with self._lock:
-            self._free()
+        """Frees the models that nobody uses."""
+        with self._changed:
+            for slot in self._slots:
+                if slot.users == 0:
+                    _free(slot)
 
-    def _free(self) -> None:
-        if self._key is None:
-            return
-        self._key = self._model = None
-        gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    def _claim(self, key: tuple[Any, ...], shared: bool) -> _Slot:
+        """Waits for a slot and becomes one of its users: best one that has the model, then an empty one."""
+        with self._changed:
+            if not self._slots:
+                self._slots = [_Slot(device) for device in self._devices()]
+            while not (fitting := [slot for slot in self._slots if slot.takes(key, shared)]):
+                self._changed.wait()
+            slot = min(fitting, key=lambda slot: (slot.users, slot.key != key, slot.key is not None))
+            slot.users += 1
+            return slot
+
+    def _load(self, slot: _Slot, key: tuple[Any, ...], ref: ModelRef) -> None:
+        _free(slot)
+        model = ref.load(slot.device)
+        with self._changed:
+            slot.key, slot.model = key, model
+            self._alive.add(model)
+            self.most_alive = max(self.most_alive, len(self._alive))
+            self._changed.notify_all()
+        progress.add(f"models loaded: {ref.name}")
+
+
+def free_memory() -> None:
+    """Gives memory that no tensor uses any more back to the device."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _free(slot: _Slot) -> None:
+    if slot.model is None:
+        return
+    close = getattr(slot.model, "close", None)
+    slot.key = slot.model = None
+    if close is not None:
+        close()
+    del close
+    free_memory()
 
 
 def _key(ref: ModelRef) -> tuple[Any, ...]:
@@ -94,4 +153,4 @@ def _key(ref: ModelRef) -> tuple[Any, ...]:
     return (ref.name, *parts)
 
 
-SLOT = ModelSlot()
+SLOTS = ModelSlots()

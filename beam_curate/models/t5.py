@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import T5_XXL
+from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
 
 MAX_TOKENS = 512  # what the trainer pads to; a longer text is cut
@@ -34,14 +35,14 @@ class T5Encoder:
     Args:
         tokenizer: A transformers tokenizer.
         model: A `T5EncoderModel` of width 1024.
+        device: What torch calls the device that it is moved to.
     """
 
-    def __init__(self, tokenizer: Any, model: Any) -> None:
-        import torch
-
+    def __init__(self, tokenizer: Any, model: Any, device: str = "cpu") -> None:
         self._tokenizer = tokenizer
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = model.to(self._device).eval()
+        self._device = device
+        self._model = model.to(device).eval()
+        self._fitting = Fitting()
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenizes texts; surrounding white space does not count, as in the trainer's own script."""
@@ -77,7 +78,7 @@ class T5Encoder:
         return [arrays[row, : len(tokens.ids)].copy() for row, tokens in enumerate(batch)]
 
 
-def _load_t5_11b(folder: Path) -> T5Encoder:
+def _load_t5_11b(device: str, folder: Path) -> T5Encoder:
     import torch
     from transformers import AutoTokenizer, T5EncoderModel
 
@@ -85,10 +86,10 @@ def _load_t5_11b(folder: Path) -> T5Encoder:
     model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     if model.config.d_model != WIDTH:
         raise ModelOutputError(f"{folder} is a T5 of width {model.config.d_model}, and {WIDTH} is needed")
-    return T5Encoder(tokenizer, model)
+    return T5Encoder(tokenizer, model, device)
 
 
-def _load_random() -> T5Encoder:
+def _load_random(device: str) -> T5Encoder:
     import torch
     from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
 
@@ -97,14 +98,14 @@ def _load_random() -> T5Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         model = T5EncoderModel(config)
-    return T5Encoder(tokenizer, model)
+    return T5Encoder(tokenizer, model, device)
 
 
 def reference(text_encoder: str, workspace: str) -> ModelRef:
     """Returns a reference to the encoder that ``--text-encoder`` names."""
     if text_encoder == "t5_random":
         return ModelRef("t5_random", _load_random)
-    return ModelRef("t5_11b", functools.partial(_load_t5_11b, T5_XXL.folder(workspace)))
+    return ModelRef("t5_11b", functools.partial(_load_t5_11b, folder=T5_XXL.folder(workspace)))
 
 
 def token_counter(text_encoder: str, workspace: str) -> Any:

@@ -41,17 +41,17 @@ class ShotNetwork:
     Args:
         weights: A state dict saved by torch, or None for the weights in the package.
         bfloat16: Whether to use bfloat16; None where the processor has instructions for it.
+        device: What torch calls the device.
 
     Raises:
         ValueError: The file holds other weights.
     """
 
-    def __init__(self, weights: Path | None, bfloat16: bool | None = None) -> None:
+    def __init__(self, weights: Path | None, bfloat16: bool | None = None, device: str = "cpu") -> None:
         import torch
 
         from beam_curate.models.transnetv2_network import TransNetV2
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         path = weights or _weights_of_package()
         state = torch.load(path, map_location="cpu", weights_only=True)
         use_bfloat16 = device == "cpu" and has_bfloat16() if bfloat16 is None else bfloat16
@@ -117,7 +117,11 @@ def has_bfloat16() -> bool:
 def reference(workspace: str) -> ModelRef:
     """Returns a reference to the network: weights from the models folder when there, else the package's."""
     weights = TRANSNETV2.folder(workspace) / TRANSNETV2.files[0]
-    return ModelRef(TRANSNETV2.name, functools.partial(ShotNetwork, weights if weights.is_file() else None))
+    return ModelRef(TRANSNETV2.name, functools.partial(_load, weights=weights if weights.is_file() else None))
+
+
+def _load(device: str, weights: Path | None) -> ShotNetwork:
+    return ShotNetwork(weights, device=device)
 
 
 def _weights_of_package() -> Path:

@@ -8,23 +8,23 @@ from media import make_video
 from program import DESCRIBED
 
 from beam_curate import progress
-from beam_curate.models.slot import SLOT
+from beam_curate.models.slot import SLOTS
 from beam_curate.run import main
 
 
 def test_one_model_at_a_time_and_none_without_work(tmp_path: Path) -> None:
     make_video(tmp_path / "in.mp4", frames=260, shots=(0, 130))
     flags = [*DESCRIBED, "--input-video-path", str(tmp_path / "in.mp4"), "--output-clip-path", str(tmp_path / "out")]
-    SLOT.clear()
-    SLOT.most_alive = 0
+    SLOTS.clear()
+    SLOTS.most_alive = 0
     assert main(flags) == 0
     counts = progress.counts()
     assert counts["models loaded: transnetv2"] == 1
     assert counts["models loaded: t5_random"] == 1
-    assert SLOT.most_alive == 1
+    assert SLOTS.most_alive == 1
 
-    SLOT.clear()
-    SLOT.most_alive = 0
+    SLOTS.clear()
+    SLOTS.most_alive = 0
     assert main(flags) == 0
-    assert SLOT.most_alive == 0
+    assert SLOTS.most_alive == 0
     assert not [name for name in progress.counts() if name.startswith("models loaded")]

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from beam_curate.models.slot import SLOT, ModelRef, ModelSlot
+from beam_curate.models.slot import SLOTS, ModelRef, ModelSlots
 
 
 class Model:
@@ -37,7 +37,8 @@ class Model:
         raise ArithmeticError("of the model")
 
 
-def load(name: str, fails: bool = False) -> Model:
+def load(device: str, name: str, fails: bool = False) -> Model:
+    assert device
     model = Model(name)
     if fails:
         raise OSError("no such file")
@@ -45,7 +46,7 @@ def load(name: str, fails: bool = False) -> Model:
 
 
 def ref(name: str, **how: bool) -> ModelRef:
-    return ModelRef(name, functools.partial(load, name, **how))
+    return ModelRef(name, functools.partial(load, name=name, **how))
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +58,8 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def slot() -> ModelSlot:
-    return ModelSlot()
+def slot() -> ModelSlots:
+    return ModelSlots(lambda: ["cpu"])
 
 
 def test_a_reference_loads_nothing_and_weighs_nothing() -> None:
@@ -68,7 +69,7 @@ def test_a_reference_loads_nothing_and_weighs_nothing() -> None:
     assert Model.loads == []
 
 
-def test_the_same_model_is_loaded_once(slot: ModelSlot) -> None:
+def test_the_same_model_is_loaded_once(slot: ModelSlots) -> None:
     for _ in range(3):
         with slot.borrow(ref("a")) as model:  # another reference each time, equal to the first
             assert model.name == "a"
@@ -77,14 +78,14 @@ def test_the_same_model_is_loaded_once(slot: ModelSlot) -> None:
     assert Model.loads == ["a"]
 
 
-def test_another_argument_is_another_model(slot: ModelSlot) -> None:
+def test_another_argument_is_another_model(slot: ModelSlots) -> None:
     for argument in "ab":
-        with slot.borrow(ModelRef("same name", functools.partial(load, argument))) as model:
+        with slot.borrow(ModelRef("same name", functools.partial(load, name=argument))) as model:
             assert model.name == argument
     assert Model.loads == ["a", "b"]
 
 
-def test_one_model_is_freed_before_the_next_is_loaded(slot: ModelSlot) -> None:
+def test_one_model_is_freed_before_the_next_is_loaded(slot: ModelSlots) -> None:
     for name in "aba":
         with slot.borrow(ref(name)):
             assert len(Model.alive) == 1
@@ -95,7 +96,7 @@ def test_one_model_is_freed_before_the_next_is_loaded(slot: ModelSlot) -> None:
     assert not Model.alive
 
 
-def test_a_user_who_keeps_a_model_does_not_keep_it_in_memory(slot: ModelSlot) -> None:
+def test_a_user_who_keeps_a_model_does_not_keep_it_in_memory(slot: ModelSlots) -> None:
     kept = []
     for name in "ab":
         with slot.borrow(ref(name)) as model:
@@ -105,7 +106,7 @@ def test_a_user_who_keeps_a_model_does_not_keep_it_in_memory(slot: ModelSlot) ->
         _ = kept[0].name
 
 
-def test_an_error_of_the_user_leaves_the_model(slot: ModelSlot) -> None:
+def test_an_error_of_the_user_leaves_the_model(slot: ModelSlots) -> None:
     with pytest.raises(ArithmeticError), slot.borrow(ref("a")) as model:
         model.fail()
     with slot.borrow(ref("a")) as model:
@@ -114,7 +115,7 @@ def test_an_error_of_the_user_leaves_the_model(slot: ModelSlot) -> None:
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_an_error_in_loading_leaves_the_slot_usable(slot: ModelSlot, first: bool) -> None:
+def test_an_error_in_loading_leaves_the_slot_usable(slot: ModelSlots, first: bool) -> None:
     if not first:
         with slot.borrow(ref("a")):
             pass
@@ -127,7 +128,7 @@ def test_an_error_in_loading_leaves_the_slot_usable(slot: ModelSlot, first: bool
         assert model.name == "a"
 
 
-def test_threads_exclude_each_other(slot: ModelSlot) -> None:
+def test_threads_exclude_each_other(slot: ModelSlots) -> None:
     inside = 0
     most = 0
     lock = threading.Lock()
@@ -154,6 +155,62 @@ def test_references_share_the_slot_of_the_process() -> None:
         assert model.name == "a"
     with ref("b").use():
         assert len(Model.alive) == 1
-    SLOT.clear()
+    SLOTS.clear()
     gc.collect()
     assert not Model.alive
+
+
+def test_each_device_has_a_slot_and_threads_take_the_one_that_has_the_model() -> None:
+    slots = ModelSlots(lambda: ["cuda:0", "cuda:1"])
+    both_inside = threading.Barrier(2, timeout=10)
+
+    def use(name: str) -> None:
+        with slots.borrow(ref(name)):
+            both_inside.wait()
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(use, "aa"))
+    assert Model.loads == ["a", "a"], "a copy a device, and each is found again"
+    assert slots.most_alive == 2
+    with slots.borrow(ref("b")):
+        assert len(Model.alive) == 2
+
+
+def test_a_shared_model_is_loaded_once_and_used_by_all_at_once(slot: ModelSlots) -> None:
+    shared = ModelRef("server", functools.partial(load, name="server"), shared=True)
+    all_inside = threading.Barrier(4, timeout=10)
+
+    def use(_: int) -> None:
+        with slot.borrow(shared):
+            all_inside.wait()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(4)))
+    assert Model.loads == ["server"]
+
+
+def test_a_shared_model_is_not_freed_under_its_users(slot: ModelSlots) -> None:
+    shared = ModelRef("server", functools.partial(load, name="server"), shared=True)
+    with ThreadPoolExecutor(1) as pool:
+        with slot.borrow(shared) as server, slot.borrow(shared):
+            other = pool.submit(lambda: slot.borrow(ref("a")).__enter__().name)
+            time.sleep(0.05)
+            assert not other.done()
+            assert server.name == "server"
+        assert other.result(timeout=10) == "a"
+    assert Model.most_alive == 1
+
+
+def test_a_model_that_can_be_closed_is_closed_before_the_next_is_loaded(slot: ModelSlots) -> None:
+    events: list[str] = []
+
+    class Server:
+        def close(self) -> None:
+            events.append("closed")
+
+    with slot.borrow(ModelRef("server", lambda device: Server())):
+        pass
+    with slot.borrow(ModelRef("next", lambda device: events.append("loaded") or Server())):
+        pass
+    assert events == ["closed", "loaded"]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from beam_curate.dataset.pickles import dump_embedding, load_embedding
 from beam_curate.errors import ModelOutputError
 from beam_curate.models import t5
-from beam_curate.models.slot import SLOT
+from beam_curate.models.slot import SLOTS
 from beam_curate.models.t5 import Tokens
 
 TEXTS = [
@@ -69,13 +69,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def encoder(workspace: str) -> t5.T5Encoder:
-    return t5.reference("t5_11b", workspace).load()
+    return t5.reference("t5_11b", workspace).load("cpu")
 
 
 @pytest.fixture(autouse=True)
 def _free() -> Iterator[None]:
     yield
-    SLOT.clear()
+    SLOTS.clear()
 
 
 def test_a_reference_weighs_nothing(workspace: str) -> None:
@@ -149,7 +149,7 @@ def test_the_same_batch_gives_the_same_bytes(encoder: t5.T5Encoder) -> None:
 
 @pytest.mark.parametrize(("value", "kind"), [(float("nan"), "NaN"), (1e30, "infinite")])
 def test_states_that_must_not_be_trained_on_are_an_error(workspace: str, value: float, kind: str) -> None:
-    encoder = t5.reference("t5_11b", workspace).load()
+    encoder = t5.reference("t5_11b", workspace).load("cpu")
     encoder._model.encoder.final_layer_norm.weight.data[:] = value
     with pytest.raises(ModelOutputError, match="NaN or infinite") as caught:
         encoder.encode(encoder.tokenize(TEXTS))
@@ -159,7 +159,7 @@ def test_states_that_must_not_be_trained_on_are_an_error(workspace: str, value: 
 def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, width=512)
     with pytest.raises(ModelOutputError, match="width 512, and 1024 is needed"):
-        t5.reference("t5_11b", workspace).load()
+        t5.reference("t5_11b", workspace).load("cpu")
 
 
 def test_the_random_encoder_is_the_same_each_time_and_leaves_other_chance_alone(workspace: str) -> None:
@@ -172,7 +172,7 @@ def test_the_random_encoder_is_the_same_each_time_and_leaves_other_chance_alone(
         with reference.use() as encoder:
             tokens = encoder.tokenize(TEXTS)
             embeddings.append([dump_embedding(array) for array in encoder.encode(tokens)])
-        SLOT.clear()
+        SLOTS.clear()
     assert (torch.rand(3) == expected).all()
     assert embeddings[0] == embeddings[1]
     assert len(set(embeddings[0])) == len(TEXTS)
