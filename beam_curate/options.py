@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beam_curate.arguments import Arguments, read_config, sort_arguments
+from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import UsageError
 from beam_curate.flags import Group, HelpFormatter, Parser, add_group, by_name, flags_of, problems_of
 from beam_curate.result_options import (
     TRAINER_MIN_FRAMES,
-    CaptionOptions,
     DatasetOptions,
     RunOptions,
     TextOptions,

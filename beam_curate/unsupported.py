@@ -21,6 +21,7 @@ _SHARES = "has no meaning here: Apache Beam's runner shares out cores and worker
 _GPU = "has no meaning here: one model at a time has the whole GPU; leave it out"
 _MODE = "has no meaning here: the runner chosen by --runner schedules the work; leave it out"
 _BATCH = "has no meaning here: clips are cut one by one, in parallel; leave it out"
+_ENDPOINT_MODEL = "is --captioning-endpoint-model here"
 _BEAM_PROFILER = "is not supported yet; leave it out (Apache Beam's own profiler is --{0})"
 
 
@@ -60,6 +61,7 @@ _VALUES: dict[str, str] = {
     _GPU: """transnetv2_gpus_per_worker motion_score_gpus_per_worker aesthetic_gpus_per_worker
         artificial_text_gpus_per_worker embedding_gpus_per_worker qwen_num_gpus_per_worker""",
     _MODE: "execution_mode",
+    _ENDPOINT_MODEL: "openai_model_name",
     _BATCH: "transcode_ffmpeg_batch_size",
     _NOT_YET: """
         primary_camera_keyword embedding_algorithm
@@ -73,13 +75,9 @@ _VALUES: dict[str, str] = {
         artificial_text_stability_iou_threshold
         embedding_batch_size openai_embedding_model_name openai_embedding_retries
         openai_embedding_retry_delay_seconds openai_embedding_max_concurrent_requests
-        captioning_prompt_variant captioning_prompt_text captioning_sampling_fps captioning_max_output_tokens
         gemini_model_name gemini_caption_retries gemini_retry_delay_seconds gemini_max_inline_mb
-        openai_model_name openai_caption_retries openai_retry_delay_seconds api_caption_batch_size
-        qwen_preprocess_dtype qwen_stage2_prompt_text qwen_batch_size
-        vllm_performance_mode vllm_max_retries copy_weights_to vllm_sampling_temperature vllm_sampling_top_p
-        vllm_sampling_top_k vllm_sampling_repetition_penalty vllm_sampling_presence_penalty
-        vllm_sampling_frequency_penalty vllm_sampling_min_p vllm_sampling_min_tokens
+        qwen_preprocess_dtype qwen_batch_size
+        vllm_performance_mode vllm_max_retries copy_weights_to
         enhance_captions_lm_variant enhance_captions_openai_model enhance_captions_prompt_variant
         enhance_captions_prompt_text enhance_captions_max_output_tokens enhance_captions_batch_size
         preview_target_fps preview_target_height
@@ -92,7 +90,7 @@ _VALUES: dict[str, str] = {
         event_caption_qwen_top_k event_caption_gemini_model_name event_caption_gemini_fps
         event_caption_gemini_media_resolution event_caption_gemini_thinking_budget
         event_caption_gemini_max_output_tokens
-        model_weights_path profile_tracing_sampling profile_tracing_otlp_endpoint profile_cpu_exclude
+        profile_tracing_sampling profile_tracing_otlp_endpoint profile_cpu_exclude
         profile_memory_exclude profile_gpu_exclude
         stage_save stage_save_sample_rate stage_replay stage_compare stage_compare_path stage_compare_atol
         stage_compare_pass_threshold""",
@@ -106,8 +104,8 @@ _SWITCHES = """
     no_artificial_text_corner_detection no_artificial_text_use_corner_detection
     ignore_artificial_text_corner_region artificial_text_ignore_corner_region
     artificial_text_detection_use_cpu
-    qwen_model_does_preprocess qwen_stage2_caption nemotron_stage2_caption qwen_use_vllm_mmcache
-    qwen_use_fp8_weights qwen_use_async_engine debug_save_vllm_frames enhance_captions qwen_lm_use_fp8_weights
+    qwen_model_does_preprocess nemotron_stage2_caption qwen_use_vllm_mmcache
+    qwen_use_async_engine debug_save_vllm_frames enhance_captions qwen_lm_use_fp8_weights
     enable_sam3 sam3_write_annotated_video sam3_annotated_video_trails enable_event_captioning
     event_caption_qwen_fp8 perf_profile profile_tracing profile_gpu"""
 
