@@ -434,25 +434,37 @@ def check_clips(output: Path, cases: Iterable[Case], clean: dict[str, Path], fou
             continue
         fault = clip_fault(meta, truth[case.clean], case.reordered)
         if fault:
-            noticed = is_noticed(Path(meta["source_video"]))
+            noticed = is_noticed(Path(meta["source_video"]), *meta["duration_span"])
             result = found[case.name]
             (result.faults if noticed else result.unnoticed).append(f"frames {meta['frame_span']}: {fault}")
 
 
-def is_noticed(path: Path) -> bool:
-    """Whether FFmpeg's decoder gives any sign of damage: without one, no program could tell."""
+def is_noticed(path: Path, start_s: float, end_s: float) -> bool:
+    """Whether FFmpeg's decoder gives any sign of damage in a span of the video: without one, no program could tell."""
+    return any(time_s is None or start_s <= time_s < end_s for time_s in signs_of_damage(path))
+
+
+def signs_of_damage(path: Path) -> Iterator[float | None]:
+    """Yields the time in the video of each sign of damage; None for one that belongs to no place."""
     with av.open(f"file:{path}", metadata_errors="ignore") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         if stream.codec_context.codec.canonical_name in ("hevc", "mjpeg"):  # these say nothing unless told to
             stream.codec_context.options = {"err_detect": "explode"}
+
+        def time_s(of: av.Packet | av.VideoFrame) -> float | None:
+            return None if of.pts is None else float((of.pts - (stream.start_time or 0)) * stream.time_base)
+
         try:
             for packet in container.demux(stream):
-                if packet.is_corrupt or any(frame.is_corrupt for frame in packet.decode()):
-                    return True
+                if packet.is_corrupt:
+                    yield time_s(packet)
+                try:
+                    yield from (time_s(frame) for frame in packet.decode() if frame.is_corrupt)
+                except av.error.FFmpegError:
+                    yield time_s(packet)
         except av.error.FFmpegError:
-            return True
-    return False
+            yield None
 
 
 def clip_fault(meta: dict, truth: np.ndarray, reordered: bool = False) -> str | None:

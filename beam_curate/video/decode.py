@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import mmap
 from collections.abc import Iterator
 from fractions import Fraction
 
 import av
 import av.container
 import av.video
+from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
 from beam_curate.elements import VideoInfo
@@ -21,6 +23,10 @@ SEEK_MARGIN_S = 1
 # FFmpeg's decoders of these keep errors inside a picture to themselves unless told not to. H.264's is not told: it
 # would then refuse pictures for a malformed message beside them, which many cameras write.
 _SILENT_CODECS = ("hevc", "mjpeg")
+# Their decoders say of every error, also when they work in several threads. The others note it on the picture, and in
+# threads a picture may be handed out before the note is on it.
+_RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
+_PICTURE_BYTES_PER_PIXEL = 4  # above 4:2:0 in 8 bits, with what goes with a picture: borders, motion vectors
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
 
@@ -43,8 +49,12 @@ class SourceHeader:
 
 
 @contextlib.contextmanager
-def open_video(path: str, threads: str = "AUTO") -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
+def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
     """Opens a file and picks its video stream; cover pictures do not count.
+
+    Args:
+        path: The file.
+        threads: Whether to decode in several threads where errors are told then, too.
 
     Raises:
         UnreadableSourceError: There is no video stream.
@@ -60,8 +70,9 @@ def open_video(path: str, threads: str = "AUTO") -> Iterator[tuple[av.container.
         stream = streams[0]
         if stream.codec_context is None:
             raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
-        stream.thread_type = threads
-        if stream.codec_context.codec.canonical_name in _SILENT_CODECS:
+        codec = stream.codec_context.codec.canonical_name
+        stream.thread_type = "AUTO" if threads and codec in _RELIABLE_IN_THREADS else "NONE"
+        if codec in _SILENT_CODECS:
             stream.codec_context.options = {"err_detect": "explode"}
         yield container, stream
 
@@ -88,8 +99,21 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error comes from the memory limit; a thread that has no room for its stack is one."""
-    return isinstance(error, (MemoryError, BlockingIOError)) or str(error) == "can't start new thread"
+    """Whether an error comes from the memory limit; a thread or a library that finds no room is one."""
+    if isinstance(error, (MemoryError, BlockingIOError)):
+        return True
+    return "can't start new thread" in str(error) or "failed to map segment" in str(error)
+
+
+def _has_room_for_a_picture(stream: av.video.VideoStream) -> bool:
+    """Whether memory is left for one more picture: without it, FFmpeg's H.264 decoder calls the data invalid."""
+    try:
+        mmap.mmap(
+            -1, _PICTURE_BYTES_PER_PIXEL * max(1, stream.codec_context.width * stream.codec_context.height)
+        ).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
@@ -98,8 +122,9 @@ def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.
     A frame counts as damaged from an error on until the next clean key frame: what is predicted from a broken
     picture is broken too. An undecodable packet does not end the video.
 
-    A clean stream is decoded in several threads. With the first error it is read again in a single one, whose
-    way with errors does not depend on timing, and goes on where the first reading stood.
+    A stream is decoded in a single thread, since many are read side by side, or in several where the codec is costly
+    and the decoder reliable. In that case the first error has it read again in a single one, whose way with errors
+    does not depend on timing, and goes on where the first reading stood.
 
     Args:
         path: The file.
@@ -109,12 +134,13 @@ def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.
         UnreadableSourceError: No frame could be decoded.
     """
     count = 0
-    for threads in ("AUTO", "NONE"):
+    for threads in (True, False):
         with open_video(path, threads) as (container, stream):
+            in_threads = stream.codec_context.thread_type != ThreadType.NONE
             if seek_pts is not None:
                 container.seek(seek_pts, stream=stream, backward=True)
             for number, (frame, damaged) in enumerate(_with_dependents(_decoded(container, stream))):
-                if damaged and threads == "AUTO":
+                if damaged and in_threads:
                     break
                 if number >= count:
                     yield frame, damaged
@@ -159,8 +185,8 @@ def _decoded(
         except StopIteration:
             break
         except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
-            if out_of_memory(problem):
-                raise
+            if out_of_memory(problem) or not _has_room_for_a_picture(stream):
+                raise MemoryError from problem
             error, lost, broken, key_fed = problem, True, True, False
             error_pts = packet.pts if packet is not None else None
             ended = packet is None  # the container itself is broken: what the decoder still holds is all

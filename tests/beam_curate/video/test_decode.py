@@ -56,6 +56,21 @@ def test_every_smeared_picture_counts_as_damaged(tmp_path, codec, place):
     assert max(marked) < 48, "with the next key frame all is clean again"
 
 
+@pytest.mark.parametrize(
+    ("codec", "options"), [("libx264", {"preset": "veryfast"}), ("mpeg4", {"bf": "2"}), ("libx265", {})]
+)
+def test_the_same_frames_are_damaged_each_time(tmp_path, codec, options):
+    """FFmpeg in several threads may hand a broken picture out before it knows: of a file that was cut off, say."""
+    path = media.make_video(
+        tmp_path / "a.ts", frames=48, size=(192, 108), codec=codec, keyframe_interval=12, options=options, seed=3
+    )
+    whole = path.read_bytes()
+    for size in range(len(whole) // 4, len(whole), len(whole) // 24):
+        path.write_bytes(whole[:size])
+        first, *others = [[damaged for _, damaged in read_frames(str(path))] for _ in range(12)]
+        assert all(other == first for other in others)
+
+
 def test_a_clean_file_has_no_damage(tmp_path):
     for name in ("a.mp4", "a.mkv", "a.ts", "a.avi"):
         options = {"bf": "2"} if name != "a.avi" else None
