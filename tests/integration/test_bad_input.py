@@ -94,7 +94,7 @@ def test_a_video_of_no_clip_is_recorded(tmp_path: Path) -> None:
         (["--input-video-path", "{}/in", "--text-encoder", "t5_11b"], ["google-t5/t5-11b", "hf download"]),
         (["--input-video-path", "{}/in", "--transcode-encoder", "h264_nvenc"], ["h264_nvenc does not work here"]),
         (["--input-video-path", "{}/in", "--captoning-algorithm", "describe"], ["did you mean --captioning-algorithm"]),
-        (["--input-video-path", "{}/in", "--captioning-algorithm", "cosmos_r1"], ["not supported yet"]),
+        (["--input-video-path", "{}/in", "--captioning-algorithm", "gemini"], ["not supported yet"]),
         (["--input-video-path", "{}/in", "--motion-filter", "enable"], ["--motion-filter", "not supported yet"]),
         (["--input-video-list-json-path", "{}/list.json"], ["list.json", "not valid JSON"]),
     ],
