@@ -18,12 +18,9 @@ from beam_curate.models.t5 import Tokens
 from beam_curate.storage import files
 
 STAGE = "text"
-# Padded tokens of one batch. Small batches of texts of like length waste least: on a CPU 1,024 was faster
-# than 2,048 and 4,096.
-TOKEN_BUDGET = 1024
 
 
-def token_batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
+def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Groups texts by length so that a padded batch holds at most ``budget`` tokens.
 
     Args:
@@ -70,26 +67,18 @@ class CaptionEncoder:
             return chunk
         with self.model.use() as encoder:
             texts: list[Tokens] = encoder.tokenize([text for _, _, text in wanted])
+            budget: int = encoder.token_budget
         found: dict[tuple[str, int], tuple[Tokens, NDArray[np.float16] | Exception]] = {}
         waiting = collections.Counter(clip_id for clip_id, _, _ in wanted)
-        for batch in token_batches([len(tokens.ids) for tokens in texts]):
-            for position, array in zip(batch, self._encoded([texts[i] for i in batch]), strict=True):
+        for batch in token_batches([len(tokens.ids) for tokens in texts], budget):
+            with self.model.use() as encoder:
+                arrays: list[NDArray[np.float16] | Exception] = encoder.encode([texts[i] for i in batch])
+            for position, array in zip(batch, arrays, strict=True):
                 found[wanted[position][:2]] = (texts[position], array)
                 waiting[wanted[position][0]] -= 1
             progress.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
         progress.add("captions encoded", len(found))
         return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
-
-    def _encoded(self, batch: list[Tokens]) -> Sequence[NDArray[np.float16] | Exception]:
-        """Encodes a batch; one that fails as a whole is done text by text, so that one text cannot spoil it."""
-        try:
-            with self.model.use() as encoder:
-                arrays: list[NDArray[np.float16]] = encoder.encode(batch)
-            return arrays
-        except Exception as error:  # noqa: BLE001 - it becomes the failure of the texts that cause it
-            if len(batch) == 1:
-                return [error.with_traceback(None)]  # a traceback would hold the memory of what failed
-        return [array for text in batch for array in self._encoded([text])]
 
     def _with_embeddings(
         self,

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,16 @@ from beam_curate.models.catalog import T5_XXL
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
 
+if TYPE_CHECKING:
+    import torch
+
 MAX_TOKENS = 512  # what the trainer pads to; a longer text is cut
 WIDTH = 1024  # d_model of T5-11B
+ENCODER_WEIGHTS = "encoder.safetensors"  # the encoder's part of the published file, made after the download
 _RANDOM_SEED = 0
+# Padded tokens of one batch. Small batches of texts of like length waste least: on a processor 1,024 was faster than
+# 2,048 and 4,096. A GPU wants more at once.
+_TOKEN_BUDGETS = {"cpu": 1024, "cuda": 8192}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +43,9 @@ class T5Encoder:
         tokenizer: A transformers tokenizer.
         model: A `T5EncoderModel` of width 1024.
         device: What torch calls the device that it is moved to.
+
+    Attributes:
+        token_budget: Padded tokens of a batch that use the device well.
     """
 
     def __init__(self, tokenizer: Any, model: Any, device: str = "cpu") -> None:
@@ -43,6 +53,7 @@ class T5Encoder:
         self._device = device
         self._model = model.to(device).eval()
         self._fitting = Fitting()
+        self.token_budget = _TOKEN_BUDGETS[device.split(":")[0]]
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenizes texts; surrounding white space does not count, as in the trainer's own script."""
@@ -53,40 +64,73 @@ class T5Encoder:
             for text in ids
         ]
 
-    def encode(self, batch: Sequence[Tokens]) -> list[NDArray[np.float16]]:
-        """Encodes tokenized texts, padded to the longest of the batch.
+    def encode(self, batch: Sequence[Tokens]) -> list[NDArray[np.float16] | Exception]:
+        """Encodes tokenized texts, padded to the longest of the batch, in halves where memory is short.
 
         Returns:
-            For each text float16 [num_tokens, 1024]: the states of its own tokens, no padding.
-
-        Raises:
-            ModelOutputError: A state is NaN or beyond the range of float16.
+            For each text float16 [num_tokens, 1024], the states of its own tokens without padding; or why there are
+            none: a `ModelOutputError` where a state is NaN or beyond the range of float16, a `ModelMemoryError`.
         """
+        return self._fitting.compute(batch, padded_tokens, self._states)
+
+    def _states(self, batch: Sequence[Tokens]) -> list[NDArray[np.float16] | Exception]:
         import torch
 
-        longest = max(len(tokens.ids) for tokens in batch)
-        ids = torch.zeros((len(batch), longest), dtype=torch.long)
-        mask = torch.zeros((len(batch), longest), dtype=torch.long)
+        shape = (len(batch), max(len(tokens.ids) for tokens in batch))
+        ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens.ids)] = torch.tensor(tokens.ids)
             mask[row, : len(tokens.ids)] = 1
         with torch.inference_mode():
             states = self._model(input_ids=ids.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
         arrays = states.to(torch.float16).cpu().numpy()
-        if not np.isfinite(arrays[mask.numpy() == 1]).all():
-            raise ModelOutputError("the text encoder answered with NaN or infinite values")
-        return [arrays[row, : len(tokens.ids)].copy() for row, tokens in enumerate(batch)]
+        return [_checked(arrays[row, : len(tokens.ids)].copy()) for row, tokens in enumerate(batch)]
 
 
-def _load_t5_11b(device: str, folder: Path) -> T5Encoder:
+def padded_tokens(batch: Sequence[Tokens]) -> int:
+    """Returns how many tokens a batch has with its padding."""
+    return len(batch) * max(len(tokens.ids) for tokens in batch)
+
+
+def _checked(states: NDArray[np.float16]) -> NDArray[np.float16] | Exception:
+    if np.isfinite(states).all():
+        return states
+    return ModelOutputError("the text encoder answered with NaN or infinite values")
+
+
+def _load_t5_11b(device: str, folder: Path, dtype: str) -> T5Encoder:
     import torch
     from transformers import AutoTokenizer, T5EncoderModel
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    precision: torch.dtype = getattr(torch, dtype)
+    if (folder / ENCODER_WEIGHTS).is_file():
+        model = _from_encoder_weights(folder, precision, device)
+    else:
+        model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=precision)
     if model.config.d_model != WIDTH:
         raise ModelOutputError(f"{folder} is a T5 of width {model.config.d_model}, and {WIDTH} is needed")
     return T5Encoder(tokenizer, model, device)
+
+
+def _from_encoder_weights(folder: Path, precision: torch.dtype, device: str) -> Any:
+    """Loads the encoder-only copy by memory map, tensor by tensor: on a processor, float32 weights stay in the file."""
+    import torch
+    from safetensors import safe_open
+    from transformers import T5Config, T5EncoderModel
+
+    with torch.device("meta"):
+        model = T5EncoderModel(T5Config.from_pretrained(folder, local_files_only=True))
+    # T5's feed-forward outputs leave float16's range, so transformers keeps these weights in float32.
+    in_float32 = T5EncoderModel._keep_in_fp32_modules if precision == torch.float16 else ()
+    state = {}
+    with safe_open(folder / ENCODER_WEIGHTS, framework="pt", device=device) as weights:
+        for name in weights.keys():  # noqa: SIM118 - it is no mapping
+            keep = any(part in name.split(".") for part in in_float32)
+            state[name] = weights.get_tensor(name).to(torch.float32 if keep else precision)
+    state["encoder.embed_tokens.weight"] = state["shared.weight"]
+    model.load_state_dict(state, assign=True)
+    return model
 
 
 def _load_random(device: str) -> T5Encoder:
@@ -101,11 +145,11 @@ def _load_random(device: str) -> T5Encoder:
     return T5Encoder(tokenizer, model, device)
 
 
-def reference(text_encoder: str, workspace: str) -> ModelRef:
-    """Returns a reference to the encoder that ``--text-encoder`` names."""
+def reference(text_encoder: str, workspace: str, dtype: str = "float32") -> ModelRef:
+    """Returns a reference to the encoder that ``--text-encoder`` names; ``dtype`` is ``--text-encoder-dtype``."""
     if text_encoder == "t5_random":
         return ModelRef("t5_random", _load_random)
-    return ModelRef("t5_11b", functools.partial(_load_t5_11b, folder=T5_XXL.folder(workspace)))
+    return ModelRef("t5_11b", functools.partial(_load_t5_11b, folder=T5_XXL.folder(workspace), dtype=dtype))
 
 
 def token_counter(text_encoder: str, workspace: str) -> Any:
