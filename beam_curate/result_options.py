@@ -34,9 +34,8 @@ class TextOptions(Group):
     )
     text_encoder_dtype: str = flag(
         "float32",
-        "Precision of the text encoder. float32 is what Cosmos-Predict2 was trained with and takes 20 GB; bfloat16 "
-        "takes 10 GB and a third of the time or less, and embeddings differ by a few hundredths. "
-        "float16 computes in float16 where T5 allows it.",
+        "Precision of the text encoder. float32 is what Cosmos-Predict2 was trained with, and takes 20 GB. float16 takes "
+        "13 GB and bfloat16 10 GB; both are much faster on a GPU, and their embeddings differ a little (docs/models.md).",
         choices=("float32", "bfloat16", "float16"),
     )
 
