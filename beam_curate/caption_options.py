@@ -91,7 +91,7 @@ class CaptionOptions(Group):
     )
     captioning_endpoint_media: str = flag(
         "frames",
-        "How a window is sent: frames, the sampled pictures as JPEG; mp4, the window as video, where the server takes it.",
+        "How a window is sent: frames, the sampled pictures as JPEG; mp4, as video, where the server takes it.",
         choices=("frames", "mp4"),
     )
     api_caption_batch_size: int = flag(8, "Most requests to a model server at a time.", unit="requests", minimum=1)

@@ -1,4 +1,4 @@
-"""The command `beam-curate`: curate, verify a dataset, clean up."""
+"""The command `beam-curate`: curate, verify a dataset, get models, clean up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from beam_curate.errors import UsageError
+from beam_curate.models.commands import add_commands
 from beam_curate.run import EXIT_USAGE
 from beam_curate.run import main as run
 
@@ -76,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(command=_verify)
 
+    models = commands.add_parser(
+        "models",
+        help="list, download and check models",
+        description="Models: list, download, check.",
+    )
+    add_commands(models)
+
     clean = commands.add_parser(
         "clean",
         help="remove remembered results of other options, and leftovers",
@@ -94,6 +102,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.dataset.verify import verify
     from beam_curate.layout import NOT_FOR_TRAINING
     from beam_curate.models.catalog import T5_XXL
+    from beam_curate.models.model_files import mend
     from beam_curate.models.t5 import token_counter
 
     dataset: Path = parsed.dataset
@@ -103,7 +112,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     if any((dataset / root / NOT_FOR_TRAINING).exists() for root in ("", "train", "val")):
         count_tokens = token_counter("t5_random", "") if parsed.allow_random_embeddings else None
     elif parsed.workspace is not None:
-        T5_XXL.require(str(parsed.workspace), "--workspace", only=("tokenizer.json",))
+        tokenizer = T5_XXL.folder(str(parsed.workspace)) / "tokenizer.json"
+        if not tokenizer.is_file():
+            raise UsageError(f"--workspace: {tokenizer} is missing; {mend(T5_XXL, str(parsed.workspace))}")
         count_tokens = token_counter("t5_11b", str(parsed.workspace))
     report = verify(
         dataset,

@@ -101,7 +101,9 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
     if not chosen.videos:
         console.print("Nothing to do: nothing was computed and no model was loaded.")
         return None
-    preflight.check_models(plan.options)
+    for sentence in preflight.check_models(plan.options):
+        console.print(f"warning: {sentence}")
+    preflight.check_endpoint(plan.options)
     preflight.check_encoder(plan.options)
     if warning := preflight.check_disk(plan.layout, chosen.work):
         console.print(f"warning: {warning}")

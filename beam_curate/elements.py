@@ -203,6 +203,7 @@ class Caption:
         status: ``success``, ``truncated``, ``blocked``, ``error`` or ``skipped``.
         prompt_tokens: Tokens read, 0 where the captioner has none.
         output_tokens: Tokens written, 0 where the captioner has none.
+        failure_reason: ``exception`` where there was no answer at all; None otherwise.
     """
 
     algorithm: str
@@ -210,6 +211,7 @@ class Caption:
     status: str
     prompt_tokens: int = 0
     output_tokens: int = 0
+    failure_reason: str | None = None
 
     @property
     def usable(self) -> bool:

@@ -52,6 +52,10 @@ class ModelMemoryError(CurateError):
     retriable = True
 
 
+class ModelContextError(CurateError):
+    """A prompt with its pictures is longer than what the model reads at once."""
+
+
 class ModelServerError(CurateError):
     """A model server did not answer, or not with an answer: it is down, overloaded, or speaks another language."""
 
@@ -60,6 +64,12 @@ class ModelServerError(CurateError):
 
 class ModelRequestError(CurateError):
     """A model server refused a request for good: a wrong key, an unknown model, a request that it does not take."""
+
+    retriable = True
+
+
+class ModelFilesError(CurateError):
+    """A model's files are missing or damaged, or cannot be fetched."""
 
     retriable = True
 

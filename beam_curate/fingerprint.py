@@ -11,10 +11,11 @@ import hashlib
 import json
 from typing import Any
 
-from beam_curate.captions import captioner, text
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.captions import captioner, engines, prompts, text
 from beam_curate.dataset import windows
 from beam_curate.layout import DATASET
-from beam_curate.models.catalog import T5_XXL, TRANSNETV2
+from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options import Options
 from beam_curate.video import cutter
 
@@ -61,15 +62,41 @@ def fingerprints(options: Options) -> Fingerprints:
     clips = _chain(cutter.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
     captions = clips
     if options.caption.generate_captions:
-        captions = _chain(captioner.STAGE, clips, **dataclasses.asdict(options.caption))
+        captions = _chain(captioner.STAGE, clips, **_of_captions(options.caption))
     text_, windows_, done = captions, captions, captions
     if options.dataset.generate_cosmos_predict_dataset == "predict2":
         minimum = options.dataset.predict2_min_frames
-        text_ = _chain(text.STAGE, captions, encoder=options.text.text_encoder, model=T5_XXL.revision, minimum=minimum)
+        text_ = _chain(text.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum)
         windows_ = _chain(windows.STAGE, text_, minimum=minimum)
         done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
     done = _chain("done", done, keep_duplicates=options.input.keep_duplicates)
     return Fingerprints(shots, clips, captions, text_, windows_, done)
+
+
+def _of_captions(options: CaptionOptions) -> dict[str, Any]:
+    """Returns what captions depend on: not where a server is, nor how often and how long it is asked."""
+    parts: dict[str, Any] = {
+        "algorithm": options.captioning_algorithm,
+        "window_size": options.captioning_window_size,
+        "remainder_threshold": options.captioning_remainder_threshold,
+    }
+    if options.captioning_algorithm == "describe":
+        return parts
+    parts |= {
+        "engine": options.engine,
+        "prompt": prompts.first_prompt(options),
+        "stage2_prompt": prompts.second_prompt(options),
+        "generation": dataclasses.asdict(engines.generation(options)),
+        "sampling_fps": options.captioning_sampling_fps,
+    }
+    if options.engine == "endpoint":
+        media = options.captioning_endpoint_media
+        return parts | {"model": options.captioning_endpoint_model, "media": media}
+    parts["model"] = by_name(CAPTIONERS[options.captioning_algorithm]).revision
+    if options.engine == "vllm":
+        return parts | {"fp8": options.qwen_use_fp8_weights, "media": options.captioning_endpoint_media}
+    # How windows are batched changes the order of sums, and so the last bits.
+    return parts | {"batch_tokens": options.captioning_batch_tokens}
 
 
 def _chain(stage: str, before: str, **parts: Any) -> str:

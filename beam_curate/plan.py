@@ -7,7 +7,7 @@ from typing import Any
 
 from beam_curate.attempt import Worker
 from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
-from beam_curate.captions.captioner import WindowRules, captioner
+from beam_curate.captions.captioner import captioner
 from beam_curate.captions.text import STAGE as TEXT_STAGE
 from beam_curate.captions.text import CaptionEncoder
 from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
@@ -82,18 +82,17 @@ def make_plan(options: Options, layout: Layout) -> Plan:
     prints = fingerprints(options)
     limits = Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
     encoding = encoding_of(options)
-    caption = options.caption
     with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
     minimum = options.dataset.predict2_min_frames
-    rules = WindowRules(caption.captioning_window_size, caption.captioning_remainder_threshold)
-    model = t5.reference(options.text.text_encoder, options.run.workspace)
+    text, run = options.text, options.run
+    model = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, run.model_weights_path)
     return Plan(
         options=options,
         layout=layout,
         fingerprints=prints,
         detector=_detector(options, limits),
         cutter=ClipCutter(layout, prints.clips, encoding, limits),
-        captioner=captioner(caption.captioning_algorithm, layout, rules) if caption.generate_captions else None,
+        captioner=captioner(options, layout) if options.caption.generate_captions else None,
         encoder=CaptionEncoder(layout, prints.text, model, minimum) if with_dataset else None,
         windows=WindowCutter(layout, prints.windows, encoding, limits, minimum) if with_dataset else None,
         context=RecordContext(

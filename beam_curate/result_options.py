@@ -34,8 +34,9 @@ class TextOptions(Group):
     )
     text_encoder_dtype: str = flag(
         "float32",
-        "Precision of the text encoder. float32 is what Cosmos-Predict2 was trained with, and takes 20 GB. float16 takes "
-        "13 GB and bfloat16 10 GB; both are much faster on a GPU, and their embeddings differ a little (docs/models.md).",
+        "Precision of the text encoder. float32 is what Cosmos-Predict2 was trained with, and takes 20 GB. float16 "
+        "takes 14 GB and bfloat16 10 GB; both are much faster on a GPU, and embeddings differ a little "
+        "(docs/models.md).",
         choices=("float32", "bfloat16", "float16"),
     )
 

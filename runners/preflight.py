@@ -17,11 +17,14 @@ from pathlib import Path
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
-from beam_curate.models.catalog import T5_XXL
+from beam_curate.models import memory, weights
+from beam_curate.models.catalog import needed
+from beam_curate.models.model_files import check, mend
+from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.options import Options
+from runners import model_servers
 
-# Either format will do; a model in several files has an index of them.
-_WEIGHTS = ("pytorch_model.bin", "model.safetensors")
+_LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this computer
 # Output and remembered results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
@@ -66,18 +69,63 @@ def check_packages() -> None:
         )
 
 
-def check_models(options: Options) -> None:
-    """Checks that the files of the models that the options name are there."""
-    needs_text = options.dataset.generate_cosmos_predict_dataset == "predict2"
-    if needs_text and options.text.text_encoder == "t5_11b":
-        T5_XXL.require(options.run.workspace, "--text-encoder t5_11b")
-        folder = T5_XXL.folder(options.run.workspace)
-        if not any((folder / f"{name}{index}").is_file() for name in _WEIGHTS for index in ("", ".index.json")):
-            raise UsageError(
-                f"--text-encoder t5_11b needs {T5_XXL.model_id} and its weights, {' or '.join(_WEIGHTS)}, are missing "
-                f"from {folder}; get them with: hf download {T5_XXL.model_id} --revision {T5_XXL.revision} "
-                f"--local-dir {folder}"
-            )
+def check_models(options: Options) -> list[str]:
+    """Checks that the files of the models that the options name are there, and that the models fit into memory.
+
+    Files that are missing are fine where workers can take them from ``--model-weights-path``.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        UsageError: Files are missing or broken, or a model does not fit into the GPU.
+    """
+    workspace, weights_path = options.run.workspace, options.run.model_weights_path
+    if weights_path is not None:
+        weights.check_weights_path(weights_path)
+    is_local = options.run.runner in _LOCAL_RUNNERS
+    for model in needed(options):
+        wrong = check(model, workspace)
+        if not wrong:
+            continue
+        what = f"{memory.flag_of(model, options)} needs {model.model_id}"
+        if weights_path is None:
+            raise UsageError(f"{what}: {'; '.join(wrong)}; {mend(model, workspace)}")
+        if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
+            raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights_path}")
+    if not is_local or not needed(options):
+        return []
+    gpu_gb = _smallest_gpu_gb()
+    if gpu_gb is None:
+        ram_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        return list(memory.without_gpu(options, ram_gb, bfloat16=has_bfloat16()))
+    if wrong := list(memory.too_large(options, gpu_gb)):
+        raise UsageError("\n".join(wrong))
+    return []
+
+
+def _smallest_gpu_gb() -> float | None:
+    """Returns the memory of the GPU with the least, in GB (10^9 bytes), or None without one."""
+    if shutil.which("nvidia-smi") is None and not Path("/dev/nvidia0").exists():
+        return None  # importing torch takes seconds
+    import torch
+
+    sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
+    return min(sizes) / 1e9 if sizes else None
+
+
+def check_endpoint(options: Options) -> None:
+    """Checks the model server that writes captions, or the command that starts it, where workers are on this computer.
+
+    Raises:
+        UsageError: The server does not answer, refuses the key, lacks the model; or there is no such command.
+    """
+    if not options.caption.generate_captions or options.run.runner not in _LOCAL_RUNNERS:
+        return
+    if options.caption.engine == "endpoint":
+        model_servers.check_endpoint(options.caption)
+    elif options.caption.engine == "vllm":
+        model_servers.check_command(options.caption)
 
 
 def check_encoder(options: Options) -> None:

@@ -6,20 +6,13 @@ import dataclasses
 
 from beam_curate import attempt, progress
 from beam_curate.attempt import Worker
+from beam_curate.captions import engines, prompts
 from beam_curate.captions.describe import describe_windows
-from beam_curate.captions.windows import caption_windows
+from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.layout import Layout
-
-STAGE = "captions"
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowRules:
-    """How a clip is divided into caption windows, in frames; see `caption_windows`."""
-
-    window_frames: int = 256
-    remainder_frames: int = 128
+from beam_curate.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +34,7 @@ class DescribeCaptioner:
 
     def _caption(self, clip: Clip) -> Clip:
         assert clip.media is not None
-        spans = caption_windows(clip.media.num_frames, self.windows.window_frames, self.windows.remainder_frames)
+        spans = self.windows.divide(clip.media.num_frames)
         texts = describe_windows(self.layout.stored(clip.media.file), spans) if spans else []
         progress.add("windows captioned", len(texts))
         progress.step()
@@ -52,7 +45,21 @@ class DescribeCaptioner:
         return dataclasses.replace(clip, windows=windows)
 
 
-def captioner(algorithm: str, layout: Layout, windows: WindowRules) -> Worker[ClipChunk, ClipChunk]:
-    """Returns the captioner of a name."""
-    builders = {"describe": DescribeCaptioner}
-    return builders[algorithm](layout, windows)
+def captioner(options: Options, layout: Layout) -> Worker[ClipChunk, ClipChunk]:
+    """Returns the captioner that the options name."""
+    caption = options.caption
+    rules = WindowRules(caption.captioning_window_size, caption.captioning_remainder_threshold)
+    if caption.captioning_algorithm == "describe":
+        return DescribeCaptioner(layout, rules)
+    return VlmCaptioner(
+        layout=layout,
+        windows=rules,
+        algorithm=caption.captioning_algorithm,
+        model=engines.engine_reference(options),
+        prompt=prompts.first_prompt(caption),
+        stage2_prompt=prompts.second_prompt(caption),
+        generation=engines.generation(caption),
+        sampling_fps=caption.captioning_sampling_fps,
+        patch=engines.patch(caption),
+        batch_tokens=caption.captioning_batch_tokens,
+    )

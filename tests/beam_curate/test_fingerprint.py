@@ -72,6 +72,70 @@ def test_what_an_option_redoes(flags: str, stages: list[str]) -> None:
     assert changed(of(), of(*flags.split())) == stages
 
 
+MODEL = ["--captioning-algorithm", "cosmos_r1"]
+SERVER = ["--captioning-algorithm", "openai", "--captioning-endpoint", "http://127.0.0.1:8000/v1"]
+OF_MODELS = [
+    ("--captioning-prompt-variant av", since("captions")),
+    ("--captioning-prompt-text Look!", since("captions")),
+    ("--captioning-sampling-fps 4", since("captions")),
+    ("--captioning-max-output-tokens 100", since("captions")),
+    ("--qwen-stage2-caption", since("captions")),
+    ("--vllm-sampling-temperature 0.5", since("captions")),
+    ("--vllm-sampling-top-p 0.5", since("captions")),
+    ("--vllm-sampling-top-k 5", since("captions")),
+    ("--vllm-sampling-repetition-penalty 1", since("captions")),
+    ("--vllm-sampling-presence-penalty 1", since("captions")),
+    ("--vllm-sampling-frequency-penalty 1", since("captions")),
+    ("--vllm-sampling-min-p 0.1", since("captions")),
+    ("--vllm-sampling-min-tokens 1", since("captions")),
+]
+OF_THE_WORKER = [
+    ("--captioning-batch-tokens 1000", since("captions")),
+    ("--captioning-engine vllm", since("captions")),
+    ("--captioning-engine vllm --qwen-use-fp8-weights", since("captions")),
+    ("--captioning-algorithm cosmos_r2", since("captions")),
+]
+OF_SERVERS = [
+    ("--captioning-endpoint-model other", since("captions")),
+    ("--captioning-endpoint-media mp4", since("captions")),
+    ("--captioning-endpoint http://10.0.0.1/v1", NOTHING),
+    ("--captioning-batch-tokens 1000", NOTHING),
+    ("--api-caption-batch-size 1", NOTHING),
+    ("--openai-caption-retries 9", NOTHING),
+    ("--openai-retry-delay-seconds 9", NOTHING),
+    ("--openai-timeout-s 9", NOTHING),
+]
+OF_NONE = [
+    ("--vllm-command vllm2", NOTHING),
+    ("--vllm-start-timeout-s 9", NOTHING),
+    ("--qwen-stage2-prompt-text Better!", NOTHING),  # without a second pass
+]
+
+
+@pytest.mark.parametrize(("flags", "stages"), [*OF_MODELS, *OF_THE_WORKER, *OF_NONE])
+def test_what_an_option_redoes_with_a_model(flags: str, stages: list[str]) -> None:
+    assert changed(of(*MODEL), of(*MODEL, *flags.split())) == stages
+
+
+@pytest.mark.parametrize(("flags", "stages"), [*OF_MODELS, *OF_SERVERS, *OF_NONE])
+def test_what_an_option_redoes_with_a_server(flags: str, stages: list[str]) -> None:
+    assert changed(of(*SERVER), of(*SERVER, *flags.split())) == stages
+
+
+@pytest.mark.parametrize("flags", [case[0] for case in [*OF_MODELS, *OF_NONE] if "engine" not in case[0]])
+def test_measured_captions_do_not_depend_on_how_models_are_asked(flags: str) -> None:
+    assert changed(of(), of(*flags.split())) == NOTHING
+
+
+def test_the_algorithm_and_fp8_weights_redo_captions() -> None:
+    assert changed(of(), of(*MODEL)) == since("captions")
+    served = [*MODEL, "--captioning-engine", "vllm"]
+    assert changed(of(*served), of(*served, "--qwen-use-fp8-weights")) == since("captions")
+    assert changed(of(*served), of(*served, "--captioning-batch-tokens", "1000")) == NOTHING
+    refined = [*MODEL, "--qwen-stage2-caption"]
+    assert changed(of(*refined), of(*refined, "--qwen-stage2-prompt-text", "Better!")) == since("captions")
+
+
 FIXED_CASES = [
     ("--fixed-stride-split-duration 5", since("shots")),
     ("--fixed-stride-split-duration 10.0", NOTHING),  # the default, spelled otherwise

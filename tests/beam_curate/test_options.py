@@ -62,6 +62,30 @@ def test_the_command_line_of_the_manual() -> None:
     assert result.notes == ("--text-encoder t5_random makes embeddings without meaning: do not train on this dataset",)
 
 
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [
+        ("", "measures"),
+        ("--captioning-algorithm cosmos_r1", "transformers"),
+        ("--captioning-algorithm cosmos_r1 --captioning-engine vllm", "vllm"),
+        ("--captioning-algorithm openai --captioning-endpoint http://h/v1", "endpoint"),
+        ("--captioning-algorithm cosmos_r2 --captioning-engine endpoint --captioning-endpoint http://h/v1", "endpoint"),
+    ],
+)
+def test_the_engine_follows_from_the_algorithm_unless_it_is_named(flags: str, engine: str) -> None:
+    assert parsed(IN_OUT + flags).options.caption.engine == engine
+
+
+@pytest.mark.parametrize("prompt", ['Say "what" {happens} %s\n\n🚗', " ", "--like-a-flag"])
+def test_a_prompt_of_ones_own_stays_as_it_is(prompt: str) -> None:
+    line = [*IN_OUT.split(), "--captioning-algorithm", "cosmos_r1", f"--captioning-prompt-text={prompt}"]
+    if prompt.strip():
+        assert parse(line).options.caption.captioning_prompt_text == prompt
+    else:
+        with pytest.raises(UsageError, match="--captioning-prompt-text is empty"):
+            parse(line)
+
+
 def test_nothing_at_all_is_the_demo() -> None:
     result = parse([])
     assert result.options.input.is_demo
@@ -147,9 +171,20 @@ def test_values_reach_their_option(line: str, name: str, value: object) -> None:
         (IN_OUT + "--transnetv2-max-length-s 1", "below --transnetv2-min-length-s 2"),
         (IN_OUT + "--captioning-window-size 100", "--captioning-remainder-threshold 128 is above"),
         (
-            IN_OUT + "--captioning-algorithm qwen",
-            "--captioning-algorithm qwen is not supported yet: use describe",
+            IN_OUT + "--captioning-algorithm gemini",
+            "--captioning-algorithm gemini is not supported yet: use describe or qwen or cosmos_r1",
         ),
+        (IN_OUT + "--captioning-algorithm openai", "name it with --captioning-endpoint URL"),
+        (IN_OUT + "--captioning-algorithm openai --captioning-engine vllm", "so its engine is endpoint"),
+        (IN_OUT + "--captioning-algorithm qwen --captioning-endpoint http://h/v1", "add --captioning-engine endpoint"),
+        (IN_OUT + "--captioning-endpoint http://h/v1", "is not used by --captioning-algorithm describe"),
+        (IN_OUT + "--captioning-algorithm openai --captioning-endpoint h:8000", "give a URL such as http://"),
+        (IN_OUT + "--captioning-algorithm openai --captioning-endpoint http://me:key@h/v1", "OPENAI_API_KEY"),
+        (IN_OUT + "--captioning-algorithm qwen --qwen-use-fp8-weights", "add --captioning-engine vllm"),
+        (IN_OUT + "--captioning-algorithm qwen --captioning-max-output-tokens 0", "or a negative one for no limit"),
+        (IN_OUT + "--captioning-algorithm qwen --captioning-max-output-tokens 9", "--vllm-sampling-min-tokens 16"),
+        (IN_OUT + "--captioning-sampling-fps 0", "above 0"),
+        (IN_OUT + "--openai-model-name gpt", "--openai-model-name is --captioning-endpoint-model here"),
         (IN_OUT + "--captioning-algorithm quen", "--captioning-algorithm is 'quen': choose describe"),
         (IN_OUT + "--captoning-algorithm x", "did you mean --captioning-algorithm?"),
         (IN_OUT + "--splitting-algorithm scenes", "choose transnetv2 or fixed-stride"),

@@ -91,7 +91,7 @@ def test_a_video_of_no_clip_is_recorded(tmp_path: Path) -> None:
         (["--input-video-path", "{}/in", "--output-clip-path", "{}/in"], ["is the input folder"]),
         (["--input-video-path", "{}/in", "--output-clip-path", "{}/file/out"], ["cannot be written"]),
         (["--input-video-path", "{}/in", "--output-clip-path", "/proc/out"], ["cannot be written"]),
-        (["--input-video-path", "{}/in", "--text-encoder", "t5_11b"], ["google-t5/t5-11b", "hf download"]),
+        (["--input-video-path", "{}/in", "--text-encoder", "t5_11b"], ["google-t5/t5-11b", "models download"]),
         (["--input-video-path", "{}/in", "--transcode-encoder", "h264_nvenc"], ["h264_nvenc does not work here"]),
         (["--input-video-path", "{}/in", "--captoning-algorithm", "describe"], ["did you mean --captioning-algorithm"]),
         (["--input-video-path", "{}/in", "--captioning-algorithm", "gemini"], ["not supported yet"]),

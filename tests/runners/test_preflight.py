@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from facts import make_video_element
+from safetensors.torch import save_file
 
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
@@ -83,42 +85,70 @@ def options(workspace: Path, *flags: str) -> Options:
     return parse([*DATASET, "--workspace", str(workspace), *flags]).options
 
 
-WEIGHTS = ["pytorch_model.bin", "model.safetensors", "pytorch_model.bin.index.json", "model.safetensors.index.json"]
-MODELS = [
-    ([], "config.json, tokenizer.json is missing"),
-    (["config.json"], "tokenizer.json is missing"),
-    (["config.json", "tokenizer.json"], "its weights, pytorch_model.bin or model.safetensors, are missing"),
-]
-
-
-@pytest.mark.parametrize(("names", "message"), MODELS)
-def test_a_text_encoder_that_is_not_there(tmp_path: Path, names: list[str], message: str) -> None:
-    folder = T5_XXL.folder(str(tmp_path))
+def fill(folder: Path) -> None:
+    """Puts a text encoder there."""
     folder.mkdir(parents=True)
-    for name in names:
+    for name in T5_XXL.required:
         (folder / name).write_text("{}")
-    with pytest.raises(UsageError, match=message) as caught:
-        preflight.check_models(options(tmp_path))
-    for part in (
-        "--text-encoder t5_11b needs google-t5/t5-11b",
-        str(folder),
-        "hf download google-t5/t5-11b --revision",
+    save_file({"shared.weight": torch.ones(3)}, folder / "encoder.safetensors")
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    for flags, words in (
+        ((), ("--text-encoder t5_11b needs google-t5/t5-11b: the folder", "--models t5_xxl")),
+        (("--captioning-algorithm", "cosmos_r1"), ("cosmos_r1 needs nvidia/Cosmos-Reason1-7B", "cosmos_reason1")),
     ):
-        assert part in str(caught.value)
+        with pytest.raises(UsageError) as caught:
+            preflight.check_models(options(tmp_path, *flags))
+        for word in (*words, "beam-curate models download", str(tmp_path)):
+            assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_a_text_encoder_that_is_there(tmp_path: Path, weights: str) -> None:
+def test_a_model_that_is_not_whole(tmp_path: Path) -> None:
     folder = T5_XXL.folder(str(tmp_path))
-    folder.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", weights):
-        (folder / name).write_text("{}")
+    fill(folder)
     preflight.check_models(options(tmp_path))
+    os.truncate(folder / "encoder.safetensors", 60)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UsageError, match=r"tokenizer\.json is missing; encoder\.safetensors is broken"):
+        preflight.check_models(options(tmp_path))
 
 
 def test_models_that_are_not_used_need_not_be_there(tmp_path: Path) -> None:
     preflight.check_models(options(tmp_path, "--text-encoder", "t5_random"))
     preflight.check_models(options(tmp_path, "--generate-cosmos-predict-dataset", "disable"))
+
+
+def test_a_model_that_workers_fetch_need_not_be_there(tmp_path: Path) -> None:
+    fill(tmp_path / "store" / T5_XXL.model_id)
+    place = tmp_path / "workspace"
+    preflight.check_models(options(place, "--model-weights-path", str(tmp_path / "store")))
+    preflight.check_models(options(place, "--model-weights-path", "gs://box/weights"))
+    preflight.check_models(options(place, "--model-weights-path", "/of/workers", "--runner", "FlinkRunner"))
+    with pytest.raises(UsageError, match=r"t5-11b, which is neither in .* nor in --model-weights-path"):
+        preflight.check_models(options(place, "--model-weights-path", str(tmp_path / "elsewhere")))
+    with pytest.raises(UsageError, match=r"--model-weights-path is 'ftp://box': give a folder, gs://BUCKET/PREFIX"):
+        preflight.check_models(options(place, "--model-weights-path", "ftp://box"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_there_is_a_warning(tmp_path: Path) -> None:
+    fill(T5_XXL.folder(str(tmp_path)))
+    (warning,) = preflight.check_models(options(tmp_path))
+    assert "t5_11b runs google-t5/t5-11b without a GPU" in warning
+    assert preflight.check_models(options(tmp_path, "--text-encoder", "t5_random")) == []
+    assert preflight.check_models(options(tmp_path, "--runner", "FlinkRunner")) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_is_large_enough_or_the_flag_is_named(tmp_path: Path) -> None:
+    fill(T5_XXL.folder(str(tmp_path)))
+    sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
+    if min(sizes) > T5_XXL.memory_gb() * 1e9:
+        assert preflight.check_models(options(tmp_path)) == []
+        return
+    with pytest.raises(UsageError, match="--text-encoder t5_11b needs about 20 GB of GPU memory"):
+        preflight.check_models(options(tmp_path))
 
 
 def test_an_encoder_that_works() -> None:

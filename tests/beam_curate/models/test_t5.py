@@ -14,8 +14,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from beam_curate.dataset.pickles import dump_embedding, load_embedding
-from beam_curate.errors import ModelOutputError
+from beam_curate.errors import ModelFilesError, ModelOutputError
 from beam_curate.models import t5
+from beam_curate.models.catalog import ENCODER_COPY
 from beam_curate.models.slot import SLOTS
 from beam_curate.models.t5 import Tokens
 
@@ -160,7 +161,7 @@ def test_states_that_must_not_be_trained_on_are_an_error(workspace: str, value: 
 
 def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, width=512)
-    with pytest.raises(ModelOutputError, match="width 512, and 1024 is needed"):
+    with pytest.raises(ModelFilesError, match="width 512, and 1024 is needed"):
         t5.reference("t5_11b", workspace).load("cpu")
 
 
@@ -194,9 +195,7 @@ def test_the_random_encoder_cuts_too(workspace: str) -> None:
 def save_encoder_weights(folder: Path) -> None:
     """Leaves only what `beam-curate models download` leaves of T5-11B: the encoder's part, without a tied copy."""
     state = load_file(folder / "model.safetensors")
-    save_file(
-        {name: tensor for name, tensor in state.items() if "embed_tokens" not in name}, folder / t5.ENCODER_WEIGHTS
-    )
+    save_file({name: tensor for name, tensor in state.items() if "embed_tokens" not in name}, folder / ENCODER_COPY)
     (folder / "model.safetensors").unlink()
 
 
@@ -239,8 +238,20 @@ def test_a_tensor_that_is_missing_from_the_copy_is_named(tmp_path: Path) -> None
     workspace = make_workspace(tmp_path)
     folder = tmp_path / "models" / "google-t5" / "t5-11b"
     save_encoder_weights(folder)
-    state = load_file(folder / t5.ENCODER_WEIGHTS)
+    state = load_file(folder / ENCODER_COPY)
     del state["encoder.final_layer_norm.weight"]
-    save_file(state, folder / t5.ENCODER_WEIGHTS)
-    with pytest.raises(RuntimeError, match=r"final_layer_norm\.weight"):
+    save_file(state, folder / ENCODER_COPY)
+    with pytest.raises(ModelFilesError, match=r"final_layer_norm\.weight.*models download --models t5_xxl"):
         t5.reference("t5_11b", workspace).load("cpu")
+
+
+def test_a_worker_that_lacks_the_model_fetches_it(workspace: str, tmp_path: Path) -> None:
+    weights_path = str(Path(workspace) / "models")
+    with t5.reference("t5_11b", str(tmp_path), weights_path=weights_path).use() as encoder:
+        assert encoder.encode(encoder.tokenize(["A ball."]))[0].shape[1] == 1024
+    assert (tmp_path / "models" / "google-t5" / "t5-11b" / "model.safetensors").is_file()
+
+
+def test_without_the_model_and_a_place_to_fetch_it_from_the_download_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFilesError, match="models download --models t5_xxl"):
+        t5.reference("t5_11b", str(tmp_path)).load("cpu")

@@ -1,0 +1,51 @@
+"""From options to the model that captions, and what runs it."""
+
+from __future__ import annotations
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.models.catalog import CAPTIONERS, by_name
+from beam_curate.models.slot import ModelRef
+from beam_curate.models.vision_language import Generation
+from beam_curate.options import Options
+
+# Pixels a side that a visual token covers in the Qwen2.5-VL family; of a server's model nothing is known.
+_USUAL_PATCH = 28
+
+
+def engine_reference(options: Options) -> ModelRef:
+    """Returns a reference to what ``--captioning-engine`` names; what it loads is an `Engine`."""
+    caption = options.caption
+    if caption.engine == "endpoint":
+        from beam_curate.models import endpoint
+
+        return endpoint.reference(caption)
+    if caption.engine == "vllm":
+        from beam_curate.models import server
+
+        return server.reference(caption, options.run.workspace, options.run.model_weights_path)
+    from beam_curate.models import vlm
+
+    model = by_name(CAPTIONERS[caption.captioning_algorithm])
+    return vlm.reference(model, options.run.workspace, options.run.model_weights_path)
+
+
+def generation(options: CaptionOptions) -> Generation:
+    """Returns how captions are generated."""
+    limit = options.captioning_max_output_tokens
+    return Generation(
+        max_output_tokens=limit if limit > 0 else None,
+        temperature=options.vllm_sampling_temperature,
+        top_p=options.vllm_sampling_top_p,
+        top_k=options.vllm_sampling_top_k,
+        repetition_penalty=options.vllm_sampling_repetition_penalty,
+        presence_penalty=options.vllm_sampling_presence_penalty,
+        frequency_penalty=options.vllm_sampling_frequency_penalty,
+        min_p=options.vllm_sampling_min_p,
+        min_tokens=options.vllm_sampling_min_tokens,
+    )
+
+
+def patch(options: CaptionOptions) -> int:
+    """Returns how many pixels a side a visual token of the model covers."""
+    name = CAPTIONERS.get(options.captioning_algorithm)
+    return by_name(name).patch if name else _USUAL_PATCH

@@ -1,0 +1,95 @@
+"""What a model is asked, and the caption in what it answers."""
+
+from __future__ import annotations
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.models.catalog import CAPTIONERS, by_name
+
+VARIANTS = {
+    "default": (
+        "Describe this video in detail: the place and the light, the people, animals and things in it and how they "
+        "look, what happens from beginning to end, and how the camera moves. Describe only what can be seen."
+    ),
+    "av": (
+        "This video was taken from a moving car and shows the road ahead. Describe how the car itself moves and how "
+        "other vehicles move around it. Describe what matters for driving safely: pedestrians and cyclists, lanes, "
+        "traffic signs and signals, the state of the road, weather and light, and any risky or aggressive driving. "
+        "Mention buildings and other landmarks. Describe only what can be seen."
+    ),
+    "av-surveillance": (
+        "This video was taken by a fixed camera that watches traffic. Describe how vehicles move through the scene and "
+        "towards each other. Describe what matters for safety: pedestrians and cyclists, lanes, traffic signs and "
+        "signals, the state of the road, weather and light, and any risky or aggressive driving. Mention buildings "
+        "and other landmarks. Describe only what can be seen."
+    ),
+}
+"""By the value of ``--captioning-prompt-variant``."""
+
+REFINE = (
+    "Below is a description of this video. Improve it: correct what is wrong, add important visual details that are "
+    "missing, and say everything clearly and precisely. Answer with the improved description alone."
+)
+"""Of the second pass; the first caption follows it."""
+
+# Cosmos-Reason was trained to answer in these tags, and does so when it is asked to.
+REASONING_FORMAT = (
+    "Answer in this form:\n<think>\nyour reasoning\n</think>\n\n<answer>\nyour answer, without the reasoning\n</answer>"
+)
+
+_NO_CAPTION = "Unknown caption"  # what cosmos-curate's captioners say when they have nothing to say
+_ANSWER, _END = "<answer>", "</answer>"
+_THINK, _END_THINK = "<think>", "</think>"
+
+
+def first_prompt(options: CaptionOptions) -> str:
+    """Returns what the model is asked of each window; a user's own words stay as they are."""
+    return _asked(options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant], options)
+
+
+def second_prompt(options: CaptionOptions) -> str | None:
+    """Returns what a second pass asks, to be followed by the first caption, or None without one."""
+    if not options.qwen_stage2_caption:
+        return None
+    return _asked(options.qwen_stage2_prompt_text or REFINE, options)
+
+
+def with_caption(prompt: str, caption: str) -> str:
+    """Returns the question of the second pass."""
+    return f"{prompt}\n\n{caption}"
+
+
+def unwrap(text: str) -> str:
+    """Returns the caption in an answer: without reasoning, tags and surrounding white space.
+
+    An answer that was cut off keeps what there is of the caption; one that was cut off in its reasoning is empty.
+    """
+    said = text.rpartition(_END_THINK)[2]
+    before, tag, answer = said.partition(_ANSWER)
+    if tag and (_THINK not in before or _END in answer):
+        said = answer
+    said = said.split(_END, 1)[0].split(_THINK, 1)[0]
+    for length in range(len(_END) - 1, 1, -1):  # an answer that was cut off in its closing tag
+        said = said.removesuffix(_END[:length])
+    return said.strip()
+
+
+def is_caption(text: str) -> bool:
+    """Whether an unwrapped answer says anything, in characters that UTF-8 can hold."""
+    replaced = "\ufffd" in text or any("\ud800" <= letter <= "\udfff" for letter in text)
+    return bool(text.strip()) and not replaced and text.rstrip(".") != _NO_CAPTION
+
+
+def printable(text: str) -> str:
+    """Returns a text without control characters other than line breaks and tabs."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(letter for letter in lines if letter in "\n\t" or not _is_control(letter))
+
+
+def _is_control(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter <= "\x9f"
+
+
+def _asked(prompt: str, options: CaptionOptions) -> str:
+    algorithm = options.captioning_algorithm
+    reasoning = algorithm in CAPTIONERS and by_name(CAPTIONERS[algorithm]).reasoning
+    return f"{prompt}\n\n{REASONING_FORMAT}" if reasoning else prompt

@@ -1,0 +1,181 @@
+"""Chat completions, the language of OpenAI-compatible servers: what is sent for a question, and what comes back."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_curate.errors import ModelRequestError, ModelServerError
+from beam_curate.models.vision_language import Answer, Generation, Question
+
+KEY = "OPENAI_API_KEY"
+"""The environment variable that holds a server's key; it is read where the server is asked."""
+
+# Artefacts of JPEG are not seen from about 90 on; 95 would be half as large again.
+_JPEG_QUALITY = 90
+# x264's scale; visually lossless, as clips are encoded.
+_CRF = "18"
+_MESSAGE_CHARACTERS = 400
+_CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
+
+EXTRAS = {
+    "top_k": "--vllm-sampling-top-k 0",
+    "min_p": "--vllm-sampling-min-p 0",
+    "repetition_penalty": "--vllm-sampling-repetition-penalty 1",
+    "min_tokens": "--vllm-sampling-min-tokens 0",
+}
+"""Fields that vLLM and others add to OpenAI's, with the flag that keeps each from being sent."""
+
+
+def messages(question: Question, media: str) -> list[dict[str, Any]]:
+    """Returns a question as one message of a user: pictures first, then the text.
+
+    Args:
+        question: What is asked.
+        media: ``frames``, a JPEG for each sampled frame, whose rate the text begins with; ``mp4``, the sampled frames
+            as a video, which knows its rate by itself.
+    """
+    if media == "mp4":
+        parts = [_part("video_url", "video/mp4", _mp4(question.frames, question.frame_rate))]
+        text = question.prompt
+    else:
+        parts = [_part("image_url", "image/jpeg", picture) for picture in _jpegs(question.frames)]
+        text = f"The pictures are frames of a video, {question.frame_rate:g} per second.\n\n{question.prompt}"
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def parameters(generation: Generation, seed: int, *, strict: bool) -> dict[str, Any]:
+    """Returns the fields that say how text is generated; what is neutral is left to the server, save temperature.
+
+    Args:
+        generation: What is wanted.
+        seed: Of random sampling.
+        strict: Whether the server takes OpenAI's own fields alone: it has none of `EXTRAS`, and wants
+            ``max_completion_tokens`` where others know ``max_tokens``.
+    """
+    neutral = Generation(max_output_tokens=None)
+    names = ["top_p", "presence_penalty", "frequency_penalty", *([] if strict else EXTRAS)]
+    fields = {name: getattr(generation, name) for name in names if getattr(generation, name) != getattr(neutral, name)}
+    fields["temperature"] = generation.temperature
+    if generation.temperature > 0:
+        fields["seed"] = seed
+    if generation.max_output_tokens is not None:
+        fields["max_completion_tokens" if strict else "max_tokens"] = generation.max_output_tokens
+    return fields
+
+
+def read_answer(body: str) -> Answer:
+    """Returns the answer in the body of a chat completion; reasoning that comes in a field of its own is left out.
+
+    Raises:
+        ModelServerError: It is no chat completion, or one without an answer.
+    """
+    try:
+        completion = json.loads(body)
+        choice = completion["choices"][0]
+        text = choice["message"].get("content")
+        usage = completion.get("usage") or {}
+        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelServerError(f"it did not answer with a chat completion: {_beginning(body)}") from error
+    finish = choice.get("finish_reason")
+    if finish == "content_filter":
+        return Answer("", *tokens, "blocked")
+    if not isinstance(text, str):
+        raise ModelServerError(f"its answer has no text (finish_reason {finish})")
+    return Answer(text, *tokens, "length" if finish == "length" else "stop")
+
+
+def read_models(body: str) -> list[str]:
+    """Returns the names in the body of a list of models.
+
+    Raises:
+        ModelServerError: It is no such list.
+    """
+    try:
+        return [str(model["id"]) for model in json.loads(body)["data"] or []]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelServerError(f"it did not answer with a list of models: {_beginning(body)}") from error
+
+
+def error_text(body: Any) -> str:
+    """Returns what the body of a refusal says: OpenAI, vLLM and FastAPI each have a form of their own."""
+    if isinstance(body, dict):
+        for name in ("error", "message", "detail"):
+            if body.get(name):
+                return error_text(body[name])
+    return body if isinstance(body, str) else json.dumps(body)
+
+
+def api_key() -> str | None:
+    """Returns the key in the environment, or None.
+
+    Raises:
+        ModelRequestError: It has characters that no header can hold.
+    """
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ModelRequestError(
+            f"the environment variable {KEY} holds more than a key: a space, line break or the like"
+        )
+    return key or None
+
+
+def only_model(names: Sequence[str], url: str) -> str:
+    """Returns the only model that a server lists.
+
+    Raises:
+        ModelRequestError: It lists none or several.
+    """
+    if len(names) == 1:
+        return names[0]
+    listed = f"several models, {', '.join(names)}" if names else "no model"
+    raise ModelRequestError(f"the model server {url} lists {listed}: name yours with --captioning-endpoint-model")
+
+
+def shortened(text: str, key: str | None) -> str:
+    """Returns what a server said as one line of bounded length, without the key that it may echo."""
+    line = " ".join((text.replace(key, "***") if key else text).split())
+    return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}..."
+
+
+def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
+    return {"type": kind, kind: {"url": f"data:{media_type};base64,{base64.b64encode(content).decode()}"}}
+
+
+def _jpegs(frames: NDArray[np.uint8]) -> Iterator[bytes]:
+    from PIL import Image
+
+    for frame in frames:
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, "JPEG", quality=_JPEG_QUALITY)
+        yield file.getvalue()
+
+
+def _mp4(frames: NDArray[np.uint8], frame_rate: float) -> bytes:
+    import av
+
+    rate = Fraction(frame_rate).limit_denominator(1000)
+    file = io.BytesIO()
+    options = {"preset": "veryfast", "crf": _CRF, "threads": "1"}
+    with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.flags |= _CODEC_FLAG_BITEXACT
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def _beginning(body: str) -> str:
+    return repr(" ".join(body.split())[:100])

@@ -1,0 +1,79 @@
+"""How transformers generates text: from `Generation` to the arguments of ``generate``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from beam_curate.models.vision_language import Generation
+
+
+def arguments(generation: Generation, most: int, prompt_length: int) -> dict[str, Any]:
+    """Returns the arguments of ``generate``.
+
+    Args:
+        generation: What is wanted.
+        most: Most tokens of an answer.
+        prompt_length: Tokens of the prompts, padding included.
+    """
+    given: dict[str, Any] = {
+        "max_new_tokens": most,
+        "min_new_tokens": min(generation.min_tokens, most),
+        "repetition_penalty": generation.repetition_penalty,
+        "do_sample": generation.temperature > 0,
+    }
+    if generation.temperature > 0:
+        given |= {
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+            "top_k": generation.top_k,
+            "min_p": generation.min_p or None,
+        }
+    if generation.presence_penalty or generation.frequency_penalty:
+        penalty = CountPenalty(generation.presence_penalty, generation.frequency_penalty, prompt_length)
+        given["logits_processor"] = [penalty]
+    return given
+
+
+def forget_recommended(model: Any, ends: list[int], pad: int) -> None:
+    """Drops what the model's own generation_config.json would add to what the options say."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad)
+
+
+class CountPenalty:
+    """Makes tokens of the answer less likely to come again, as vLLM's presence and frequency penalties do.
+
+    A processor of logits for ``generate``: it is called with ids [batch, length] and logits [batch, vocabulary].
+
+    Args:
+        presence: Taken from the logit of each token that came.
+        frequency: Taken from it for each time it came.
+        prompt_length: Tokens before the answer, padding included.
+    """
+
+    def __init__(self, presence: float, frequency: float, prompt_length: int) -> None:
+        self._presence = presence
+        self._frequency = frequency
+        self._start = prompt_length
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Returns the logits less the penalties."""
+        answer = input_ids[:, self._start :]
+        counts = scores.new_zeros(scores.shape).scatter_add_(1, answer, scores.new_ones(answer.shape))
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str, wanted: bool) -> Iterator[None]:
+    """Draws from a seed of its own inside the block, where that is wanted."""
+    import torch
+
+    if not wanted:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        yield

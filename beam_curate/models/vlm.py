@@ -1,0 +1,211 @@
+"""The engine ``transformers``: models of the Qwen2.5-VL and Qwen3-VL families, as Cosmos-Reason is, in the worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from beam_curate.errors import ModelContextError, ModelFilesError
+from beam_curate.models import sampling, weights
+from beam_curate.models.catalog import Model
+from beam_curate.models.fitting import Fitting, is_out_of_memory
+from beam_curate.models.model_files import mend
+from beam_curate.models.slot import ModelRef
+from beam_curate.models.transnetv2 import has_bfloat16
+from beam_curate.models.vision_language import Answer, Generation, Question
+
+_VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prompt:
+    """A question as the model reads it: tensors of one row, on the device."""
+
+    inputs: dict[str, Any]
+    length: int
+    seed: int
+
+
+class VlmEngine:
+    """A model with its processor.
+
+    Args:
+        processor: A transformers processor whose tokenizer has a chat template.
+        model: What `AutoModelForImageTextToText` loads.
+        device: What torch calls the device that the model is on.
+
+    Raises:
+        ValueError: The processor has no chat template.
+    """
+
+    def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
+        self._processor = processor
+        self._model = model.eval()
+        self._device = device
+        self._dtype = model.dtype
+        self._fitting = Fitting()
+        self._context: int = model.config.get_text_config().max_position_embeddings
+        if not isinstance(processor.chat_template, str):
+            raise ValueError("it has no chat template: chat_template.json or chat_template.jinja is missing")
+        # Qwen3-VL's processor puts a start and an end around each pair of frames, as the model was trained, but in
+        # transformers 5 it leaves those of the template around all of them.
+        self._template: str = processor.chat_template
+        if type(processor).__name__.startswith("Qwen3"):
+            self._template = self._template.replace(_VIDEO, "<|video_pad|>")
+        ends = model.generation_config.eos_token_id
+        self._ends: list[int] = ends if isinstance(ends, list) else [ends]
+        self._pad: int = processor.tokenizer.pad_token_id
+        sampling.forget_recommended(model, self._ends, self._pad)
+
+    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+        """Answers questions together, in halves where memory does not hold them; see `Engine`."""
+        prompts = [self._read(question) for question in questions]
+        fitting = [prompt for prompt in prompts if isinstance(prompt, _Prompt)]
+        work = functools.partial(self._generate, generation=generation)
+        answers = iter(self._fitting.compute(fitting, _padded, work) if fitting else [])
+        return [next(answers) if isinstance(prompt, _Prompt) else prompt for prompt in prompts]
+
+    def _read(self, question: Question) -> _Prompt | Exception:
+        """Turns a question into tensors; an exception that comes of it is of this question alone."""
+        try:
+            inputs = dict(self._inputs(question))
+        except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
+            return error.with_traceback(None)
+        length = int(inputs["input_ids"].shape[1])
+        if length >= self._context:
+            return ModelContextError(
+                f"prompt and pictures take {length:,} tokens, and the model reads {self._context:,}: lower "
+                "--captioning-sampling-fps or --captioning-window-size, or shorten --captioning-prompt-text"
+            )
+        return _Prompt(inputs, length, question.seed)
+
+    def _inputs(self, question: Question) -> Any:
+        import torch
+
+        # The processor works where the model is: on a GPU it takes no time, and what is copied there are bytes.
+        video = torch.from_numpy(question.frames).permute(0, 3, 1, 2).to(self._device)
+        number, _, height, width = video.shape
+        facts = {
+            "fps": question.frame_rate,
+            "duration": number / question.frame_rate,
+            "total_num_frames": number,
+            "frames_indices": list(range(number)),
+            "height": height,
+            "width": width,
+        }
+        content = [{"type": "video", "video": video}, {"type": "text", "text": question.prompt}]
+        inputs = self._processor.apply_chat_template(
+            [[{"role": "user", "content": content}]],
+            chat_template=self._template,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            sanitize_control_tokens=True,  # what a user writes is text, even where it looks like a token
+            processor_kwargs={"video_metadata": [[facts]], "do_sample_frames": False, "do_resize": False},
+        )
+        inputs = inputs.to(self._device)
+        # The model would do so itself, but until then they take twice the memory.
+        inputs["pixel_values_videos"] = inputs["pixel_values_videos"].to(self._dtype)
+        return inputs
+
+    def _generate(self, prompts: Sequence[_Prompt], generation: Generation) -> list[Answer]:
+        import torch
+
+        longest = max(prompt.length for prompt in prompts)
+        room = self._context - longest
+        most = min(generation.max_output_tokens or room, room)
+        with torch.inference_mode(), sampling.seeded(prompts[0].seed, self._device, generation.temperature > 0):
+            written = self._model.generate(
+                **_together([prompt.inputs for prompt in prompts], longest, self._pad),
+                **sampling.arguments(generation, most, longest),
+            )
+        rows: list[list[int]] = written[:, longest:].tolist()
+        return [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
+
+    def _answer(self, row: list[int], prompt: _Prompt, most: int) -> Answer:
+        end = next((position for position, token in enumerate(row) if token in self._ends), None)
+        tokens = row[:end]
+        text = self._processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        return Answer(text, prompt.length, len(tokens), "length" if end is None and len(row) >= most else "stop")
+
+
+def reference(model: Model, workspace: str, weights_path: str | None = None, dtype: str | None = None) -> ModelRef:
+    """Returns a reference to a model of the catalog.
+
+    Args:
+        model: Which one.
+        workspace: Where its folder lies.
+        weights_path: Value of ``--model-weights-path``: where a worker that lacks it takes it from.
+        dtype: ``float32`` or ``bfloat16``; None for bfloat16 where the device computes in it.
+    """
+    load = functools.partial(_load, model=model, workspace=workspace, weights_path=weights_path, dtype=dtype)
+    return ModelRef(model.name, load)
+
+
+def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> VlmEngine:
+    if weights_path is not None:
+        weights.ensure(model, workspace, weights_path)
+    folder = model.folder(workspace)
+    try:
+        return load_folder(folder, device, dtype)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFilesError(
+            f"{model.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
+            f"{mend(model, workspace)}"
+        ) from error
+
+
+def load_folder(folder: Path, device: str, dtype: str | None = None) -> VlmEngine:
+    """Loads a model from a folder in the layout of the hub.
+
+    Raises:
+        ValueError: Weights or the chat template are missing, or weights are of another shape.
+        Exception: Whatever transformers raises for missing and broken files.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    on_gpu = device.startswith("cuda")
+    precision = dtype or ("bfloat16" if on_gpu or has_bfloat16() else "float32")
+    flash = on_gpu and importlib.util.find_spec("flash_attn") is not None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    model, found = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        local_files_only=True,
+        dtype=getattr(torch, precision),
+        attn_implementation="flash_attention_2" if flash else "sdpa",
+        output_loading_info=True,
+    )
+    wrong = [*found["missing_keys"], *found["mismatched_keys"]]  # transformers would draw them at random
+    if wrong:
+        raise ValueError(f"{len(wrong)} weights are missing or have another shape, such as {wrong[0]}")
+    return VlmEngine(processor, model.to(device), device)
+
+
+def _padded(prompts: Sequence[_Prompt]) -> int:
+    return len(prompts) * max(prompt.length for prompt in prompts)
+
+
+def _together(inputs: Sequence[dict[str, Any]], length: int, pad: int) -> dict[str, Any]:
+    """Makes one batch of prompts: what belongs to tokens is padded on the left, what belongs to pictures joined."""
+    import torch
+
+    fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0}
+    batch: dict[str, Any] = {}
+    for name in inputs[0]:
+        rows = [one[name] for one in inputs]
+        if name in fill:
+            rows = [torch.nn.functional.pad(row, (length - row.shape[1], 0), value=fill[name]) for row in rows]
+        batch[name] = torch.cat([torch.as_tensor(row) for row in rows])
+    return batch

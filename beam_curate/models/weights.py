@@ -1,0 +1,160 @@
+"""Weights for workers that lack them: copied once a computer from a folder or a bucket into the workspace."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from beam_curate.errors import ModelFilesError, UsageError
+from beam_curate.models.catalog import ENCODER_COPY, Model
+from beam_curate.models.download import filling
+from beam_curate.models.model_files import MARKER, check, faults
+
+SCHEMES = ("gs", "s3")
+
+_LOG = logging.getLogger(__name__)
+
+Fetch = Callable[[Path], None]
+
+
+def check_weights_path(weights_path: str) -> None:
+    """Checks the form of ``--model-weights-path``.
+
+    Raises:
+        UsageError: It is neither a path nor a bucket of a kind that is known.
+    """
+    parts = urlsplit(weights_path)
+    if "://" not in weights_path:
+        return
+    if parts.scheme not in SCHEMES or not parts.netloc:
+        raise UsageError(
+            f"--model-weights-path is {weights_path!r}: give a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX"
+        )
+
+
+def ensure(model: Model, workspace: str, weights_path: str) -> None:
+    """Makes sure that a model's files are in the workspace; several processes may call it at once.
+
+    Files come into a temporary folder beside the model's, and are checked before they take its place.
+
+    Args:
+        model: The model.
+        workspace: Where it is wanted.
+        weights_path: Value of ``--model-weights-path``: a copy of a workspace's ``models`` folder.
+
+    Raises:
+        ModelFilesError: It is not there, not whole, or cannot be fetched.
+        UsageError: ``weights_path`` has no form that is known.
+    """
+    if not check(model, workspace):
+        return
+    check_weights_path(weights_path)
+    folder = model.folder(workspace)
+    source = f"{weights_path.rstrip('/')}/{model.model_id}"
+    try:
+        with filling(folder, _LOG.info):
+            if not check(model, workspace):
+                return
+            _fetch_all(model, folder, source)
+    except (ModelFilesError, UsageError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFilesError(
+            f"{model.model_id} cannot be fetched from {source} ({type(error).__name__}: {reason}); see "
+            "--model-weights-path"
+        ) from error
+
+
+def _fetch_all(model: Model, folder: Path, source: str) -> None:
+    files = _list(source)
+    names = _wanted(model, list(files))
+    if not names:
+        raise ModelFilesError(
+            f"there is no {model.model_id} in {source}: --model-weights-path names a copy of the workspace's models "
+            "folder"
+        )
+    temporary = folder.with_name(f".{folder.name}.fetching")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary.mkdir()
+    try:
+        _LOG.info("copying %s to %s", source, folder)
+        for name in names:
+            files[name](temporary / name)
+        if wrong := list(faults(model, temporary)):
+            raise ModelFilesError(f"{model.model_id} in {source} is not complete: {'; '.join(wrong)}")
+        _put_into_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _wanted(model: Model, names: list[str]) -> list[str]:
+    """Returns which files of a folder to take: without T5-11B's original where its copy is there."""
+    patterns = [*model.files, *model.required, MARKER]
+    for weights in model.weights:
+        stem, _, suffix = weights.rpartition(".")
+        patterns += [weights, f"{weights}.index.json", f"{stem}-*.{suffix}"]
+    found = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+    if ENCODER_COPY in found:
+        return [name for name in found if name == ENCODER_COPY or not name.endswith((".bin", ".safetensors"))]
+    return found
+
+
+def _put_into_place(temporary: Path, folder: Path) -> None:
+    """Renames the folder; where there is one already, its files, so that what else lies there stays."""
+    with contextlib.suppress(OSError):
+        temporary.rename(folder)  # replaces an empty folder
+        return
+    for path in sorted(temporary.iterdir(), key=lambda path: path.name == MARKER):
+        path.replace(folder / path.name)
+
+
+def _list(source: str) -> dict[str, Fetch]:
+    """Returns the files at the top of a folder or a prefix, each with what copies it to a path."""
+    parts = urlsplit(source)
+    prefix = parts.path.strip("/") + "/"
+    if "://" not in source:
+        return _list_folder(Path(source).expanduser())
+    return _list_gs(parts.netloc, prefix) if parts.scheme == "gs" else _list_s3(parts.netloc, prefix)
+
+
+def _list_folder(folder: Path) -> dict[str, Fetch]:
+    if not folder.is_dir():
+        return {}
+
+    def copy(path: Path) -> Fetch:
+        return lambda target: _copy_file(path, target)
+
+    return {path.name: copy(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _list_gs(bucket: str, prefix: str) -> dict[str, Fetch]:
+    from google.cloud import storage  # type: ignore[import-untyped]
+
+    blobs = storage.Client().list_blobs(bucket, prefix=prefix, delimiter="/")
+    return {blob.name.removeprefix(prefix): blob.download_to_filename for blob in blobs if blob.name != prefix}
+
+
+def _list_s3(bucket: str, prefix: str) -> dict[str, Fetch]:
+    import boto3  # type: ignore[import-untyped]
+
+    client = boto3.client("s3")
+
+    def copy(key: str) -> Fetch:
+        return lambda target: client.download_file(bucket, key, str(target))
+
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    return {key.removeprefix(prefix): copy(key) for key in keys if key != prefix}

@@ -1,0 +1,84 @@
+"""Which model the options name, and what runs it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from beam_curate.captions import engines
+from beam_curate.captions.captioner import DescribeCaptioner, captioner
+from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.layout import Layout
+from beam_curate.models.vision_language import Generation
+from beam_curate.options import Options, parse
+
+SERVER = "--captioning-engine endpoint --captioning-endpoint http://127.0.0.1:1/v1"
+
+
+def options(flags: str) -> Options:
+    return parse(f"--input-video-path in --output-clip-path out --workspace nowhere {flags}".split()).options
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("--captioning-algorithm cosmos_r1", "cosmos_reason1"),
+        ("--captioning-algorithm cosmos_r2", "cosmos_reason2"),
+        ("--captioning-algorithm qwen", "qwen2.5_vl"),
+        ("--captioning-algorithm qwen3_vl_30b", "qwen3_vl_30b"),
+    ],
+)
+def test_models_in_the_worker_have_one_user_at_a_time(flags: str, name: str) -> None:
+    reference = engines.engine_reference(options(flags))
+    assert reference.name == name and not reference.shared
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        f"--captioning-algorithm openai {SERVER}",
+        f"--captioning-algorithm cosmos_r1 {SERVER}",
+        "--captioning-algorithm cosmos_r1 --captioning-engine vllm",
+    ],
+)
+def test_servers_serve_several_threads_at_once(flags: str) -> None:
+    reference = engines.engine_reference(options(flags))
+    assert reference.shared and len(pickle.dumps(reference)) < 4000
+
+
+@pytest.mark.parametrize(
+    ("flags", "patch"),
+    [
+        ("--captioning-algorithm cosmos_r1", 28),
+        ("--captioning-algorithm qwen", 28),
+        ("--captioning-algorithm cosmos_r2", 32),
+        ("--captioning-algorithm qwen3_vl_30b", 32),
+        (f"--captioning-algorithm openai {SERVER}", 28),
+    ],
+)
+def test_pictures_fit_the_tokens_of_the_model(flags: str, patch: int) -> None:
+    worker = captioner(options(flags), Layout("out"))
+    assert isinstance(worker, VlmCaptioner) and worker.patch == patch
+
+
+def test_generation_is_what_the_flags_say() -> None:
+    flags = (
+        "--captioning-max-output-tokens 100 --vllm-sampling-temperature 0.5 --vllm-sampling-top-p 0.6 "
+        "--vllm-sampling-top-k 7 --vllm-sampling-repetition-penalty 1.1 --vllm-sampling-presence-penalty 0.2 "
+        "--vllm-sampling-frequency-penalty 0.3 --vllm-sampling-min-p 0.4 --vllm-sampling-min-tokens 5"
+    )
+    assert engines.generation(options(flags).caption) == Generation(100, 0.5, 0.6, 7, 1.1, 0.2, 0.3, 0.4, 5)
+    assert engines.generation(options("--captioning-max-output-tokens -1").caption).max_output_tokens is None
+
+
+def test_measures_need_no_model() -> None:
+    worker = captioner(options(""), Layout("out"))
+    assert isinstance(worker, DescribeCaptioner) and worker.model is None
+
+
+def test_a_captioner_reads_no_file_before_it_works(tmp_path: Path) -> None:
+    worker = captioner(options("--captioning-algorithm cosmos_r1"), Layout(str(tmp_path)))
+    assert len(pickle.dumps(worker)) < 4000
+    assert list(tmp_path.iterdir()) == []

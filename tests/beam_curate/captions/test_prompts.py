@@ -1,0 +1,88 @@
+"""What is asked, and which part of an answer is the caption."""
+
+from __future__ import annotations
+
+import pytest
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.captions import prompts
+from beam_curate.captions.prompts import first_prompt, is_caption, printable, second_prompt, unwrap
+
+OWN = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <b>'
+
+
+def test_each_variant_asks_something_else() -> None:
+    asked = [first_prompt(CaptionOptions(captioning_prompt_variant=variant)) for variant in prompts.VARIANTS]
+    assert len(set(asked)) == 3
+    assert "car" in asked[1] and "fixed camera" in asked[2]
+
+
+def test_a_users_own_words_pass_through_untouched() -> None:
+    assert first_prompt(CaptionOptions(captioning_algorithm="qwen", captioning_prompt_text=OWN)) == OWN
+    reasoning = first_prompt(CaptionOptions(captioning_algorithm="cosmos_r1", captioning_prompt_text=OWN))
+    assert reasoning.startswith(f"{OWN}\n\n")
+    options = CaptionOptions(captioning_algorithm="qwen", qwen_stage2_caption=True, qwen_stage2_prompt_text=OWN)
+    second = second_prompt(options)
+    assert second == OWN
+    assert prompts.with_caption(OWN, "A {car}.") == f"{OWN}\n\nA {{car}}."
+
+
+@pytest.mark.parametrize("algorithm", ["cosmos_r1", "cosmos_r2"])
+def test_models_that_reason_are_told_how_to_answer(algorithm: str) -> None:
+    options = CaptionOptions(captioning_algorithm=algorithm, qwen_stage2_caption=True)
+    for asked in (first_prompt(options), second_prompt(options)):
+        assert asked is not None and "<think>" in asked and "<answer>" in asked
+
+
+@pytest.mark.parametrize("algorithm", ["qwen", "qwen3_vl_30b", "openai"])
+def test_others_are_not(algorithm: str) -> None:
+    assert "<think>" not in first_prompt(CaptionOptions(captioning_algorithm=algorithm))
+
+
+def test_there_is_no_second_question_unless_it_is_asked_for() -> None:
+    assert second_prompt(CaptionOptions(captioning_algorithm="qwen")) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "caption"),
+    [
+        ("A car turns.", "A car turns."),
+        ("  A car turns.\n", "A car turns."),
+        ("<think>Hm.</think><answer>A car turns.</answer>", "A car turns."),
+        ("<think>\nHm.\n</think>\n\n<answer>\nA car turns.\n</answer>\n", "A car turns."),
+        ("<think>Hm.</think>\nA car turns.", "A car turns."),
+        ("Hm.</think><answer>A car turns.</answer>", "A car turns."),  # some templates open the tag themselves
+        ("<answer>A car turns.</answer>", "A car turns."),
+        ("Well: <answer>A car turns.</answer> Done.", "A car turns."),
+        ("<think>Hm.</think><answer>A car tu", "A car tu"),
+        ("<think>Hm.</think><answer>A car turns.</ans", "A car turns."),
+        ("<think>Say <answer>no</answer>?</think><answer>A car turns.</answer>", "A car turns."),
+        ("<answer>A car turns.</answer><think>Or not?", "A car turns."),
+        ("A car turns.<think>Or not?", "A car turns."),
+        ("<think>A car seems to tu", ""),
+        ("<think>Say <answer>no", ""),
+        ("<think>Hm.</think>", ""),
+        ("<think>Hm.</think><answer></answer>", ""),
+        ("<think>Hm.</think><answer> \n", ""),
+        ("", ""),
+        ("<p>3 < 4 </p>", "<p>3 < 4 </p>"),
+    ],
+)
+def test_the_caption_in_an_answer(answer: str, caption: str) -> None:
+    assert unwrap(answer) == caption
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "Unknown caption", "Unknown caption.", "A \ufffd\ufffd car", "A \ud83d car", "\udc80"]
+)
+def test_what_is_no_caption(text: str) -> None:
+    assert not is_caption(text)
+
+
+@pytest.mark.parametrize("text", ["A car.", "Ein Auto fährt über die Brücke 🚗.", "一辆车", "x"])
+def test_what_is_one(text: str) -> None:
+    assert is_caption(text)
+
+
+def test_control_characters_are_left_out() -> None:
+    assert printable("A\x00 car\x07\x1b[1m\x7f turns\r\nleft\tnow\x85.") == "A car[1m turns\nleft\tnow."

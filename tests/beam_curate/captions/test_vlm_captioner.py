@@ -1,0 +1,313 @@
+"""What the captioner makes of a model's answers, with an engine that says what it is told and a real, tiny model."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pickle
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from facts import make_chunk, make_span
+from media import make_video, read_frame_number
+from tiny_models import REASONED, make_qwen2_5_vl
+
+from beam_curate import progress
+from beam_curate.attempt import attempt_chunk
+from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
+from beam_curate.captions.windows import WindowRules
+from beam_curate.dataset.windows import left_out
+from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
+from beam_curate.errors import ModelMemoryError
+from beam_curate.layout import Layout
+from beam_curate.models import vlm
+from beam_curate.models.slot import SLOTS, ModelRef
+from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.storage import files
+
+RATE = 24
+Script = Callable[[Question], Answer | Exception]
+
+
+class ScriptedEngine:
+    """Answers each question by a function, and keeps what it was asked."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.asked: list[list[Question]] = []
+
+    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+        self.asked.append(list(questions))
+        return [self.script(question) for question in questions]
+
+
+@pytest.fixture(autouse=True)
+def _free() -> Iterator[None]:
+    SLOTS.clear()
+    progress.reset()
+    yield
+    SLOTS.clear()
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of 300 frames, which is two windows of 100 and one of 100."""
+    return make_video(tmp_path_factory.mktemp("footage") / "clip.mp4", frames=300)
+
+
+def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
+    model = ModelRef("scripted", functools.partial(_give, engine))
+    given: dict[str, Any] = {
+        "layout": Layout(str(output)),
+        "windows": WindowRules(100, 50),
+        "algorithm": "qwen",
+        "model": model,
+        "prompt": "What happens?",
+        "stage2_prompt": None,
+        "generation": Generation(100),
+        "sampling_fps": 2.0,
+        "patch": 28,
+        "batch_tokens": 32768,
+    }
+    return VlmCaptioner(**given | fields)
+
+
+def _give(engine: Any, device: str) -> Any:
+    return engine
+
+
+def clip_of(layout: Layout, clip_id: str, footage: Path, frames: int = 300) -> Clip:
+    with files.scratch(layout) as scratch:
+        path = scratch / f"{clip_id}.mp4"
+        path.write_bytes(footage.read_bytes())
+        stored = files.keep(layout, path, layout.stage_files("clips", "x"), clip_id)
+    return Clip(make_span(clip_id, 0, frames), ClipFile(stored, 320, 180, RATE, 1, frames, frames / RATE, "h264"))
+
+
+def chunk_of(output: Path, *footage: Path, frames: int = 300) -> ClipChunk:
+    layout = Layout(str(output))
+    return make_chunk([clip_of(layout, f"clip{number}", path, frames) for number, path in enumerate(footage)])
+
+
+def says(text: str, finish: str = "stop") -> Script:
+    return lambda question: Answer(text, 50, 7, finish)
+
+
+def captions(chunk: ClipChunk) -> list[Caption | None]:
+    return [window.caption for clip in chunk.clips for window in clip.windows]
+
+
+def statuses(chunk: ClipChunk) -> list[str]:
+    return [caption.status for caption in captions(chunk) if caption]
+
+
+def test_each_window_is_asked_about_its_own_frames(tmp_path: Path, footage: Path) -> None:
+    engine = ScriptedEngine(lambda question: Answer(f"From {question.first_frame}.", 50, 7, "stop"))
+    chunk = chunk_of(tmp_path, footage, footage)
+    done = captioner(tmp_path, engine).run(chunk)
+    questions = [question for asked in engine.asked for question in asked]
+    assert [(question.first_frame, question.last_frame) for question in questions] == [
+        (0, 99), (100, 199), (200, 299),
+    ] * 2  # fmt: skip
+    for question in questions:
+        numbers = [read_frame_number(picture) for picture in question.frames]
+        assert numbers[0] == question.first_frame and numbers[-1] == question.last_frame
+        assert question.frames.shape[1] % 28 == question.frames.shape[2] % 28 == 0
+        assert question.frame_rate == pytest.approx(len(numbers) / (100 / RATE))
+        assert question.prompt == "What happens?"
+    assert questions[0].clip == Layout(str(tmp_path)).stored(chunk.clips[0].media.file)  # type: ignore[union-attr]
+    assert len({question.seed for question in questions}) == 6
+    expected = [Caption("qwen", f"From {first}.", "success", 50, 7) for first in (0, 100, 200)]
+    assert captions(done) == expected * 2
+    assert all(not clip.failures for clip in done.clips)
+
+
+@pytest.mark.parametrize(
+    ("answer", "caption"),
+    [
+        (Answer("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Answer("A car tur", 9, 3, "length"), Caption("qwen", "A car tur", "truncated", 9, 3)),
+        (Answer("A car \ufffd", 9, 3, "length"), Caption("qwen", "A car", "truncated", 9, 3)),
+        (Answer("A\x00 car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Answer("<think>x</think>A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Answer("I would rather not", 9, 3, "blocked"), Caption("qwen", "", "blocked", 9, 3)),
+        (Answer("", 9, 0, "stop"), Caption("qwen", "", "error", 9, 0)),
+        (Answer(" \n", 9, 2, "stop"), Caption("qwen", "", "error", 9, 2)),
+        (Answer("<think>A car", 9, 3, "length"), Caption("qwen", "", "error", 9, 3)),
+        (Answer("Unknown caption", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
+        (Answer("A \ufffd car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
+        (Answer("A \udc80 car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
+    ],
+)
+def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer, caption: Caption) -> None:
+    engine = ScriptedEngine(lambda question: answer)
+    done = captioner(tmp_path, engine).run(chunk_of(tmp_path, footage, frames=90))
+    assert captions(done) == [caption]
+    failures = done.clips[0].failures
+    if caption.status == "error":
+        assert [(failure.error_type, failure.retriable) for failure in failures] == [("ModelOutputError", False)]
+        assert failures[0].message.startswith("frames 0 to 89: ")
+    else:
+        assert failures == ()
+    if caption.status in ("error", "blocked"):
+        assert left_out(done.clips[0].windows[0], 10) == "no usable caption"
+
+
+def test_a_window_that_fails_costs_no_other(tmp_path: Path, footage: Path) -> None:
+    def script(question: Question) -> Answer | Exception:
+        return ModelMemoryError("too large") if question.first_frame == 100 else Answer("A car.", 9, 3, "stop")
+
+    done = captioner(tmp_path, ScriptedEngine(script)).run(chunk_of(tmp_path, footage, footage))
+    assert statuses(done) == ["success", "error", "success"] * 2
+    failed = captions(done)[1]
+    assert failed is not None and failed.failure_reason == "exception"
+    for clip in done.clips:
+        assert [(failure.message, failure.retriable) for failure in clip.failures] == [
+            ("frames 100 to 199: too large", True)
+        ]
+
+
+def test_a_damaged_clip_costs_no_other(tmp_path: Path, footage: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    chunk = chunk_of(tmp_path, footage, broken, footage)
+    done = captioner(tmp_path, ScriptedEngine(says("A car.")), batch_tokens=3000).run(chunk)
+    assert statuses(done) == ["success"] * 3 + ["error"] * 3 + ["success"] * 3
+    assert {failure.error_type for failure in done.clips[1].failures} == {"LostFramesError"}
+    assert not done.clips[0].failures and not done.clips[2].failures
+
+
+def test_a_clip_that_ends_early_keeps_its_first_windows(tmp_path: Path, footage: Path) -> None:
+    chunk = chunk_of(tmp_path, footage, frames=400)  # one window more than it has frames
+    done = captioner(tmp_path, ScriptedEngine(says("A car."))).run(chunk)
+    assert statuses(done) == ["success"] * 3 + ["error"]
+
+
+def test_a_model_that_does_not_load_fails_every_window_and_frees_its_place(tmp_path: Path, footage: Path) -> None:
+    def load(device: str) -> Any:
+        raise OSError("no such weights")
+
+    worker = captioner(tmp_path, None, model=ModelRef("missing", load), batch_tokens=1)
+    for _ in range(3):  # more often than there are places for decoded batches
+        done = worker.run(chunk_of(tmp_path, footage))
+    assert statuses(done) == ["error"] * 3
+    assert all(failure.retriable and "no such weights" in failure.message for failure in done.clips[0].failures)
+
+
+def test_clips_that_were_not_cut_or_are_too_short_have_no_captions(tmp_path: Path, footage: Path) -> None:
+    layout = Layout(str(tmp_path))
+    missing = Clip(make_span("missing"))
+    short = clip_of(layout, "short", footage, frames=3)
+    engine = ScriptedEngine(says("A car."))
+    done = captioner(tmp_path, engine).run(make_chunk([missing, short]))
+    assert done.clips == (missing, short)
+    assert engine.asked == []
+    assert "models loaded: scripted" not in progress.counts()
+
+
+def test_a_second_pass_refines_the_first_over_the_same_frames(tmp_path: Path, footage: Path) -> None:
+    def script(question: Question) -> Answer:
+        first = question.prompt == "What happens?"
+        return Answer("<think>…</think><answer>A {car}.</answer>" if first else "A red {car}.", 50, 7, "stop")
+
+    engine = ScriptedEngine(script)
+    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage, frames=90))
+    (first,), (second,) = engine.asked
+    assert second.prompt == "Better!\n\nA {car}."
+    assert np.array_equal(first.frames, second.frames)
+    assert captions(done) == [Caption("qwen", "A red {car}.", "success", 100, 14)]
+
+
+def test_a_second_pass_is_not_made_of_what_has_no_caption(tmp_path: Path, footage: Path) -> None:
+    engine = ScriptedEngine(lambda question: Answer("", 50, 0, "blocked" if question.first_frame else "stop"))
+    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage))
+    assert len(engine.asked) == 1
+    assert statuses(done) == ["error", "blocked", "blocked"]
+
+
+def test_windows_tokens_and_clips_are_counted(tmp_path: Path, footage: Path) -> None:
+    worker = captioner(tmp_path, ScriptedEngine(says("A car.")), stage2_prompt="Better!", batch_tokens=3000)
+    attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage))
+    counts = progress.counts()
+    assert counts["windows captioned"] == 6
+    assert counts["caption prompt tokens"] == 6 * 2 * 50
+    assert counts["caption output tokens"] == 6 * 2 * 7
+    assert counts[f"{STAGE}: done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("tokens", "budget", "expected"),
+    [
+        ([], 10, []),
+        ([5], 1, [range(1)]),
+        ([5, 5, 5], 10, [range(2), range(2, 3)]),
+        ([2, 2, 9, 2], 10, [range(2), range(2, 3), range(3, 4)]),  # padded to 9, two of them are too many
+        ([1] * 7, 100, [range(7)]),
+    ],
+)
+def test_batches_keep_to_their_budget_when_padded(tokens: list[int], budget: int, expected: list[range]) -> None:
+    assert batches(tokens, budget) == expected
+
+
+def test_smaller_batches_ask_the_same(tmp_path: Path, footage: Path) -> None:
+    large, small = ScriptedEngine(says("A car.")), ScriptedEngine(says("A car."))
+    chunk = chunk_of(tmp_path, footage, footage)
+    done = captioner(tmp_path, large).run(chunk)
+    SLOTS.clear()
+    again = captioner(tmp_path, small, batch_tokens=1).run(chunk)
+    assert done == again
+    assert len(large.asked) == 1 and len(small.asked) == 6
+    for one, other in zip(large.asked[0], [asked[0] for asked in small.asked], strict=True):
+        assert np.array_equal(one.frames, other.frames)
+
+
+def test_two_threads_prepare_and_ask_in_turns(tmp_path: Path, footage: Path) -> None:
+    """While one thread has the model, the other gets as far as to have its frames ready."""
+    ready = threading.Event()
+    other_was_ready = []
+
+    def script(question: Question) -> Answer:
+        if question.clip.stem.startswith("clip0"):
+            other_was_ready.append(ready.wait(timeout=60))
+        return Answer("A car.", 9, 3, "stop")
+
+    class Watched(VlmCaptioner):
+        def _questions_of(self, clip: Clip, windows: Any) -> Iterator[Question]:
+            for question in super()._questions_of(clip, windows):
+                if clip.clip_id == "clip1":
+                    ready.set()
+                yield question
+
+    fields = captioner(tmp_path, ScriptedEngine(script))
+    worker = Watched(**{field.name: getattr(fields, field.name) for field in dataclasses.fields(fields)})
+    clips = chunk_of(tmp_path, footage, footage, frames=90).clips
+    threads = [threading.Thread(target=worker.run, args=(make_chunk([clip]),)) for clip in clips]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert other_was_ready == [True]
+
+
+def test_it_travels_without_weights(tmp_path: Path) -> None:
+    worker = captioner(tmp_path, None)
+    assert len(pickle.dumps(worker)) < 2000
+
+
+def test_a_real_model_captions_real_clips(tmp_path: Path, footage: Path) -> None:
+    folder = make_qwen2_5_vl(tmp_path / "model", says=REASONED)
+    model = ModelRef("tiny", functools.partial(_load, folder=folder))
+    worker = captioner(tmp_path, None, model=model, algorithm="cosmos_r1", batch_tokens=2000)
+    done = worker.run(chunk_of(tmp_path, footage))
+    assert [caption.text for caption in captions(done) if caption] == ["A red car turns left at dusk."] * 3
+    assert all(caption.prompt_tokens > 500 for caption in captions(done) if caption)
+    short = dataclasses.replace(worker, generation=Generation(20))
+    assert statuses(short.run(chunk_of(tmp_path, footage))) == ["error"] * 3
+
+
+def _load(device: str, folder: Path) -> vlm.VlmEngine:
+    return vlm.load_folder(folder, device)

@@ -1,0 +1,76 @@
+"""The table of models, and which of them a run needs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from beam_curate.models.catalog import BYTES_PER_PARAMETER, CAPTIONERS, LARGE, MODELS, T5_XXL, by_name, needed
+from beam_curate.options import CaptionOptions, parse
+
+PREDICT2 = ("--generate-cosmos-predict-dataset", "predict2")
+ENDPOINT = ("--captioning-engine", "endpoint", "--captioning-endpoint", "http://127.0.0.1:8000/v1")
+NEEDED = [
+    ([], []),
+    (["--text-encoder", "t5_11b"], []),
+    (PREDICT2, ["t5_xxl"]),
+    ([*PREDICT2, "--text-encoder", "t5_random"], []),
+    (["--captioning-algorithm", "cosmos_r1"], ["cosmos_reason1"]),
+    (["--captioning-algorithm", "cosmos_r2", *PREDICT2], ["cosmos_reason2", "t5_xxl"]),
+    (["--captioning-algorithm", "qwen", "--captioning-engine", "vllm"], ["qwen2.5_vl"]),
+    (["--captioning-algorithm", "qwen", *ENDPOINT], []),
+    (["--captioning-algorithm", "openai", "--captioning-endpoint", "http://127.0.0.1:8000/v1"], []),
+    (["--captioning-algorithm", "qwen3_vl_30b"], ["qwen3_vl_30b"]),
+    (["--captioning-algorithm", "qwen3_vl_30b_fp8"], ["qwen3_vl_30b_fp8"]),
+    (["--captioning-algorithm", "qwen", "--no-generate-captions"], []),
+]
+
+
+@pytest.mark.parametrize(("flags", "names"), NEEDED)
+def test_a_run_needs_the_models_of_its_flags_only(flags: list[str], names: list[str]) -> None:
+    options = parse(["--input-video-path", "in", "--output-clip-path", "out", *flags]).options
+    assert [model.name for model in needed(options)] == names
+
+
+def test_every_captioner_that_the_flags_know_has_a_model() -> None:
+    (flag,) = [field for field in CaptionOptions.__dataclass_fields__.values() if field.name == "captioning_algorithm"]
+    assert set(flag.metadata["flag"].choices) - {"describe", "openai"} == set(CAPTIONERS)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "reasoning", "patch"),
+    [
+        ("qwen", False, 28),
+        ("cosmos_r1", True, 28),
+        ("cosmos_r2", True, 32),
+        ("qwen3_vl_30b", False, 32),
+        ("qwen3_vl_30b_fp8", False, 32),
+    ],
+)
+def test_what_prompts_and_pictures_go_by(algorithm: str, reasoning: bool, patch: int) -> None:
+    model = by_name(CAPTIONERS[algorithm])
+    assert (model.reasoning, model.patch) == (reasoning, patch)
+
+
+def test_every_row_is_one_model_at_one_commit() -> None:
+    assert len({model.name for model in MODELS}) == len({model.model_id for model in MODELS}) == len(MODELS)
+    assert len({model.revision for model in MODELS}) == len(MODELS)
+    for model in MODELS:
+        assert re.fullmatch(r"[0-9a-f]{40}", model.revision)
+        assert model.precision in BYTES_PER_PARAMETER
+        assert model.weights
+        assert not [name for name in model.required if "*" in name]
+    assert all(by_name(name) for name in LARGE)
+    with pytest.raises(KeyError):
+        by_name("no such model")
+
+
+def test_memory_is_parameters_times_their_bytes_and_a_share_for_activations() -> None:
+    for model in MODELS:
+        own = model.parameters * BYTES_PER_PARAMETER[model.precision]
+        assert own < model.memory_gb() == pytest.approx(own + model.activations_gb)
+    assert T5_XXL.memory_gb() - T5_XXL.memory_gb("bfloat16") == pytest.approx(2 * T5_XXL.parameters)
+    heads, width, inner = 128 * 128, 1024, 65536  # of T5-11B's encoder, which has 24 layers and 32,128 pieces
+    expected = 24 * (4 * width * heads + 2 * width * inner) + 32128 * width
+    assert T5_XXL.parameters == pytest.approx(expected / 1e9, rel=1e-3)

@@ -1,0 +1,354 @@
+"""Asking an OpenAI-compatible server: what it is sent, and what becomes of every way in which it may misbehave."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import logging
+import pickle
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from misbehaving_server import (
+    BLOCKED,
+    BROKEN,
+    BUSY,
+    CAPTION,
+    EMPTY,
+    GOOD,
+    HALF,
+    HANGING,
+    NO_CHOICES,
+    NO_JSON,
+    NO_TEXT,
+    TRUNCATED,
+    MisbehavingServer,
+    Reply,
+    completion,
+    pictures_of,
+    refusal,
+    text_of,
+    video_of,
+)
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.errors import ModelRequestError, ModelServerError
+from beam_curate.models import chat, endpoint
+from beam_curate.models.endpoint import Asking, EndpointEngine
+from beam_curate.models.slot import ModelSlots
+from beam_curate.models.vision_language import Answer, Generation, Question
+
+GREEDY = Generation(max_output_tokens=100)
+KEY = "sk-this-is-a-secret-0123456789"
+CAPTIONED = Answer(CAPTION, 70, 9, "stop")
+
+
+def question(prompt: str = "What happens?", frames: int = 4, **fields: Any) -> Question:
+    """A question about frames of 84 x 56 pixels, each of another grey."""
+    greys = (np.arange(frames, dtype=np.uint8) * 20 + 10)[:, None, None, None]
+    pictures = np.broadcast_to(greys, (frames, 56, 84, 3)).copy()
+    return Question(prompt, pictures, 2.5, Path("clip.mp4"), 0, 95, **fields)
+
+
+def asking(**changes: Any) -> Asking:
+    return Asking(**{"media": "frames", "most_at_once": 4, "retries": 2, "delay_s": 0.01, "timeout_s": 5.0} | changes)
+
+
+def engine(server: MisbehavingServer, key: str | None = None, model: str | None = "served", **changes: Any) -> Any:
+    return EndpointEngine(server.url, model, asking(**changes), key)
+
+
+def ask(server: MisbehavingServer, generation: Generation = GREEDY, **changes: Any) -> Answer | Exception:
+    (answer,) = engine(server, **changes).answer([question()], generation)
+    return answer
+
+
+def test_frames_are_sent_as_jpegs_in_order_before_the_prompt() -> None:
+    prompt = 'Say {what} "moves"\nhere 🙂'
+    with MisbehavingServer().running() as server:
+        engine(server).answer([question(prompt)], GREEDY)
+    (body,) = server.requests
+    pictures = pictures_of(body)
+    assert [picture.shape for picture in pictures] == [(56, 84, 3)] * 4
+    assert [round(picture.mean() / 10) for picture in pictures] == [1, 3, 5, 7]
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url"] * 4 + ["text"]
+    assert text_of(body).endswith(prompt)
+    assert "2.5 per second" in text_of(body)
+
+
+def test_an_mp4_holds_the_frames_at_their_rate_and_is_the_same_each_time() -> None:
+    with MisbehavingServer().running() as server:
+        engine(server, media="mp4").answer([question(frames=6)] * 2, GREEDY)
+    frames, rate = video_of(server.requests[0])
+    assert [frame.shape for frame in frames] == [(56, 84, 3)] * 6
+    assert [round(frame.mean() / 10) for frame in frames] == [1, 3, 5, 7, 9, 11]
+    assert rate == 2.5
+    assert text_of(server.requests[0]) == "What happens?"
+    assert server.requests[0] == server.requests[1]
+
+
+def test_a_greedy_request_says_so_and_leaves_out_what_is_neutral() -> None:
+    with MisbehavingServer().running() as server:
+        ask(server)
+    (body,) = server.requests
+    assert {name: value for name, value in body.items() if name != "messages"} == {
+        "model": "served",
+        "temperature": 0.0,
+        "max_tokens": 100,
+    }
+
+
+def test_every_sampling_flag_reaches_the_server() -> None:
+    generation = Generation(None, 0.7, 0.9, 40, 1.05, 0.5, 0.25, 0.1, 16)
+    with MisbehavingServer().running() as server:
+        engine(server).answer([question(seed=2**32 - 1)], generation)
+    (body,) = server.requests
+    assert {name: value for name, value in body.items() if name not in ("messages", "model")} == {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "top_k": 40,
+        "repetition_penalty": 1.05,
+        "presence_penalty": 0.5,
+        "frequency_penalty": 0.25,
+        "min_p": 0.1,
+        "min_tokens": 16,
+        "seed": 2**32 - 1,
+    }
+
+
+def test_openai_itself_is_sent_only_the_fields_that_it_has() -> None:
+    fields = chat.parameters(Generation(50, top_k=40, repetition_penalty=1.05, min_tokens=16), 0, strict=True)
+    assert fields == {"temperature": 0.0, "max_completion_tokens": 50}
+
+
+def test_answers_come_in_the_order_of_the_questions() -> None:
+    def slow_first(body: dict[str, Any]) -> Reply:
+        number = int(text_of(body).rsplit(" ", 1)[1])
+        return Reply(body=completion(f"answer {number}"), wait_s=0.02 * (8 - number))
+
+    with MisbehavingServer(otherwise=slow_first).running() as server:
+        answers = engine(server).answer([question(f"number {i}") for i in range(8)], GREEDY)
+    assert [answer.text for answer in answers] == [f"answer {i}" for i in range(8)]
+
+
+def test_reasoning_in_a_field_of_its_own_is_left_out() -> None:
+    with MisbehavingServer(Reply(body=completion(reasoning_content="Hm, a car."))).running() as server:
+        assert ask(server) == CAPTIONED
+
+
+def test_missing_token_counts_are_nothing() -> None:
+    body = completion()
+    del body["usage"]
+    with MisbehavingServer(Reply(body=body), Reply(body=completion() | {"usage": None})).running() as server:
+        assert ask(server) == ask(server) == Answer(CAPTION, 0, 0, "stop")
+
+
+@pytest.mark.parametrize("once", [BUSY, BROKEN, refusal(503, "starting"), HALF, NO_JSON, NO_CHOICES, NO_TEXT, EMPTY])
+def test_what_passes_is_asked_again(once: Reply) -> None:
+    with MisbehavingServer(once, once).running() as server:
+        assert ask(server) == CAPTIONED
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("always", "words"),
+    [
+        (BUSY, "HTTP 429: slow down"),
+        (BROKEN, "HTTP 500: internal error"),
+        (HALF, "connection failed"),
+        (NO_JSON, "502 of some proxy"),
+        (NO_CHOICES, "no chat completion|not answer with a chat completion"),
+        (NO_TEXT, "no text"),
+        (EMPTY, "chat completion"),
+        (Reply(body=[1]), "chat completion"),
+        (Reply(body={"choices": [{"message": "text"}]}), "chat completion"),
+    ],
+)
+def test_what_does_not_pass_is_a_failure_that_the_next_run_tries_again(always: Reply, words: str) -> None:
+    with (
+        MisbehavingServer(otherwise=lambda body: always).running() as server,
+        pytest.raises(ModelServerError, match=words) as failure,
+    ):
+        raise ask(server)
+    assert failure.value.retriable
+    assert server.url in str(failure.value)
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_hangs_is_left_after_the_timeout() -> None:
+    with MisbehavingServer(HANGING).running() as server:
+        assert ask(server, timeout_s=0.3) == CAPTIONED
+    with (
+        MisbehavingServer(otherwise=lambda body: HANGING).running() as server,
+        pytest.raises(ModelServerError, match=r"within 0\.3 s"),
+    ):
+        raise ask(server, timeout_s=0.3, retries=0)
+
+
+def test_a_server_that_is_not_there_is_a_failure_that_the_next_run_tries_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with pytest.raises(ModelServerError, match="refused"):
+        raise EndpointEngine(url, "m", asking()).answer([question()], GREEDY)[0]
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_is_heeded(as_date: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(endpoint.time, "sleep", waits.append)
+    value = email.utils.formatdate(time.time() + 60, usegmt=True) if as_date else "60"
+    with MisbehavingServer(refusal(429, "slow down", Retry_After=value)).running() as server:
+        assert ask(server) == CAPTIONED
+    assert waits == [pytest.approx(60, abs=10)]
+
+
+def test_delays_double_and_no_server_can_ask_for_more_than_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(endpoint.time, "sleep", waits.append)
+    with MisbehavingServer(BUSY, BUSY, BUSY, refusal(503, "later", Retry_After="86400")).running() as server:
+        assert ask(server, retries=4, delay_s=1.0) == CAPTIONED
+    assert waits == [pytest.approx(1, rel=0.25), pytest.approx(2, rel=0.25), pytest.approx(4, rel=0.25), 120]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
+def test_a_refused_request_is_not_made_again_and_says_what_the_server_said(status: int) -> None:
+    with (
+        MisbehavingServer(refusal(status, "the picture is too large " * 100)).running() as server,
+        pytest.raises(ModelRequestError, match=f"HTTP {status}: the picture is too large") as failure,
+    ):
+        raise ask(server)
+    assert len(server.requests) == 1
+    assert len(str(failure.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": "Unexpected fields in the request: {'min_tokens'}"},
+        {"error": {"message": "Unrecognized request argument supplied: min_tokens", "code": None}},
+        {"object": "error", "message": "min_tokens: Extra inputs are not permitted"},
+    ],
+)
+def test_a_field_that_the_server_does_not_know_is_named_by_its_flag(body: dict[str, Any]) -> None:
+    with (
+        MisbehavingServer(Reply(422, body)).running() as server,
+        pytest.raises(ModelRequestError, match=r"min_tokens.*--vllm-sampling-min-tokens 0$"),
+    ):
+        raise ask(server, Generation(100, repetition_penalty=1.05, min_tokens=16))
+
+
+def test_a_blocked_answer_and_one_that_was_cut_off_are_answers() -> None:
+    with MisbehavingServer(BLOCKED, TRUNCATED).running() as server:
+        assert ask(server) == Answer("", 70, 9, "blocked")
+        assert ask(server) == Answer("A red car turns", 70, 9, "length")
+
+
+def test_one_question_that_fails_costs_no_other() -> None:
+    def of_the_odd(body: dict[str, Any]) -> Reply:
+        return refusal(400, "no") if "odd" in text_of(body) else GOOD
+
+    with MisbehavingServer(otherwise=of_the_odd).running() as server:
+        answers = engine(server).answer([question("first"), question("odd"), question("third")], GREEDY)
+    assert answers[0] == answers[2] == CAPTIONED
+    assert isinstance(answers[1], ModelRequestError)
+
+
+def test_a_process_makes_no_more_requests_at_once_than_allowed_whatever_its_threads() -> None:
+    slow = Reply(body=completion(), wait_s=0.02)
+    with MisbehavingServer(otherwise=lambda body: slow).running() as server:
+        engines = [engine(server, most_at_once=3) for _ in range(2)]  # as with two GPUs, a slot for each
+        answers: list[Any] = []
+
+        def work(number: int) -> None:
+            answers.extend(engines[number % 2].answer([question()] * 6, GREEDY))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == [CAPTIONED] * 24
+    assert server.most_at_once == 3
+
+
+def test_the_only_model_of_the_server_is_taken() -> None:
+    with MisbehavingServer(models=("the/only-one",)).running() as server:
+        assert ask(server, model=None) == CAPTIONED
+    assert server.requests[0]["model"] == "the/only-one"
+
+
+@pytest.mark.parametrize(("models", "words"), [((), "no model"), (("a/b", "c/d"), "several models, a/b, c/d")])
+def test_without_exactly_one_model_the_user_is_asked_for_its_name(models: tuple[str, ...], words: str) -> None:
+    with (
+        MisbehavingServer(models=models).running() as server,
+        pytest.raises(ModelRequestError, match=f"{words}.*--captioning-endpoint-model"),
+    ):
+        raise ask(server, model=None)
+    assert not server.requests
+
+
+def test_a_server_that_has_no_list_of_models_wants_the_model_named() -> None:
+    with MisbehavingServer(models=refusal(404, "no such page")).running() as server:
+        with pytest.raises(ModelRequestError, match="--captioning-endpoint-model"):
+            raise ask(server, model=None)
+        assert ask(server, model="named") == CAPTIONED
+
+
+def test_the_key_is_in_the_header_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+    caplog.set_level(logging.DEBUG)
+    echo = f"Incorrect key {KEY} provided"
+    script = (refusal(401, echo), refusal(500, echo), Reply(body=echo), refusal(400, echo), GOOD)
+    said = []
+    with MisbehavingServer(*script).running() as server:
+        ref = endpoint.reference(options(server, openai_caption_retries=0))
+        for _ in script:
+            slots = ModelSlots(lambda: ["cpu"])
+            with slots.borrow(ref) as model:
+                said += [repr(model), repr(vars(model)["_client"]), *map(repr, model.answer([question()], GREEDY))]
+    assert set(server.keys) == {f"Bearer {KEY}"}
+    assert len(server.requests) == len(script)
+    assert sum("***" in text for text in said) == 4
+    for place in (*said, repr(ref), caplog.text, repr(server.requests)):
+        assert KEY not in place
+        assert base64.b64encode(KEY.encode()).decode() not in place
+    assert KEY.encode() not in pickle.dumps(ref)
+
+
+def test_after_the_key_was_refused_nothing_more_is_sent() -> None:
+    with MisbehavingServer(otherwise=lambda body: refusal(401, "Incorrect API key")).running() as server:
+        asked = engine(server, key=KEY, most_at_once=2)
+        answers = asked.answer([question()] * 20, GREEDY) + asked.answer([question()] * 20, GREEDY)
+    assert {str(answer) for answer in answers} == {str(answers[0])}
+    assert "OPENAI_API_KEY" in str(answers[0])
+    assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("key", ["sk-a b", "sk-a\nb", "schlüssel"])
+def test_a_key_that_no_header_can_hold_is_refused_without_saying_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ModelRequestError, match="OPENAI_API_KEY") as failure:
+        chat.api_key()
+    assert key not in str(failure.value)
+
+
+def test_a_reference_survives_pickling_and_equal_options_share_a_model() -> None:
+    with MisbehavingServer().running() as server:
+        one, other = (pickle.loads(pickle.dumps(endpoint.reference(options(server)))) for _ in range(2))
+        slots = ModelSlots(lambda: ["cpu"])
+        with slots.borrow(one) as first, slots.borrow(other) as second:
+            assert first.answer([question()], GREEDY) == second.answer([question()], GREEDY) == [CAPTIONED]
+    assert slots.most_alive == 1
+
+
+def options(server: MisbehavingServer, **changes: Any) -> CaptionOptions:
+    return CaptionOptions(
+        captioning_algorithm="openai", captioning_endpoint=server.url, captioning_endpoint_model="served", **changes
+    )

@@ -1,0 +1,245 @@
+"""The server that a worker starts for its GPU: flags, environment, its end, and that nothing is left behind.
+
+vLLM itself needs a GPU: `misbehaving_server.py` stands in for it here, and `transformers serve` with a real model in
+tests/integration/test_model_servers.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import misbehaving_server
+import numpy as np
+import pytest
+from program import started_by, wait_for
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.errors import ModelServerError
+from beam_curate.models import server
+from beam_curate.models.endpoint import Asking
+from beam_curate.models.server import Launch, ServerEngine
+from beam_curate.models.slot import ModelSlots
+from beam_curate.models.vision_language import Answer, Generation, Question
+
+GREEDY = Generation(max_output_tokens=100)
+ASKING = Asking("frames", 4, 0, 0.01, 60.0)
+STAND_IN = f"{shlex.quote(sys.executable)} {shlex.quote(misbehaving_server.__file__)}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    server._failures.clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the logs of those that fail stay
+    yield
+    assert not servers_of(os.getpid())
+
+
+def launch(*flags: str, **changes: Any) -> Launch:
+    command = " ".join((STAND_IN, *flags))
+    fields = {"command": command, "folder": "/models/tiny", "media": "frames", "fp8": False, "timeout_s": 60.0}
+    return Launch(**fields | changes)
+
+
+@contextlib.contextmanager
+def engine(*flags: str, device: str = "cpu", **changes: Any) -> Iterator[ServerEngine]:
+    made = ServerEngine(launch(*flags, **changes), ASKING, device)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def question() -> Question:
+    return Question("What happens?", np.zeros((2, 28, 28, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
+
+
+def texts(answers: list[Answer | Exception]) -> list[str]:
+    return [answer.text if isinstance(answer, Answer) else str(answer) for answer in answers]
+
+
+def servers_of(pid: int) -> list[int]:
+    """The servers, without their tethers, that a process has started."""
+    tethers = [child for child in started_by(pid) if b"tether.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for tether in tethers for child in started_by(tether)]
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_vllm_gets_its_flags_and_the_user_has_the_last_word() -> None:
+    words = launch(command="/opt/bin/vllm serve --max-model-len=65536 --seed 7", fp8=True, media="mp4").arguments(8123)
+    assert words[:3] == ["/opt/bin/vllm", "serve", "--max-model-len=65536"]
+    assert words[5:10] == ["/models/tiny", "--host", "127.0.0.1", "--port", "8123"]
+    given = dict(zip(words[10::2], words[11::2], strict=True))
+    assert given["--dtype"] == "bfloat16"
+    assert given["--quantization"] == "fp8"
+    assert json.loads(given["--limit-mm-per-prompt"]) == {"image": 768, "video": 1}
+    assert json.loads(given["--media-io-kwargs"]) == {"video": {"num_frames": -1}}
+    assert not {"--max-model-len", "--seed"} & given.keys()
+
+
+def test_another_server_gets_folder_host_and_port_alone() -> None:
+    assert launch(command="transformers serve").arguments(8123) == [
+        "transformers", "serve", "/models/tiny", "--host", "127.0.0.1", "--port", "8123",
+    ]  # fmt: skip
+
+
+def test_a_server_answers_under_the_name_of_its_folder_and_is_gone_when_it_is_closed() -> None:
+    with engine("--child") as asked:
+        assert texts(asked.answer([question()] * 3, GREEDY)) == ["/models/tiny"] * 3
+        (pid,) = servers_of(os.getpid())
+        (child,) = started_by(pid)
+        log = asked._life.process.log
+        assert log.exists()
+    assert not is_running(pid)
+    assert not is_running(child)
+    assert not log.exists()
+
+
+def test_nothing_is_started_before_the_first_question() -> None:
+    with engine():
+        assert not servers_of(os.getpid())
+
+
+def test_a_server_sees_its_gpu_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("VLLM_API_KEY", "sk-other")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    with engine("--tells-environment", device="cuda:1") as asked:
+        environment = json.loads(*texts(asked.answer([question()], GREEDY)))
+    assert environment["CUDA_VISIBLE_DEVICES"] == "6"
+    assert not {"OPENAI_API_KEY", "VLLM_API_KEY"} & environment.keys()
+
+
+def test_a_server_outlives_the_thread_that_started_it() -> None:
+    with engine() as asked:
+        thread = threading.Thread(target=asked.answer, args=([question()], GREEDY))
+        thread.start()
+        thread.join()
+        before = servers_of(os.getpid())
+        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+        assert servers_of(os.getpid()) == before
+
+
+def test_what_a_dying_server_took_with_it_is_asked_again() -> None:
+    # Seven questions reach it before, of which at least four are answered: four at a time are on their way.
+    with engine("--dies-at", "8") as asked:
+        assert texts(asked.answer([question()] * 8, GREEDY)) == ["/models/tiny"] * 8
+    assert len(server._failures["cpu"]) == 1
+
+
+def test_a_server_that_was_killed_is_started_again_for_the_next_question() -> None:
+    with engine() as asked:
+        asked.answer([question()], GREEDY)
+        (first,) = servers_of(os.getpid())
+        os.kill(first, signal.SIGKILL)
+        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+        (second,) = servers_of(os.getpid())
+        assert second != first
+
+
+def test_threads_share_the_server_and_its_restart() -> None:
+    answers: list[str] = []
+    with engine("--dies-at", "9") as asked:
+        threads = [
+            threading.Thread(target=lambda: answers.extend(texts(asked.answer([question()] * 3, GREEDY))))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == ["/models/tiny"] * 12
+    assert len(server._failures["cpu"]) == 1
+
+
+def test_a_server_that_always_dies_is_given_up_after_three_restarts() -> None:
+    with engine("--dies-at", "1") as asked:
+        (answer,) = asked.answer([question()], GREEDY)
+        (later,) = asked.answer([question()], GREEDY)
+    for error in (answer, later):
+        assert isinstance(error, ModelServerError)
+        assert error.retriable
+        assert "failed 4 times" in str(error)
+        assert "exit status 3" in str(error)
+
+
+def test_a_server_that_does_not_start_says_what_it_printed_and_where_the_rest_is() -> None:
+    with engine("--fails") as asked:
+        (error,) = asked.answer([question()], GREEDY)
+    assert isinstance(error, ModelServerError)
+    assert "no kernel image is available" in str(error)
+    assert "exit status 1" in str(error)
+    (log,) = (word.rstrip(":") for word in str(error).split() if word.endswith(".log:"))
+    assert "serving /models/tiny" in Path(log).read_text()
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    with engine(command="no-such-program serve") as asked:
+        (error,) = asked.answer([question()], GREEDY)
+    assert "no-such-program cannot be started" in str(error)
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
+    with engine("--never-ready", timeout_s=1.5) as asked:
+        (error,) = asked.answer([question()], GREEDY)
+        assert not servers_of(os.getpid())
+    assert isinstance(error, ModelServerError)
+    assert "--vllm-start-timeout-s" in str(error)
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit()", "os._exit(1)"])
+def test_nothing_is_left_behind_however_the_worker_ends(end: str) -> None:
+    program = f"""
+import os, signal, sys
+from beam_curate.models.endpoint import Asking
+from beam_curate.models.server import Launch, ServerEngine
+engine = ServerEngine({launch("--child")!r}, {ASKING!r}, "cpu")
+engine._living()
+print("ready", flush=True)
+sys.stdin.readline()
+{end}
+"""
+    worker = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdin is not None and worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    (pid,) = servers_of(worker.pid)
+    (child,) = started_by(pid)
+    worker.communicate("\n")
+    wait_for(lambda: not is_running(pid) and not is_running(child), within_s=60)
+
+
+def test_a_tether_that_is_killed_takes_the_server_with_it() -> None:
+    with engine() as asked:
+        asked.answer([question()], GREEDY)
+        (pid,) = servers_of(os.getpid())
+        os.kill(asked._life.process._process.pid, signal.SIGKILL)
+        wait_for(lambda: not is_running(pid), within_s=60)
+        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+
+
+def test_a_reference_survives_pickling_and_names_the_folder_of_the_model(tmp_path: Path) -> None:
+    options = CaptionOptions(captioning_algorithm="cosmos_r1", captioning_engine="vllm", vllm_command=STAND_IN)
+    one, other = (pickle.loads(pickle.dumps(server.reference(options, str(tmp_path)))) for _ in range(2))
+    slots = ModelSlots(lambda: ["cpu"])
+    with slots.borrow(one) as first, slots.borrow(other) as second:
+        answers = first.answer([question()], GREEDY) + second.answer([question()], GREEDY)
+    assert texts(answers) == [str(tmp_path / "models" / "nvidia" / "Cosmos-Reason1-7B")] * 2
+    assert slots.most_alive == 1
+    slots.clear()

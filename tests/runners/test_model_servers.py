@@ -1,0 +1,136 @@
+"""A model server that cannot be used is said before the first video, and one that can is let pass."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from misbehaving_server import HANGING, MisbehavingServer, Reply, refusal
+
+from beam_curate.caption_options import CaptionOptions
+from beam_curate.errors import UsageError
+from runners import model_servers
+
+KEY = "sk-this-is-a-secret-0123456789"
+NO_SUCH_MODEL = refusal(404, "The model `mine` does not exist.")
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def check(url: str, model: str = "auto") -> None:
+    options = CaptionOptions(captioning_algorithm="openai", captioning_endpoint=url, captioning_endpoint_model=model)
+    model_servers.check_endpoint(options)
+
+
+@pytest.mark.parametrize(
+    ("models", "model"),
+    [
+        (("mine",), "auto"),
+        (("mine",), "mine"),
+        (("other", "mine"), "mine"),
+        ((), "mine"),  # as `transformers serve` lists only what its cache has
+        (("other",), "mine"),  # as servers know short names too
+        (refusal(404, "no such page"), "mine"),
+        (refusal(500, "cache not found"), "mine"),
+    ],
+)
+def test_a_server_that_takes_the_model_passes(models: Any, model: str) -> None:
+    with MisbehavingServer(models=models).running() as server:
+        check(server.url, model)
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "words"),
+    [
+        ((), "auto", "no model.*--captioning-endpoint-model"),
+        (("a", "b"), "auto", "several models, a, b.*--captioning-endpoint-model"),
+        (refusal(404, "no such page"), "auto", "HTTP 404.*--captioning-endpoint-model"),
+        (("other",), "mine", "--captioning-endpoint-model mine.*does not exist.*it lists other"),
+        (Reply(body="<html>Welcome</html>"), "mine", "no OpenAI-compatible server.*Welcome.*/v1"),
+        (Reply(body={"models": []}), "auto", "no OpenAI-compatible server"),
+        (refusal(401, "no key"), "auto", "OPENAI_API_KEY.*set it .HTTP 401: no key"),
+    ],
+)
+def test_a_server_that_does_not_is_refused_with_the_mend(models: Any, model: str, words: str) -> None:
+    with (
+        MisbehavingServer(models=models, otherwise=lambda body: NO_SUCH_MODEL).running() as server,
+        pytest.raises(UsageError, match=words),
+    ):
+        check(server.url, model)
+
+
+def test_a_model_of_which_the_server_says_another_thing_passes() -> None:
+    with MisbehavingServer(models=("other",), otherwise=lambda body: refusal(400, "a picture, please")).running() as it:
+        check(it.url, "mine")
+
+
+def test_nothing_is_asked_of_a_model_that_is_listed() -> None:
+    with MisbehavingServer(models=("mine",)).running() as server:
+        check(server.url, "mine")
+        check(server.url)
+    assert not server.requests
+
+
+def test_a_server_that_is_not_there_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with pytest.raises(UsageError, match=r"does not answer.*--captioning-endpoint"):
+        check(url)
+
+
+def test_a_server_that_hangs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_servers, "_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UsageError, match=r"not answer.*timed out"):
+        check(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+
+
+def test_a_model_that_takes_long_to_load_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_servers, "_LOADING_S", 0.3)
+    with MisbehavingServer(models=(), otherwise=lambda body: HANGING).running() as server:
+        check(server.url, "mine")
+
+
+def test_the_key_is_sent_and_never_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    echo = refusal(401, f"Incorrect API key provided: {KEY}")
+    with MisbehavingServer(models=echo).running() as server, pytest.raises(UsageError, match=r"\*\*\*") as failure:
+        check(server.url)
+    assert server.keys == [f"Bearer {KEY}"]
+    assert KEY not in str(failure.value)
+
+
+def test_the_key_is_not_sent_to_where_a_server_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with MisbehavingServer().running() as other:
+        elsewhere = Reply(307, {}, (("location", f"{other.url}/models"),))
+        with MisbehavingServer(models=elsewhere).running() as server:
+            check(server.url)
+    assert server.keys == [f"Bearer {KEY}"]
+    assert other.keys == [""]
+
+
+@pytest.mark.parametrize(
+    ("command", "word"), [("no-such-vllm serve", "'no-such-vllm'"), ("", "''"), ("'", "quotation")]
+)
+def test_a_command_that_is_not_there_is_refused_with_the_mend(command: str, word: str) -> None:
+    options = CaptionOptions(captioning_algorithm="qwen", captioning_engine="vllm", vllm_command=command)
+    with pytest.raises(UsageError, match=rf"--vllm-command.*{word}"):
+        model_servers.check_command(options)
+
+
+def test_a_command_that_is_there_passes() -> None:
+    model_servers.check_command(CaptionOptions(vllm_command=f"{sys.executable} -m vllm serve"))
+
+
+def test_the_checks_import_nothing_heavy() -> None:
+    program = (
+        "import sys; from runners import preflight; from beam_curate.models import endpoint, server; "
+        "print({'openai', 'torch', 'transformers', 'apache_beam', 'PIL'} & sys.modules.keys())"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
