@@ -19,7 +19,7 @@ class Question:
         prompt: The text, as the user or the variant gives it.
         frames: Sampled frames, uint8 RGB [num_frames, height, width, 3], sides already within the pixel budget.
         frame_rate: Frames/s of `frames`, as sampled: what the model is told.
-        clip: The clip's file on this computer, for an engine that sends video as a file.
+        clip: The clip's file on this computer: with the two frame numbers, which window the question is about.
         first_frame: First frame of the window in the clip.
         last_frame: Last frame of the window in the clip, inclusive.
         seed: Of random sampling; used only where the temperature is above 0.
