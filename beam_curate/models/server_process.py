@@ -79,7 +79,7 @@ class ServerProcess:
                 )
             if now - reported >= _REPORT_S:
                 reported = now
-                _LOG.warning("waiting for the model server since %.0f s; it prints to %s", now - start, self.log)
+                _LOG.info("waiting for the model server since %.0f s; it prints to %s", now - start, self.log)
             time.sleep(_LOOK_S)
         raise ModelServerError(self.how_it_ended())
 
