@@ -86,7 +86,10 @@ class _Child:
             return _KilledError("the process reading it was killed; the machine may be out of memory")
         if code < 0:
             name = signal.Signals(-code).name
-            return DecoderCrashedError(f"the decoder crashed ({name}) while reading it")
+            # Some libraries crash where memory runs out.
+            return DecoderCrashedError(
+                f"FFmpeg crashed ({name}) while reading it: a bug of it, or pictures too large for --decode-memory-mb"
+            )
         return DecoderCrashedError(f"the process reading it ended with exit status {code}")
 
     def kill(self) -> None:
