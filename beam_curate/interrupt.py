@@ -48,6 +48,12 @@ def answered(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ignore() -> None:
+    """Ignores signals from now on: all is done and told, and the process is about to end."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class _Interruption:
     def __init__(self, farewell: Callable[[signal.Signals], None]) -> None:
         self._farewell = farewell

@@ -55,4 +55,6 @@ def _drop_working_directory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    interrupt.ignore()
+    sys.exit(status)

@@ -26,9 +26,12 @@ def end_of(process: subprocess.Popen[str], number: signal.Signals) -> str:
     time.sleep(0.02)
     process.send_signal(number)
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, printed
     assert not children_of(process.pid)
-    assert MESSAGE in printed and "Traceback" not in printed, printed
+    assert "Traceback" not in printed, printed
+    if process.returncode == 0:
+        return printed  # all was done already
+    assert process.returncode == 128 + number, printed
+    assert MESSAGE in printed, printed
     return printed
 
 
@@ -60,7 +63,8 @@ def test_ctrl_c_in_each_stage(stage: str, videos: Path, tmp_path: Path) -> None:
     process = start(command(videos, output, *FIXED_STRIDE))
     wait_for(lambda: list((output / ".work" / stage).rglob("*")), process)
     printed = end_of(process, signal.SIGINT)
-    assert re.search(r"Interrupted\. \d of 4 videos finished; shots \d/. videos", printed), printed
+    interrupted = re.search(r"Interrupted\. \d of 4 videos finished; shots \d/. videos", printed)
+    assert interrupted or (stage == "done" and "4 found, 4 processed" in printed), printed
     run(videos, output, *FIXED_STRIDE)
     assert dataset_stems(output)
 
