@@ -43,5 +43,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["beam-curate = beam_curate.cli:main"]},
+    entry_points={"console_scripts": ["beam-curate = beam_curate.cli:entry"]},
 )

@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from beam_curate import interrupt
 from beam_curate.errors import UsageError
 from beam_curate.models.commands import add_commands
 from beam_curate.run import EXIT_USAGE
@@ -142,5 +144,10 @@ def _clean(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def entry() -> NoReturn:
+    """Is the console script."""
+    interrupt.end(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,8 +49,13 @@ def answered(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ignore() -> None:
-    """Ignores signals from now on: all is done and told, and the process is about to end."""
+def end(status: int) -> NoReturn:
+    """Ends the process with a status; signals are ignored from now on, since all is done and told."""
+    _ignore_signals()
+    sys.exit(status)
+
+
+def _ignore_signals() -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -65,8 +71,7 @@ class _Interruption:
         """The handler of the first signal."""
         self.begun = True
         self._number = signal.Signals(number)
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        _ignore_signals()
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)  # what threads complain about when all is taken from under them
         threading.Thread(target=self._leave_after_grace, daemon=True).start()

@@ -55,6 +55,4 @@ def _drop_working_directory() -> None:
 
 
 if __name__ == "__main__":
-    status = main()
-    interrupt.ignore()
-    sys.exit(status)
+    interrupt.end(main())

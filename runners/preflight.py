@@ -84,7 +84,8 @@ def check_models(options: Options) -> list[str]:
     if weights_path is not None:
         weights.check_weights_path(weights_path)
     is_local = options.run.runner in _LOCAL_RUNNERS
-    for model in needed(options):
+    models = needed(options)
+    for model in models:
         wrong = check(model, workspace)
         if not wrong:
             continue
@@ -93,7 +94,7 @@ def check_models(options: Options) -> list[str]:
             raise UsageError(f"{what}: {'; '.join(wrong)}; {mend(model, workspace)}")
         if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
             raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights_path}")
-    if not is_local or not needed(options):
+    if not is_local or not models:
         return []
     gpu_gb = _smallest_gpu_gb()
     if gpu_gb is None:

@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from beam_curate.captions.clip_file import open_clip
 from beam_curate.captions.measures import Measures, measure
 from beam_curate.errors import LostFramesError
 
@@ -43,10 +43,7 @@ def describe_windows(clip: str | Path, windows: Sequence[tuple[int, int]]) -> li
     backwards = any(first < 0 or last < first for first, last in windows)
     if backwards or any(after[0] <= before[1] for before, after in itertools.pairwise(windows)):
         raise ValueError(f"windows must be in order and must not overlap: {list(windows)}")
-    try:
-        return [sentence(measure(*sampled)) for sampled in _sampled_windows(clip, windows)]
-    except av.error.InvalidDataError as error:
-        raise LostFramesError(f"{Path(clip).name} cannot be decoded: {error}") from error
+    return [sentence(measure(*sampled)) for sampled in _sampled_windows(clip, windows)]
 
 
 def _sampled_windows(
@@ -55,10 +52,7 @@ def _sampled_windows(
     """Yields (thumbnails, seconds, number of frames) of each window."""
     if not windows:
         return
-    with av.open(str(clip)) as container:
-        if not container.streams.video:
-            raise LostFramesError(f"{Path(clip).name} has no video stream")
-        stream = container.streams.video[0]
+    with open_clip(clip) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         # One reformatter for all frames: each holds a scaler that is costly to set up.
         reformatter = VideoReformatter()

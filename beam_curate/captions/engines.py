@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from beam_curate.caption_options import CaptionOptions
+from beam_curate.models import endpoint, server, vlm
 from beam_curate.models.catalog import CAPTIONERS, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Generation
@@ -16,15 +17,9 @@ def engine_reference(options: Options) -> ModelRef:
     """Returns a reference to what ``--captioning-engine`` names; what it loads is an `Engine`."""
     caption = options.caption
     if caption.engine == "endpoint":
-        from beam_curate.models import endpoint
-
         return endpoint.reference(caption)
     if caption.engine == "vllm":
-        from beam_curate.models import server
-
         return server.reference(caption, options.run.workspace, options.run.model_weights_path)
-    from beam_curate.models import vlm
-
     model = by_name(CAPTIONERS[caption.captioning_algorithm])
     return vlm.reference(model, options.run.workspace, options.run.model_weights_path)
 

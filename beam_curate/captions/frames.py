@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from beam_curate.captions.clip_file import open_clip
 from beam_curate.captions.windows import MIN_FRAMES
 from beam_curate.elements import ClipFile
 from beam_curate.errors import LostFramesError
@@ -126,18 +127,12 @@ def sample_frames(clip: str | Path, windows: Sequence[Sampling]) -> Iterator[NDA
         LostFramesError: A frame that should be seen cannot be decoded.
         OSError: The file cannot be read.
     """
-    try:
-        with av.open(f"file:{clip}") as container:
-            if not container.streams.video:
-                raise LostFramesError(f"{Path(clip).name} has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = THREADS
-            decoded = enumerate(container.decode(stream))
-            reformatter = VideoReformatter()  # keeps its scaler from frame to frame
-            for window in windows:
-                yield _resized(decoded, window, reformatter, Path(clip).name)
-    except av.error.InvalidDataError as error:
-        raise LostFramesError(f"{Path(clip).name} cannot be decoded: {error}") from error
+    with open_clip(clip) as (container, stream):
+        stream.thread_type = THREADS
+        decoded = enumerate(container.decode(stream))
+        reformatter = VideoReformatter()  # keeps its scaler from frame to frame
+        for window in windows:
+            yield _resized(decoded, window, reformatter, Path(clip).name)
 
 
 def _resized(

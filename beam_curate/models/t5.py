@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import ModelFilesError, ModelOutputError
+from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
-from beam_curate.models.fitting import Fitting, is_out_of_memory
-from beam_curate.models.model_files import mend
+from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.weights import ensure
+from beam_curate.models.weights import load_from_folder
 
 if TYPE_CHECKING:
     import torch
@@ -100,19 +99,9 @@ def _checked(states: NDArray[np.float16]) -> NDArray[np.float16] | Exception:
 
 
 def _load_t5_11b(device: str, workspace: str, dtype: str, weights_path: str | None) -> T5Encoder:
-    if weights_path is not None:
-        ensure(T5_XXL, workspace, weights_path)
-    folder = T5_XXL.folder(workspace)
-    try:
-        return _load_folder(folder, device, dtype)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise ModelFilesError(
-            f"{T5_XXL.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
-            f"{mend(T5_XXL, workspace)}"
-        ) from error
+    return load_from_folder(
+        T5_XXL, workspace, weights_path, functools.partial(_load_folder, device=device, dtype=dtype)
+    )
 
 
 def _load_folder(folder: Path, device: str, dtype: str) -> T5Encoder:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_curate.errors import ModelContextError, ModelFilesError
+from beam_curate.errors import ModelContextError
 from beam_curate.models import sampling, weights
 from beam_curate.models.catalog import Model
-from beam_curate.models.fitting import Fitting, is_out_of_memory
-from beam_curate.models.model_files import mend
+from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.models.vision_language import Answer, Generation, Question
@@ -148,19 +147,9 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
 
 
 def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> VlmEngine:
-    if weights_path is not None:
-        weights.ensure(model, workspace, weights_path)
-    folder = model.folder(workspace)
-    try:
-        return load_folder(folder, device, dtype)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise ModelFilesError(
-            f"{model.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
-            f"{mend(model, workspace)}"
-        ) from error
+    return weights.load_from_folder(
+        model, workspace, weights_path, functools.partial(load_folder, device=device, dtype=dtype)
+    )
 
 
 def load_folder(folder: Path, device: str, dtype: str | None = None) -> VlmEngine:

@@ -9,18 +9,21 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import ENCODER_COPY, Model
 from beam_curate.models.download import filling
-from beam_curate.models.model_files import MARKER, check, faults
+from beam_curate.models.fitting import is_out_of_memory
+from beam_curate.models.model_files import MARKER, check, faults, mend
 
 SCHEMES = ("gs", "s3")
 
 _LOG = logging.getLogger(__name__)
 
 Fetch = Callable[[Path], None]
+Loaded = TypeVar("Loaded")
 
 
 def check_weights_path(weights_path: str) -> None:
@@ -36,6 +39,33 @@ def check_weights_path(weights_path: str) -> None:
         raise UsageError(
             f"--model-weights-path is {weights_path!r}: give a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX"
         )
+
+
+def load_from_folder(model: Model, workspace: str, weights_path: str | None, load: Callable[[Path], Loaded]) -> Loaded:
+    """Loads a model from its folder in the workspace, which is filled first where it can be and need be.
+
+    Args:
+        model: The model.
+        workspace: Where its folder lies.
+        weights_path: Value of ``--model-weights-path``: where a worker that lacks the model takes it from.
+        load: Loads it from the folder.
+
+    Raises:
+        ModelFilesError: It cannot be fetched or loaded; says how to get it. Memory that runs out keeps its own error.
+    """
+    if weights_path is not None:
+        ensure(model, workspace, weights_path)
+    folder = model.folder(workspace)
+    try:
+        return load(folder)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelFilesError(
+            f"{model.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
+            f"{mend(model, workspace)}"
+        ) from error
 
 
 def ensure(model: Model, workspace: str, weights_path: str) -> None:
