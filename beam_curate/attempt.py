@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from beam_curate import progress
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots, failures_in
+from beam_curate.errors import SetupError
 
 if TYPE_CHECKING:
     from beam_curate.models.slot import ModelRef
 
 Unit = TypeVar("Unit", contravariant=True)
 Result = TypeVar("Result", covariant=True)
+
+_stopped: dict[str, SetupError] = {}  # by stage, of this process: why no unit of it can be done
 
 
 class Worker(Protocol[Unit, Result]):
@@ -29,11 +32,27 @@ class Worker(Protocol[Unit, Result]):
         ...
 
 
+def restart_stages() -> None:
+    """Lets stages that a `SetupError` stopped work again, at the start of a run."""
+    _stopped.clear()
+
+
+def _run(worker: Worker[Any, Any], stage: str, unit: Any) -> Any:
+    """Runs a worker unless its stage has stopped; a `SetupError` stops it."""
+    if stage in _stopped:
+        raise _stopped[stage]
+    try:
+        return worker.run(unit)
+    except SetupError as error:
+        _stopped[stage] = error.with_traceback(None)
+        raise
+
+
 def attempt_video(worker: Worker[Video, VideoShots], stage: str, video: Video) -> VideoShots | Failure:
     """Runs a worker on a video; an exception becomes the video's failure."""
     with progress.working(stage, size(video)):
         try:
-            return worker.run(video)
+            return _run(worker, stage, video)
         except Exception as error:  # noqa: BLE001 - see the module's first line
             progress.add(f"{stage}: failed")
             return Failure.of(error, stage, video.uri)
@@ -45,7 +64,7 @@ def attempt_chunk(worker: Worker[ClipChunk, ClipChunk], stage: str, chunk: ClipC
         return chunk
     with progress.working(stage, size(chunk)):
         try:
-            result = worker.run(chunk)
+            result = _run(worker, stage, chunk)
         except Exception as error:  # noqa: BLE001 - see the module's first line
             result = chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
     progress.add(f"{stage}: failed", _num_failures(result) - _num_failures(chunk))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import progress
+from beam_curate import attempt, progress
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -45,6 +45,7 @@ def curate(parsed: Parsed) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     options = parsed.options
     progress.reset()
+    attempt.restart_stages()
     preflight.check_packages()
     check_runner(options.run, parsed.beam_args)
     listing = _list(options)

@@ -12,66 +12,76 @@ class CurateError(Exception):
     retriable = False
 
 
-class UnreadableSourceError(CurateError):
+class ContentError(CurateError):
+    """The footage or the answer itself is the cause: the same file gives the same error on every run."""
+
+
+class PlaceError(CurateError):
+    """The disk, the network or the machine is the cause: the same work may succeed on a later run."""
+
+    retriable = True
+
+
+class SetupError(CurateError):
+    """Flags or the environment are the cause, for every unit alike: the stage stops after the first.
+
+    Its message names the flag or the variable to change. `beam_curate.attempt` gives all units that follow the same
+    failure without any work, and the next run does them.
+    """
+
+    retriable = True
+
+
+class UnreadableSourceError(ContentError):
     """The file is not a video that can be decoded."""
 
 
-class RefusedSourceError(CurateError):
+class RefusedSourceError(ContentError):
     """The source is of a kind that the options refuse."""
 
 
-class DecoderCrashedError(CurateError):
+class DecoderCrashedError(ContentError):
     """The process that read the source died: a decoder bug or a decompression bomb."""
 
 
-class DecoderTimeoutError(CurateError):
+class DecoderTimeoutError(ContentError):
     """The process that read the source made no progress within its time limit."""
 
 
-class DecoderMemoryError(CurateError):
+class DecoderMemoryError(ContentError):
     """Reading the source needed more memory than the limit allows."""
 
 
-class LostFramesError(CurateError):
+class LostFramesError(ContentError):
     """Frames of a clip could not be decoded, so the clip would not be what the shot detector saw."""
 
 
-class SourceChangedError(CurateError):
+class SourceChangedError(PlaceError):
     """The source file changed while it was being curated."""
 
-    retriable = True
 
-
-class ModelOutputError(CurateError):
+class ModelOutputError(ContentError):
     """A model answered with something that must not reach a dataset (NaN, empty text)."""
 
 
-class ModelMemoryError(CurateError):
+class ModelMemoryError(PlaceError):
     """A device's memory does not hold what one item needs."""
 
-    retriable = True
 
-
-class ModelContextError(CurateError):
+class ModelContextError(ContentError):
     """A prompt with its pictures is longer than what the model reads at once."""
 
 
-class ModelServerError(CurateError):
+class ModelServerError(PlaceError):
     """A model server did not answer, or not with an answer: it is down, overloaded, or speaks another language."""
 
-    retriable = True
 
-
-class ModelRequestError(CurateError):
+class ModelRequestError(PlaceError):
     """A model server refused a request for good: a wrong key, an unknown model, a request that it does not take."""
 
-    retriable = True
 
-
-class ModelFilesError(CurateError):
+class ModelFilesError(PlaceError):
     """A model's files are missing or damaged, or cannot be fetched."""
-
-    retriable = True
 
 
 class UsageError(Exception):
