@@ -1,0 +1,44 @@
+"""What comes from file names and servers reaches a terminal as visible text."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+
+from beam_curate import terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain ünïcödé 日本 🎬 'a' \\", "plain ünïcödé 日本 🎬 'a' \\"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("\x9b31m", "\\x9b31m"),  # a control sequence of one character
+        ("a\nb\r\tc\x00\x7f\x08", "a\\nb\\r\\tc\\x00\\x7f\\x08"),
+        ("\u202egnp.exe\u2066\u200f", "\\u202egnp.exe\\u2066\\u200f"),
+        ("a\u2028b\u2029c\x85d", "a\\u2028b\\u2029c\\x85d"),
+        (os.fsdecode(b"caf\xe9"), "caf\\udce9"),
+        ("\U000e0041", "\\U000e0041"),  # an invisible letter
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
+)
+def test_what_moves_the_cursor_is_shown_as_an_escape(text: str, expected: str) -> None:
+    assert terminal.shown(text) == expected
+    expected.encode()
+
+
+def test_lines_stay_lines() -> None:
+    assert terminal.lines("a\x1b\nb\r\n") == "a\\x1b\nb\\r\n"
+
+
+def test_a_console_prints_texts_without_markup_and_safely() -> None:
+    printed = io.StringIO()
+    terminal.console(file=printed).print("[red]a\x1b[1m\nb")
+    assert printed.getvalue() == "[red]a\\x1b[1m\nb\n"
+
+
+def test_a_complaint_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.complain("no\x1b\nyes")
+    assert capsys.readouterr().err == "beam-curate: no\\x1b\nyes\n"
