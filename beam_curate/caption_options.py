@@ -54,10 +54,12 @@ class CaptionOptions(Group):
         unit="frames",
         minimum=1,
     )
-    captioning_sampling_fps: float = flag(
-        2.0,
-        "How densely the model looks at a window. More sees faster motion, and costs time and memory.",
+    captioning_sampling_fps: float | None = flag(
+        None,
+        "How densely the model looks at a window. More sees faster motion, and costs time and memory. The default is "
+        "what the model's makers use.",
         unit="frames/s",
+        shown_default="4 for cosmos_r1 and cosmos_r2, else 2",
         above=0,
         maximum=60,
     )

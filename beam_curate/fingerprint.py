@@ -23,7 +23,7 @@ SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 1,
     cutter.STAGE: 1,
-    captioner.STAGE: 1,
+    captioner.STAGE: 2,
     text.STAGE: 1,
     windows.STAGE: 1,
     DATASET: 1,
@@ -84,10 +84,11 @@ def _of_captions(options: CaptionOptions) -> dict[str, Any]:
         return parts
     parts |= {
         "engine": options.engine,
+        "system": prompts.system_prompt(options),
         "prompt": prompts.first_prompt(options),
         "stage2_prompt": prompts.second_prompt(options),
         "generation": dataclasses.asdict(engines.generation(options)),
-        "sampling_fps": options.captioning_sampling_fps,
+        "sampling": dataclasses.asdict(engines.sampling_rules(options)),
     }
     if options.engine == "endpoint":
         media = options.captioning_endpoint_media

@@ -21,6 +21,7 @@ from footage_clips import RATE, chunks_of
 from tiny_models import make_qwen2_5_vl
 
 from beam_curate.captions import frames
+from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.layout import Layout
@@ -66,14 +67,13 @@ def main() -> int:
             prompt="What happens?",
             stage2_prompt=None,
             generation=Generation(1),
-            sampling_fps=0.5,
-            patch=28,
+            rules=SamplingRules(0.5, 28),
             batch_tokens=32768,
         )
         worker.run(chunks[0])  # loads the model
         media = chunks[0].clips[0].media
         assert media is not None
-        seen = frames.sampling(media, (0, FRAMES - 1), worker.sampling_fps, worker.patch)
+        seen = frames.sampling(media, (0, FRAMES - 1), worker.rules)
         decoding_s = min(timed(lambda: list(frames.sample_frames(footage, [seen]))) for _ in range(3))
         (pictures,) = frames.sample_frames(footage, [seen])
         question = Question(worker.prompt, pictures, seen.frame_rate, footage, 0, FRAMES - 1)

@@ -27,6 +27,7 @@ from tiny_models import make_qwen2_5_vl
 from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from beam_curate import progress
+from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.layout import Layout
@@ -136,8 +137,7 @@ def main() -> int:
             prompt="What happens?",
             stage2_prompt=None,
             generation=Generation(size.output_tokens, min_tokens=size.output_tokens),
-            sampling_fps=2.0,
-            patch=28,
+            rules=SamplingRules(2.0, 28),
             batch_tokens=32768,
         )
         worker.run(chunks[0])  # makes the model and warms the device up

@@ -146,7 +146,7 @@ class MisbehavingServer:
 def pictures_of(body: dict[str, Any]) -> list[np.ndarray]:
     """The JPEGs of a request, decoded, in their order."""
     found = []
-    for part in body["messages"][0]["content"]:
+    for part in body["messages"][-1]["content"]:
         if part["type"] == "image_url":
             content = _content(part["image_url"]["url"], "image/jpeg")
             picture = Image.open(io.BytesIO(content))
@@ -157,7 +157,7 @@ def pictures_of(body: dict[str, Any]) -> list[np.ndarray]:
 
 def video_of(body: dict[str, Any]) -> tuple[list[np.ndarray], float]:
     """The frames of a request's mp4, decoded, and its frame rate."""
-    part = next(part for part in body["messages"][0]["content"] if part["type"] == "video_url")
+    part = next(part for part in body["messages"][-1]["content"] if part["type"] == "video_url")
     with av.open(io.BytesIO(_content(part["video_url"]["url"], "video/mp4")), "r") as container:
         rate = float(container.streams.video[0].average_rate or 0)
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)], rate
@@ -165,7 +165,7 @@ def video_of(body: dict[str, Any]) -> tuple[list[np.ndarray], float]:
 
 def text_of(body: dict[str, Any]) -> str:
     """The text of a request, which is its last part."""
-    part = body["messages"][0]["content"][-1]
+    part = body["messages"][-1]["content"][-1]
     assert part["type"] == "text"
     return str(part["text"])
 

@@ -59,7 +59,8 @@ def captioner(options: Options, layout: Layout) -> Worker[ClipChunk, ClipChunk]:
         prompt=prompts.first_prompt(caption),
         stage2_prompt=prompts.second_prompt(caption),
         generation=engines.generation(caption),
-        sampling_fps=caption.captioning_sampling_fps,
-        patch=engines.patch(caption),
+        rules=engines.sampling_rules(caption),
         batch_tokens=caption.captioning_batch_tokens,
+        system=prompts.system_prompt(caption),
+        answer_format=prompts.answer_format(caption),
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from beam_curate.caption_options import CaptionOptions
+from beam_curate.captions.frames import SamplingRules
 from beam_curate.models import endpoint, server, vlm
 from beam_curate.models.catalog import CAPTIONERS, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Generation
 from beam_curate.options import Options
 
-# Pixels a side that a visual token covers in the Qwen2.5-VL family; of a server's model nothing is known.
-_USUAL_PATCH = 28
+# Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; of a server's model
+# nothing is known.
+_USUAL = 2.0, 28, 24576
 
 
 def engine_reference(options: Options) -> ModelRef:
@@ -40,7 +42,12 @@ def generation(options: CaptionOptions) -> Generation:
     )
 
 
-def patch(options: CaptionOptions) -> int:
-    """Returns how many pixels a side a visual token of the model covers."""
+def sampling_rules(options: CaptionOptions) -> SamplingRules:
+    """Returns how the model looks at a window: as the options say, else as its makers do."""
     name = CAPTIONERS.get(options.captioning_algorithm)
-    return by_name(name).patch if name else _USUAL_PATCH
+    fps, patch, visual_tokens = _USUAL
+    if name is not None:
+        model = by_name(name)
+        fps, patch, visual_tokens = model.sampling_fps, model.patch, model.visual_tokens
+    as_pictures = options.engine in ("endpoint", "vllm") and options.captioning_endpoint_media == "frames"
+    return SamplingRules(options.captioning_sampling_fps or fps, patch, visual_tokens, 1 if as_pictures else 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,12 @@ from beam_curate.captions.windows import MIN_FRAMES
 from beam_curate.elements import ClipFile
 from beam_curate.errors import LostFramesError
 
-# These and the rule below are Qwen2.5-VL's own preparation of video, which cosmos-curate uses for its captioners.
+# These and the rules below are the Qwen family's own preparation of video (qwen-vl-utils, `vision_process.py`), which
+# NVIDIA's and cosmos-curate's captioners use as well. Pixels are counted in visual tokens: a token covers patch x patch
+# pixels of two frames.
 MAX_FRAMES = 768
-MIN_PIXELS = 128 * 28 * 28
-MAX_PIXELS = 768 * 28 * 28
-TOTAL_PIXELS = 24576 * 28 * 28
-"""Of all pairs of frames of a window: a visual token covers two frames."""
+MIN_FRAME_TOKENS = 128
+MAX_FRAME_TOKENS = 768
 
 THREADS = "AUTO"
 """How PyAV decodes a clip: in several threads where the codec can."""
@@ -38,8 +39,9 @@ class Sampling:
         indices: Frames of the clip that are seen, in order.
         width: Pixels that they are resized to.
         height: Pixels that they are resized to.
-        frame_rate: Frames/s of what is seen.
+        frame_rate: Frames/s of what is seen: their number over the window's length.
         tokens: Visual tokens that it takes.
+        times: Of each frame that is seen, in s after the window's first frame.
     """
 
     start_frame: int
@@ -49,30 +51,72 @@ class Sampling:
     height: int
     frame_rate: float
     tokens: int
+    times: tuple[float, ...]
 
 
-def sampling(media: ClipFile, window: tuple[int, int], sampling_fps: float, patch: int) -> Sampling:
+@dataclasses.dataclass(frozen=True)
+class SamplingRules:
+    """How a model looks at video.
+
+    Attributes:
+        fps: Frames/s to look at.
+        patch: Pixels a side that a visual token covers.
+        visual_tokens: Most visual tokens of a window.
+        frames_per_token: 2 where the model sees a video; 1 where it sees each frame as a picture of its own.
+    """
+
+    fps: float
+    patch: int
+    visual_tokens: int = 24576
+    frames_per_token: int = 2
+
+
+def sampling(
+    media: ClipFile, window: tuple[int, int], rules: SamplingRules, times: NDArray[np.float64] | None = None
+) -> Sampling:
     """Decides what a model sees of a window.
 
     Args:
         media: The clip.
         window: First and last frame, inclusive.
-        sampling_fps: Frames/s to look at.
-        patch: Pixels a side that a visual token covers.
+        rules: How the model looks at video.
+        times: What `frame_times` returns for the clip.
     """
     first, last = window
     rate = float(media.frame_rate)
-    indices = frame_indices(first, last, rate, sampling_fps)
-    width, height = frame_size(media.width, media.height, len(indices), patch)
-    tokens = math.ceil(len(indices) / 2) * (width // patch) * (height // patch)
-    seen_fps = len(indices) * rate / (last - first + 1)
-    return Sampling(first, last, indices, width, height, seen_fps, tokens)
+    if times is None:
+        indices = frame_indices(first, last, rate, rules.fps)
+        seconds = [(index - first) / rate for index in indices]
+        length_s = (last - first + 1) / rate
+    else:
+        own = times[first : last + 2] - times[first]
+        length_s = float(own[-1])
+        chosen = evenly_in_time(own[:-1], number_of_frames(len(own) - 1, length_s, rules.fps))
+        indices = tuple(first + index for index in chosen)
+        seconds = own[list(chosen)].tolist()
+    width, height = frame_size(media.width, media.height, len(indices), rules)
+    tokens = math.ceil(len(indices) / rules.frames_per_token) * (width // rules.patch) * (height // rules.patch)
+    return Sampling(first, last, indices, width, height, len(indices) / length_s, tokens, tuple(seconds))
+
+
+def number_of_frames(num_frames: int, length_s: float, sampling_fps: float) -> int:
+    """Returns how many frames of a window a model sees: the even number that is next to rate times length.
+
+    At least 4 and at most 768, as far as the window has so many. qwen-vl-utils rounds as here up to version 0.0.10, and
+    down from then on.
+
+    Args:
+        num_frames: Frames of the window.
+        length_s: Its length in s.
+        sampling_fps: Frames/s to look at.
+    """
+    most = min(MAX_FRAMES, num_frames)
+    even = 2 * math.floor(length_s * sampling_fps / 2 + 0.5)
+    return min(max(even, MIN_FRAMES), most - most % 2 if most > MIN_FRAMES else most)
 
 
 def frame_indices(first: int, last: int, frame_rate: float, sampling_fps: float) -> tuple[int, ...]:
     """Returns which frames of a window a model sees: evenly spaced, the first and the last among them.
-
-    Their number is even, at least 4 and at most 768, as far as the window has so many.
 
     Args:
         first: First frame of the window.
@@ -81,26 +125,69 @@ def frame_indices(first: int, last: int, frame_rate: float, sampling_fps: float)
         sampling_fps: Frames/s to look at.
     """
     num_frames = last - first + 1
-    most = min(MAX_FRAMES, num_frames)
-    even = 2 * math.floor(num_frames / frame_rate * sampling_fps / 2 + 0.5)
-    wanted = min(max(even, MIN_FRAMES), most - most % 2 if most > MIN_FRAMES else most)
+    wanted = number_of_frames(num_frames, num_frames / frame_rate, sampling_fps)
     return tuple(round(float(index)) for index in np.linspace(first, last, wanted))
 
 
-def frame_size(width: int, height: int, num_frames: int, patch: int) -> tuple[int, int]:
+def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
+    """Returns the frames of a variable rate that are nearest to even times: each once, the first and the last too.
+
+    Where several times have the same nearest frame, there are fewer than wanted; their number is even and at least 4
+    all the same, as far as there are so many: those that are farthest in time from the others are added.
+
+    Args:
+        times: Of each frame, in s, increasing.
+        wanted: Frames, at most as many as there are.
+    """
+    targets = np.linspace(times[0], times[-1], wanted)
+    chosen = np.unique(np.interp(targets, times, np.arange(len(times))).round().astype(int))
+    while (len(chosen) % 2 and len(chosen) < len(times)) or len(chosen) < min(wanted, MIN_FRAMES):
+        distance = np.abs(times[:, None] - times[chosen]).min(axis=1)
+        distance[chosen] = -1
+        chosen = np.sort(np.append(chosen, distance.argmax()))
+    return tuple(chosen.tolist())
+
+
+def frame_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
+    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
+
+    None for a clip whose frames all lie within half a frame of an even grid, and for a file that does not hold the
+    frames it should: decoding it will say so.
+
+    Args:
+        clip: Local path of the clip.
+        media: What was read back from it.
+    """
+    with contextlib.suppress(LostFramesError, OSError, av.error.FFmpegError), open_clip(clip) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+        if len(packets) != media.num_frames or stream.time_base is None:
+            return None
+        ends = sorted((packet.pts or 0, packet.duration or 0) for packet in packets)
+        stamps = [*(pts for pts, _ in ends), sum(ends[-1])]
+        times = (np.array(stamps, np.float64) - stamps[0]) * float(stream.time_base)
+        step = 1 / float(media.frame_rate)
+        if times[-1] <= times[-2]:
+            times[-1] = times[-2] + step
+        if np.abs(times[:-1] - step * np.arange(len(packets))).max() > step / 2:
+            return times
+    return None
+
+
+def frame_size(width: int, height: int, num_frames: int, rules: SamplingRules) -> tuple[int, int]:
     """Returns the width and height in pixels that frames are resized to.
 
-    Sides are multiples of `patch`, and the aspect is kept as nearly as they allow. As nearly as whole tokens allow,
-    the area lies between 100,352 pixels and 602,112; of many frames each has its share of 19,267,584 pixels for two,
-    but at least 105,369.
+    Sides are multiples of the patch, and the aspect is kept as nearly as they allow. As nearly as whole tokens allow,
+    a frame has 128 to 768 tokens; of many frames each has its share of the most of a window, but at least 134.
 
     Args:
         width: Pixels of the clip.
         height: Pixels of the clip.
         num_frames: Frames that are seen of the window.
-        patch: Pixels a side that a visual token covers.
+        rules: How the model looks at video.
     """
-    most = max(min(MAX_PIXELS, TOTAL_PIXELS * 2 // num_frames), int(MIN_PIXELS * 1.05))
+    patch, pixels = rules.patch, rules.patch**2
+    share = rules.visual_tokens * pixels * rules.frames_per_token // num_frames
+    most = max(min(MAX_FRAME_TOKENS * pixels, share), int(MIN_FRAME_TOKENS * pixels * 1.05))
     sides = [max(patch, round(side / patch) * patch) for side in (width, height)]
     scale = 1.0
     if math.prod(sides) > most:
@@ -108,8 +195,8 @@ def frame_size(width: int, height: int, num_frames: int, patch: int) -> tuple[in
         sides = [max(patch, math.floor(side * scale / patch) * patch) for side in (width, height)]
         # A picture that is many times as wide as high, or the reverse, has its short side at the least already.
         sides = [min(side, most // min(sides) // patch * patch) for side in sides]
-    elif math.prod(sides) < MIN_PIXELS:
-        scale = math.sqrt(MIN_PIXELS / (width * height))
+    elif math.prod(sides) < MIN_FRAME_TOKENS * pixels:
+        scale = math.sqrt(MIN_FRAME_TOKENS * pixels / (width * height))
         sides = [math.ceil(side * scale / patch) * patch for side in (width, height)]
     return sides[0], sides[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from beam_curate.caption_options import CaptionOptions
-from beam_curate.models.catalog import CAPTIONERS, by_name
+from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 
 VARIANTS = {
     "default": (
@@ -31,31 +31,40 @@ REFINE = (
 )
 """Of the second pass; the first caption follows it."""
 
-# Cosmos-Reason was trained to answer in these tags, and does so when it is asked to.
-REASONING_FORMAT = (
-    "Answer in this form:\n<think>\nyour reasoning\n</think>\n\n<answer>\nyour answer, without the reasoning\n</answer>"
-)
-
 _NO_CAPTION = "Unknown caption"  # what cosmos-curate's captioners say when they have nothing to say
 _ANSWER, _END = "<answer>", "</answer>"
 _THINK, _END_THINK = "<think>", "</think>"
 
 
+def system_prompt(options: CaptionOptions) -> str | None:
+    """Returns what the model's makers tell it in a system message; None where they leave that to the chat template."""
+    model = _model(options)
+    return model.system if model else None
+
+
 def first_prompt(options: CaptionOptions) -> str:
     """Returns what the model is asked of each window; a user's own words stay as they are."""
-    return _asked(options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant], options)
+    prompt = options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant]
+    ending = answer_format(options)
+    return f"{prompt}\n\n{ending}" if ending else prompt
 
 
 def second_prompt(options: CaptionOptions) -> str | None:
     """Returns what a second pass asks, to be followed by the first caption, or None without one."""
     if not options.qwen_stage2_caption:
         return None
-    return _asked(options.qwen_stage2_prompt_text or REFINE, options)
+    return options.qwen_stage2_prompt_text or REFINE
 
 
-def with_caption(prompt: str, caption: str) -> str:
-    """Returns the question of the second pass."""
-    return f"{prompt}\n\n{caption}"
+def answer_format(options: CaptionOptions) -> str | None:
+    """Returns how the model's makers ask for an answer with reasoning, at the end of a prompt; None if they do not."""
+    model = _model(options)
+    return model.answer_format if model else None
+
+
+def with_caption(prompt: str, caption: str, ending: str | None = None) -> str:
+    """Returns the question of the second pass, which ends with the form of the answer."""
+    return "\n\n".join(part for part in (prompt, caption, ending) if part)
 
 
 def unwrap(text: str) -> str:
@@ -89,7 +98,6 @@ def _is_control(letter: str) -> bool:
     return letter < " " or "\x7f" <= letter <= "\x9f"
 
 
-def _asked(prompt: str, options: CaptionOptions) -> str:
-    algorithm = options.captioning_algorithm
-    reasoning = algorithm in CAPTIONERS and by_name(CAPTIONERS[algorithm]).reasoning
-    return f"{prompt}\n\n{REASONING_FORMAT}" if reasoning else prompt
+def _model(options: CaptionOptions) -> Model | None:
+    name = CAPTIONERS.get(options.captioning_algorithm)
+    return by_name(name) if name else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from beam_curate import progress
 from beam_curate.captions import prompts
-from beam_curate.captions.frames import Sampling, sample_frames, sampling
+from beam_curate.captions.frames import Sampling, SamplingRules, frame_times, sample_frames, sampling
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
 from beam_curate.errors import ModelOutputError
@@ -53,9 +53,10 @@ class VlmCaptioner:
         prompt: What is asked of each window.
         stage2_prompt: What is asked in a second pass, followed by the first caption; None for one pass.
         generation: How text is generated.
-        sampling_fps: Frames/s to look at.
-        patch: Pixels a side that a visual token covers.
+        rules: How the model looks at a window.
         batch_tokens: Most tokens of the prompts of a batch, padding included.
+        system: What the model is told before each prompt; None for what its chat template says.
+        answer_format: How an answer is asked for at the end of the second pass's question, or None.
     """
 
     layout: Layout
@@ -65,9 +66,10 @@ class VlmCaptioner:
     prompt: str
     stage2_prompt: str | None
     generation: Generation
-    sampling_fps: float
-    patch: int
+    rules: SamplingRules
     batch_tokens: int
+    system: str | None = None
+    answer_format: str | None = None
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with captioned windows; a window that failed has a caption without text."""
@@ -86,9 +88,11 @@ class VlmCaptioner:
     def _windows(self, clip: Clip) -> Iterator[_Asked]:
         if clip.media is None:
             return
+        times = frame_times(self.layout.stored(clip.media.file), clip.media)
+        letters = len(self.system or "") + max(len(self.prompt), len(self.stage2_prompt or ""))
+        text = letters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):
-            seen = sampling(clip.media, window, self.sampling_fps, self.patch)
-            text = max(len(self.prompt), len(self.stage2_prompt or "")) // _CHARACTERS_PER_TOKEN
+            seen = sampling(clip.media, window, self.rules, times)
             yield _Asked(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
 
     def _questions(self, asked: Sequence[_Asked]) -> Iterator[Question | Exception]:
@@ -114,7 +118,8 @@ class VlmCaptioner:
         for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
             name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-            yield Question(self.prompt, pictures, window.frame_rate, path, window.start_frame, window.end_frame, seed)
+            span = window.start_frame, window.end_frame
+            yield Question(self.prompt, pictures, window.frame_rate, path, *span, seed, self.system, window.times)
 
     def _answer(self, questions: Iterator[Question | Exception], number: int) -> list[Caption | Exception]:
         """Captions the next windows."""
@@ -137,7 +142,9 @@ class VlmCaptioner:
             return captions
         first = {i: caption for i, caption in enumerate(captions) if isinstance(caption, Caption) and caption.usable}
         again = [
-            dataclasses.replace(questions[i], prompt=prompts.with_caption(self.stage2_prompt, caption.text))
+            dataclasses.replace(
+                questions[i], prompt=prompts.with_caption(self.stage2_prompt, caption.text, self.answer_format)
+            )
             for i, caption in first.items()
         ]
         answers = engine.answer(again, self.generation) if again else []

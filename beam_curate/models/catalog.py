@@ -18,6 +18,19 @@ _CONFIG = ("config.json",)
 _CAPTIONER = (*_CONFIG, "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
 _CAPTIONER_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 _SAFETENSORS = ("model.safetensors",)
+# NVIDIA's own examples. Cosmos-Reason1: README.md of nvidia-cosmos/cosmos-reason1 and the model's card (system message,
+# 4 frames/s); configs/vision_config.yaml (12,845,056 pixels of a window for two frames each, which is 16,384 tokens).
+# Cosmos-Reason2: cosmos_reason2_utils/text.py of nvidia-cosmos/cosmos-reason2 (system message, and the format of an
+# answer with reasoning after the prompt), scripts/inference_sample.py (4 frames/s; video before text).
+_ASSISTANT = "You are a helpful assistant."
+_REASON1_FORMAT = (
+    "Answer the question in the following format: <think>\nyour reasoning\n</think>\n\n"
+    "<answer>\nyour answer\n</answer>."
+)
+_REASON2_FORMAT = (
+    "Answer the question using the following format:\n\n<think>\nYour reasoning.\n</think>\n\n"
+    "Write your final answer immediately after the </think> tag."
+)
 _NVIDIA = "NVIDIA Open Model License"
 _APACHE = "Apache-2.0"
 
@@ -43,8 +56,11 @@ class Model:
         licence: Its licence.
         gated: Whether its licence must be accepted on its page before the download; None where that is not known.
         used: Whether the program uses it today; the others are downloaded only when named.
-        reasoning: Of a captioner: whether it answers with ``<think>`` and ``<answer>``.
         patch: Of a captioner: pixels a side that a visual token covers, after tokens are merged.
+        sampling_fps: Of a captioner: frames/s that its makers look at.
+        visual_tokens: Of a captioner: most visual tokens that its makers have it look at.
+        system: Of a captioner: what its makers tell it in the system message; None where its chat template does.
+        answer_format: Of a captioner: how its makers ask for reasoning at the end of the user's message, or None.
     """
 
     name: str
@@ -62,8 +78,11 @@ class Model:
     licence: str
     gated: bool | None = False
     used: bool = True
-    reasoning: bool = False
     patch: int = 28
+    sampling_fps: float = 2.0
+    visual_tokens: int = 24576
+    system: str | None = None
+    answer_format: str | None = None
 
     @property
     def page(self) -> str:
@@ -156,7 +175,9 @@ MODELS = (
         "captions (--captioning-algorithm cosmos_r1)",
         8.29,
         licence=_NVIDIA,
-        reasoning=True,
+        sampling_fps=4.0,
+        visual_tokens=16384,
+        system=f"{_ASSISTANT} {_REASON1_FORMAT}",
     ),
     _captioner(
         "cosmos_reason2",
@@ -166,8 +187,10 @@ MODELS = (
         8.77,
         licence=_NVIDIA,
         gated=True,
-        reasoning=True,
         patch=32,
+        sampling_fps=4.0,
+        system=_ASSISTANT,
+        answer_format=_REASON2_FORMAT,
     ),
     _captioner(
         "qwen2.5_vl",

@@ -36,20 +36,21 @@ EXTRAS = {
 
 
 def messages(question: Question, media: str) -> list[dict[str, Any]]:
-    """Returns a question as one message of a user: pictures first, then the text.
+    """Returns a question as one message of a user, pictures first and then the text; before it the system's, if any.
 
     Args:
         question: What is asked.
-        media: ``frames``, a JPEG for each sampled frame, whose rate the text begins with; ``mp4``, the sampled frames
-            as a video, which knows its rate by itself.
+        media: ``frames``, a JPEG for each sampled frame, whose times the text begins with; ``mp4``, the sampled frames
+            as a video of a constant rate, whose frames are seen at their times.
     """
     if media == "mp4":
-        parts = [_part("video_url", "video/mp4", _mp4(question.frames, question.frame_rate))]
+        parts = [_part("video_url", "video/mp4", _mp4(_at_even_steps(question), 1 / question.step_s))]
         text = question.prompt
     else:
         parts = [_part("image_url", "image/jpeg", picture) for picture in _jpegs(question.frames)]
-        text = f"The pictures are frames of a video, {question.frame_rate:g} per second.\n\n{question.prompt}"
-    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+        text = f"{_times(question)}\n\n{question.prompt}"
+    asked = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+    return [asked] if question.system is None else [{"role": "system", "content": question.system}, asked]
 
 
 def parameters(generation: Generation, seed: int, *, strict: bool) -> dict[str, Any]:
@@ -149,6 +150,22 @@ def shortened(text: str, key: str | None) -> str:
 
 def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
     return {"type": kind, kind: {"url": f"data:{media_type};base64,{base64.b64encode(content).decode()}"}}
+
+
+def _times(question: Question) -> str:
+    """Returns the sentence that says when pictures were taken."""
+    rate = f", {1 / question.step_s:.3g} per second" if question.is_even else ""
+    times = ", ".join(f"{second:.2f}" for second in question.seconds)
+    return f"The pictures are frames of a video{rate}, seen at these times in seconds: {times}."
+
+
+def _at_even_steps(question: Question) -> NDArray[np.uint8]:
+    """Returns as many frames at even steps: those of a variable rate are repeated and left out as their times say."""
+    if question.is_even:
+        return question.frames
+    seconds = np.asarray(question.seconds)
+    even = np.linspace(seconds[0], seconds[-1], len(seconds))
+    return question.frames[np.abs(even[:, None] - seconds).argmin(axis=1)]
 
 
 def _jpegs(frames: NDArray[np.uint8]) -> Iterator[bytes]:

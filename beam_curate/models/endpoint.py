@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelRequestError, ModelServerError
 from beam_curate.models import chat
+from beam_curate.models.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
 
@@ -74,10 +75,17 @@ class EndpointEngine:
         asking: How it is asked.
         key: What the server wants to see; it appears in no message.
         direct: Whether to look past the proxies that the environment names.
+        is_vllm: Whether the server is vLLM, where that is known; None to ask it.
     """
 
     def __init__(
-        self, url: str, model: str | None, asking: Asking, key: str | None = None, direct: bool = False
+        self,
+        url: str,
+        model: str | None,
+        asking: Asking,
+        key: str | None = None,
+        direct: bool = False,
+        is_vllm: bool | None = None,
     ) -> None:
         import openai
 
@@ -92,6 +100,7 @@ class EndpointEngine:
             http_client=openai.DefaultHttpxClient(trust_env=False) if direct else None,
         )
         self._strict = f".{urlsplit(url).hostname}".endswith(_STRICT_HOSTS)
+        self._kind = ServerKind(self._client, url, False if self._strict else is_vllm)
         self._turns = _turns(url, asking.most_at_once)
         self._model = model
         self._naming = threading.Lock()
@@ -129,6 +138,8 @@ class EndpointEngine:
         try:
             messages = chat.messages(question, self._asking.media)
             fields = chat.parameters(generation, question.seed, strict=self._strict)
+            if self._asking.media == "mp4" and self._kind.is_vllm(self._model):
+                fields |= KEEP_ALL_FRAMES
             return self._ask_again(messages, fields)
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
             return error.with_traceback(None)

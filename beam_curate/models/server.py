@@ -60,11 +60,16 @@ class Launch:
     fp8: bool
     timeout_s: float
 
+    @property
+    def is_vllm(self) -> bool:
+        """Whether the command starts vLLM."""
+        return any(Path(word).name == "vllm" or word.startswith("vllm.") for word in shlex.split(self.command))
+
     def arguments(self, port: int) -> list[str]:
         """Returns the whole command; vLLM gets its flags, save those that the command has already."""
         words = shlex.split(self.command)
         line = [*words, self.folder, "--host", "127.0.0.1", "--port", str(port)]
-        if not any(Path(word).name == "vllm" or word.startswith("vllm.") for word in words):
+        if not self.is_vllm:
             return line
         flags = _FLAGS | (_ALL_FRAMES if self.media == "mp4" else {}) | (_FP8 if self.fp8 else {})
         given = {word.partition("=")[0] for word in words}
@@ -143,7 +148,8 @@ class ServerEngine:
         except ModelServerError as error:
             _failures[self._device].append(str(error))
             raise
-        return _Life(process, EndpointEngine(process.url, self._launch.folder, self._asking, direct=True))
+        known = True if self._launch.is_vllm else None
+        return _Life(process, EndpointEngine(process.url, self._launch.folder, self._asking, None, True, known))
 
     def _end(self) -> None:
         if self._life is not None:

@@ -18,11 +18,13 @@ class Question:
     Attributes:
         prompt: The text, as the user or the variant gives it.
         frames: Sampled frames, uint8 RGB [num_frames, height, width, 3], sides already within the pixel budget.
-        frame_rate: Frames/s of `frames`, as sampled: what the model is told.
+        frame_rate: Frames/s of `frames`, as sampled: their number over the window's length.
         clip: The clip's file on this computer: with the two frame numbers, which window the question is about.
         first_frame: First frame of the window in the clip.
         last_frame: Last frame of the window in the clip, inclusive.
         seed: Of random sampling; used only where the temperature is above 0.
+        system: What the model's makers have it told before the prompt; None for what its chat template says.
+        times: Of each frame, in s after the window's first frame; empty where frames are one over the rate apart.
     """
 
     prompt: str
@@ -32,6 +34,26 @@ class Question:
     first_frame: int
     last_frame: int
     seed: int = 0
+    system: str | None = None
+    times: tuple[float, ...] = ()
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """When each frame is seen, in s after the window's first frame."""
+        return self.times or tuple(index / self.frame_rate for index in range(len(self.frames)))
+
+    @property
+    def step_s(self) -> float:
+        """From one frame to the next, in s, in the mean; `frame_rate` counts what follows the last frame as well."""
+        seconds = self.seconds
+        return (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 1 / self.frame_rate
+
+    @property
+    def is_even(self) -> bool:
+        """Whether each frame is less than half a step away from where it is with even steps."""
+        seconds = np.asarray(self.seconds)
+        even = seconds[0] + self.step_s * np.arange(len(seconds))
+        return bool(np.abs(seconds - even).max() < self.step_s / 2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from beam_curate.errors import ModelContextError
-from beam_curate.models import sampling, weights
+from beam_curate.models import positions, sampling, weights
 from beam_curate.models.catalog import Model
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
@@ -47,6 +50,7 @@ class VlmEngine:
         self._device = device
         self._dtype = model.dtype
         self._fitting = Fitting()
+        self._vision = model.config.vision_config
         self._context: int = model.config.get_text_config().max_position_embeddings
         if not isinstance(processor.chat_template, str):
             raise ValueError("it has no chat template: chat_template.json or chat_template.jinja is missing")
@@ -87,30 +91,42 @@ class VlmEngine:
 
         # The processor works where the model is: on a GPU it takes no time, and what is copied there are bytes.
         video = torch.from_numpy(question.frames).permute(0, 3, 1, 2).to(self._device)
-        number, _, height, width = video.shape
-        facts = {
-            "fps": question.frame_rate,
-            "duration": number / question.frame_rate,
-            "total_num_frames": number,
-            "frames_indices": list(range(number)),
-            "height": height,
-            "width": width,
-        }
         content = [{"type": "video", "video": video}, {"type": "text", "text": question.prompt}]
+        messages = [{"role": "user", "content": content}]
+        if question.system is not None:
+            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": question.system}]})
         inputs = self._processor.apply_chat_template(
-            [[{"role": "user", "content": content}]],
+            [messages],
             chat_template=self._template,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
             sanitize_control_tokens=True,  # what a user writes is text, even where it looks like a token
-            processor_kwargs={"video_metadata": [[facts]], "do_sample_frames": False, "do_resize": False},
+            processor_kwargs={
+                "video_metadata": [[_facts(question)]],
+                "do_sample_frames": False,
+                "do_resize": False,
+            },
         )
+        inputs["position_ids"] = self._positions(inputs, question)
         inputs = inputs.to(self._device)
         # The model would do so itself, but until then they take twice the memory.
         inputs["pixel_values_videos"] = inputs["pixel_values_videos"].to(self._dtype)
         return inputs
+
+    def _positions(self, inputs: Any, question: Question) -> Any:
+        """Returns the tokens' positions, int64 [4, 1, num_tokens]: among all tokens, in time, height and width."""
+        import torch
+
+        (types,) = inputs["mm_token_type_ids"].tolist()
+        (grid,) = inputs["video_grid_thw"].tolist()
+        temporal = np.arange(grid[0])
+        if "second_per_grid_ts" in inputs:
+            seconds = _grid_seconds(question, grid[0], self._processor.video_processor.temporal_patch_size)
+            temporal = positions.temporal_positions(seconds, self._vision.tokens_per_second)
+        found = positions.video_positions(types, tuple(grid), self._vision.spatial_merge_size, temporal)
+        return torch.from_numpy(np.concatenate([np.arange(len(types))[None], found])[:, None])
 
     def _generate(self, prompts: Sequence[_Prompt], generation: Generation) -> list[Answer]:
         import torch
@@ -182,6 +198,39 @@ def load_folder(folder: Path, device: str, dtype: str | None = None) -> VlmEngin
     return VlmEngine(processor, model.to(device), device)
 
 
+def _facts(question: Question) -> dict[str, Any]:
+    """Returns what a processor is told of a video whose frames were sampled: which frames of which rate they are.
+
+    Frames of a clip with a variable rate have the numbers that frames of its mean rate would have at their times.
+    """
+    total = question.last_frame - question.first_frame + 1
+    rate = total * question.frame_rate / len(question.frames)
+    return {
+        "fps": rate,
+        "duration": total / rate,
+        "total_num_frames": total,
+        "frames_indices": [round(second * rate, 6) for second in question.seconds],
+        "height": question.frames.shape[1],
+        "width": question.frames.shape[2],
+    }
+
+
+def _grid_seconds(question: Question, number: int, frames: int) -> NDArray[np.float64]:
+    """Returns when the grids of a video begin, in s after the first.
+
+    Frames at even steps are as far apart as the maker's processor says, whose rate counts what follows the last frame.
+
+    Args:
+        question: With the video.
+        number: Grids.
+        frames: Of each grid.
+    """
+    if question.is_even:
+        return np.arange(number) * frames / question.frame_rate
+    seconds = np.asarray(question.seconds)[::frames]
+    return seconds - seconds[0]
+
+
 def _padded(prompts: Sequence[_Prompt]) -> int:
     return len(prompts) * max(prompt.length for prompt in prompts)
 
@@ -190,11 +239,11 @@ def _together(inputs: Sequence[dict[str, Any]], length: int, pad: int) -> dict[s
     """Makes one batch of prompts: what belongs to tokens is padded on the left, what belongs to pictures joined."""
     import torch
 
-    fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0}
+    fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0, "position_ids": 0}
     batch: dict[str, Any] = {}
     for name in inputs[0]:
-        rows = [one[name] for one in inputs]
+        rows = [torch.as_tensor(one[name]) for one in inputs]
         if name in fill:
-            rows = [torch.nn.functional.pad(row, (length - row.shape[1], 0), value=fill[name]) for row in rows]
-        batch[name] = torch.cat([torch.as_tensor(row) for row in rows])
+            rows = [torch.nn.functional.pad(row, (length - row.shape[-1], 0), value=fill[name]) for row in rows]
+        batch[name] = torch.cat(rows, dim=1 if name == "position_ids" else 0)
     return batch

@@ -77,7 +77,7 @@ SERVER = ["--captioning-algorithm", "openai", "--captioning-endpoint", "http://1
 OF_MODELS = [
     ("--captioning-prompt-variant av", since("captions")),
     ("--captioning-prompt-text Look!", since("captions")),
-    ("--captioning-sampling-fps 4", since("captions")),
+    ("--captioning-sampling-fps 3", since("captions")),
     ("--captioning-max-output-tokens 100", since("captions")),
     ("--qwen-stage2-caption", since("captions")),
     ("--vllm-sampling-temperature 0.5", since("captions")),

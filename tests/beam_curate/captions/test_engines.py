@@ -9,6 +9,7 @@ import pytest
 
 from beam_curate.captions import engines
 from beam_curate.captions.captioner import DescribeCaptioner, captioner
+from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.layout import Layout
 from beam_curate.models.vision_language import Generation
@@ -49,18 +50,41 @@ def test_servers_serve_several_threads_at_once(flags: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "patch"),
+    ("flags", "rules"),
     [
-        ("--captioning-algorithm cosmos_r1", 28),
-        ("--captioning-algorithm qwen", 28),
-        ("--captioning-algorithm cosmos_r2", 32),
-        ("--captioning-algorithm qwen3_vl_30b", 32),
-        (f"--captioning-algorithm openai {SERVER}", 28),
+        ("--captioning-algorithm qwen", SamplingRules(2.0, 28, 24576, 2)),
+        ("--captioning-algorithm qwen3_vl_30b", SamplingRules(2.0, 32, 24576, 2)),
+        ("--captioning-algorithm qwen3_vl_30b_fp8", SamplingRules(2.0, 32, 24576, 2)),
+        # configs/vision_config.yaml of cosmos-reason1: fps 4, total_pixels 12845056 = 16384 * 28 ** 2
+        ("--captioning-algorithm cosmos_r1", SamplingRules(4.0, 28, 16384, 2)),
+        ("--captioning-algorithm cosmos_r2", SamplingRules(4.0, 32, 24576, 2)),
+        ("--captioning-algorithm cosmos_r2 --captioning-sampling-fps 2", SamplingRules(2.0, 32, 24576, 2)),
+        ("--captioning-algorithm qwen --captioning-sampling-fps 0.5", SamplingRules(0.5, 28, 24576, 2)),
+        (f"--captioning-algorithm openai {SERVER}", SamplingRules(2.0, 28, 24576, 1)),
+        (f"--captioning-algorithm cosmos_r1 {SERVER}", SamplingRules(4.0, 28, 16384, 1)),
+        (f"--captioning-algorithm cosmos_r1 {SERVER} --captioning-endpoint-media mp4", SamplingRules(4.0, 28, 16384)),
+        ("--captioning-algorithm cosmos_r2 --captioning-engine vllm", SamplingRules(4.0, 32, 24576, 1)),
+        (
+            "--captioning-algorithm cosmos_r2 --captioning-engine vllm --captioning-endpoint-media mp4",
+            SamplingRules(4.0, 32, 24576, 2),
+        ),
     ],
 )
-def test_pictures_fit_the_tokens_of_the_model(flags: str, patch: int) -> None:
+def test_a_model_looks_at_video_as_its_makers_have_it(flags: str, rules: SamplingRules) -> None:
     worker = captioner(options(flags), Layout("out"))
-    assert isinstance(worker, VlmCaptioner) and worker.patch == patch
+    assert isinstance(worker, VlmCaptioner) and worker.rules == rules
+
+
+@pytest.mark.parametrize("engine", ["", "--captioning-engine vllm", SERVER])
+@pytest.mark.parametrize("algorithm", ["cosmos_r1", "cosmos_r2"])
+def test_what_a_model_is_told_is_the_same_on_each_engine(algorithm: str, engine: str) -> None:
+    worker = captioner(options(f"--captioning-algorithm {algorithm} {engine}"), Layout("out"))
+    assert isinstance(worker, VlmCaptioner)
+    assert worker.system is not None and worker.system.startswith("You are a helpful assistant.")
+    assert ("<think>" in worker.system, "<think>" in worker.prompt) == (
+        algorithm == "cosmos_r1",
+        algorithm != "cosmos_r1",
+    )
 
 
 def test_generation_is_what_the_flags_say() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from media import make_video, read_frame_number, text_file, truncate
 
-from beam_curate.captions.frames import Sampling, frame_indices, frame_size, sample_frames, sampling
+from beam_curate.captions.frames import Sampling, SamplingRules, frame_indices, frame_size, sample_frames, sampling
 from beam_curate.elements import ClipFile, StoredFile
 from beam_curate.errors import LostFramesError
+
+QWEN2_5 = SamplingRules(2.0, 28)
 
 
 def media(frames: int, width: int = 1280, height: int = 720, rate: Fraction = Fraction(24)) -> ClipFile:
@@ -46,32 +48,33 @@ def test_a_window_shorter_than_four_frames_is_seen_whole() -> None:
     "size", [(320, 180), (640, 480), (854, 480), (1280, 720), (720, 1280), (1920, 1080), (3840, 2160), (2048, 858)]
 )
 def test_sizes_keep_to_the_budget_and_to_the_aspect(size: tuple[int, int], num_frames: int, patch: int) -> None:
-    width, height = frame_size(*size, num_frames, patch)
+    width, height = frame_size(*size, num_frames, SamplingRules(2.0, patch))
     assert width % patch == height % patch == 0
     # As nearly as whole tokens allow: with a row and a column less it is within the budget, with one more above it.
-    assert (width - patch) * (height - patch) <= max(min(602112, 38535168 / num_frames), 105369)
-    assert (width + patch) * (height + patch) >= 100352
+    token = patch * patch
+    assert (width - patch) * (height - patch) <= max(min(768 * token, 49152 * token / num_frames), 134.4 * token)
+    assert (width + patch) * (height + patch) >= 128 * token
     assert abs(width / height / (size[0] / size[1]) - 1) < 0.12
 
 
 def test_sizes_of_full_hd_are_those_of_the_published_rule() -> None:
     # 602,112 pixels at most: 1080 / sqrt(1920 * 1080 / 602112) = 581.96 -> 20 * 28; 1034.6 -> 36 * 28.
-    assert frame_size(1920, 1080, 22, 28) == (1008, 560)
+    assert frame_size(1920, 1080, 22, QWEN2_5) == (1008, 560)
     # 1.05 * 100,352 pixels where frames are many: 243.4 -> 8 * 28; 432.8 -> 15 * 28.
-    assert frame_size(1920, 1080, 768, 28) == (420, 224)
+    assert frame_size(1920, 1080, 768, QWEN2_5) == (420, 224)
 
 
 @pytest.mark.parametrize("size", [(8, 4000), (16000, 16)])
 def test_a_strip_has_sides_of_at_least_a_token_and_keeps_to_the_budget(size: tuple[int, int]) -> None:
-    width, height = frame_size(*size, 22, 28)
+    width, height = frame_size(*size, 22, QWEN2_5)
     assert min(width, height) >= 28 and width * height <= 602112
 
 
 def test_tokens_and_rate_are_those_of_what_is_seen() -> None:
-    seen = sampling(media(256), (0, 255), 2.0, 28)
+    seen = sampling(media(256), (0, 255), SamplingRules(2.0, 28))
     assert seen.tokens == len(seen.indices) // 2 * (seen.width // 28) * (seen.height // 28)
     assert seen.frame_rate == pytest.approx(len(seen.indices) / (256 / 24))
-    dense = sampling(media(300), (0, 99), 60, 28)  # there are only 24 a second
+    dense = sampling(media(300), (0, 99), SamplingRules(60, 28))  # there are only 24 a second
     assert dense.frame_rate == pytest.approx(24)
 
 
@@ -79,7 +82,7 @@ def test_tokens_and_rate_are_those_of_what_is_seen() -> None:
 def test_the_frames_are_the_right_ones(tmp_path: Path, codec_options: dict[str, str]) -> None:
     path = make_video(tmp_path / "clip.mp4", frames=150, options=codec_options)
     facts = media(150, 320, 180)
-    windows = [sampling(facts, window, 3.0, 28) for window in ((0, 63), (64, 120), (121, 149))]
+    windows = [sampling(facts, window, SamplingRules(3.0, 28)) for window in ((0, 63), (64, 120), (121, 149))]
     for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
         assert pictures.shape == (len(window.indices), window.height, window.width, 3)
         assert [read_frame_number(picture) for picture in pictures] == list(window.indices)
@@ -87,19 +90,21 @@ def test_the_frames_are_the_right_ones(tmp_path: Path, codec_options: dict[str, 
 
 def test_windows_may_leave_frames_out(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.mp4", frames=90)
-    windows = [sampling(media(90, 320, 180), window, 3.0, 32) for window in ((10, 30), (50, 80))]
+    windows = [sampling(media(90, 320, 180), window, SamplingRules(3.0, 32)) for window in ((10, 30), (50, 80))]
     found = [[read_frame_number(picture) for picture in pictures] for pictures in sample_frames(path, windows)]
     assert found == [list(window.indices) for window in windows]
 
 
 def test_a_name_with_a_colon_is_no_protocol(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a:b.mp4", frames=20)
-    (pictures,) = sample_frames(path, [sampling(media(20, 320, 180), (0, 19), 3.0, 28)])
+    (pictures,) = sample_frames(path, [sampling(media(20, 320, 180), (0, 19), SamplingRules(3.0, 28))])
     assert len(pictures) == 4
 
 
 def windows_of(frames: int) -> list[Sampling]:
-    return [sampling(media(frames, 320, 180), (start, start + 49), 3.0, 28) for start in range(0, frames, 50)]
+    return [
+        sampling(media(frames, 320, 180), (start, start + 49), SamplingRules(3.0, 28)) for start in range(0, frames, 50)
+    ]
 
 
 def test_what_comes_before_the_damage_is_still_there(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from beam_curate.caption_options import CaptionOptions
 from beam_curate.captions import prompts
-from beam_curate.captions.prompts import first_prompt, is_caption, printable, second_prompt, unwrap
+from beam_curate.captions.prompts import first_prompt, is_caption, printable, second_prompt, system_prompt, unwrap
 
 OWN = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <b>'
 
@@ -19,7 +19,8 @@ def test_each_variant_asks_something_else() -> None:
 
 def test_a_users_own_words_pass_through_untouched() -> None:
     assert first_prompt(CaptionOptions(captioning_algorithm="qwen", captioning_prompt_text=OWN)) == OWN
-    reasoning = first_prompt(CaptionOptions(captioning_algorithm="cosmos_r1", captioning_prompt_text=OWN))
+    assert first_prompt(CaptionOptions(captioning_algorithm="cosmos_r1", captioning_prompt_text=OWN)) == OWN
+    reasoning = first_prompt(CaptionOptions(captioning_algorithm="cosmos_r2", captioning_prompt_text=OWN))
     assert reasoning.startswith(f"{OWN}\n\n")
     options = CaptionOptions(captioning_algorithm="qwen", qwen_stage2_caption=True, qwen_stage2_prompt_text=OWN)
     second = second_prompt(options)
@@ -27,16 +28,34 @@ def test_a_users_own_words_pass_through_untouched() -> None:
     assert prompts.with_caption(OWN, "A {car}.") == f"{OWN}\n\nA {{car}}."
 
 
-@pytest.mark.parametrize("algorithm", ["cosmos_r1", "cosmos_r2"])
-def test_models_that_reason_are_told_how_to_answer(algorithm: str) -> None:
-    options = CaptionOptions(captioning_algorithm=algorithm, qwen_stage2_caption=True)
-    for asked in (first_prompt(options), second_prompt(options)):
-        assert asked is not None and "<think>" in asked and "<answer>" in asked
+def test_cosmos_reason1_is_told_how_to_answer_in_the_system_message() -> None:
+    """As in README.md of nvidia-cosmos/cosmos-reason1."""
+    options = CaptionOptions(captioning_algorithm="cosmos_r1", captioning_prompt_text=OWN, qwen_stage2_caption=True)
+    assert system_prompt(options) == (
+        "You are a helpful assistant. Answer the question in the following format: <think>\nyour reasoning\n</think>"
+        "\n\n<answer>\nyour answer\n</answer>."
+    )
+    assert first_prompt(options) == OWN
+    assert prompts.answer_format(options) is None
 
 
-@pytest.mark.parametrize("algorithm", ["qwen", "qwen3_vl_30b", "openai"])
-def test_others_are_not(algorithm: str) -> None:
-    assert "<think>" not in first_prompt(CaptionOptions(captioning_algorithm=algorithm))
+def test_cosmos_reason2_is_told_how_to_answer_after_the_prompt() -> None:
+    """As in cosmos_reason2_utils/text.py and script/inference.py of nvidia-cosmos/cosmos-reason2."""
+    form = (
+        "Answer the question using the following format:\n\n<think>\nYour reasoning.\n</think>\n\n"
+        "Write your final answer immediately after the </think> tag."
+    )
+    options = CaptionOptions(captioning_algorithm="cosmos_r2", captioning_prompt_text=OWN, qwen_stage2_caption=True)
+    assert system_prompt(options) == "You are a helpful assistant."
+    assert first_prompt(options) == f"{OWN}\n\n{form}"
+    second = prompts.with_caption(second_prompt(options) or "", "A {car}.", prompts.answer_format(options))
+    assert second == f"{prompts.REFINE}\n\nA {{car}}.\n\n{form}"
+
+
+@pytest.mark.parametrize("algorithm", ["qwen", "qwen3_vl_30b", "qwen3_vl_30b_fp8", "openai"])
+def test_others_have_what_their_chat_template_says(algorithm: str) -> None:
+    options = CaptionOptions(captioning_algorithm=algorithm, captioning_prompt_text=OWN)
+    assert (system_prompt(options), first_prompt(options), prompts.answer_format(options)) == (None, OWN, None)
 
 
 def test_there_is_no_second_question_unless_it_is_asked_for() -> None:

@@ -18,6 +18,7 @@ from tiny_models import REASONED, make_qwen2_5_vl
 
 from beam_curate import progress
 from beam_curate.attempt import attempt_chunk
+from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.windows import left_out
@@ -69,8 +70,7 @@ def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
         "prompt": "What happens?",
         "stage2_prompt": None,
         "generation": Generation(100),
-        "sampling_fps": 2.0,
-        "patch": 28,
+        "rules": SamplingRules(2.0, 28),
         "batch_tokens": 32768,
     }
     return VlmCaptioner(**given | fields)

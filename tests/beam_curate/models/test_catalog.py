@@ -38,21 +38,6 @@ def test_every_captioner_that_the_flags_know_has_a_model() -> None:
     assert set(flag.metadata["flag"].choices) - {"describe", "openai"} == set(CAPTIONERS)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "reasoning", "patch"),
-    [
-        ("qwen", False, 28),
-        ("cosmos_r1", True, 28),
-        ("cosmos_r2", True, 32),
-        ("qwen3_vl_30b", False, 32),
-        ("qwen3_vl_30b_fp8", False, 32),
-    ],
-)
-def test_what_prompts_and_pictures_go_by(algorithm: str, reasoning: bool, patch: int) -> None:
-    model = by_name(CAPTIONERS[algorithm])
-    assert (model.reasoning, model.patch) == (reasoning, patch)
-
-
 def test_every_row_is_one_model_at_one_commit() -> None:
     assert len({model.name for model in MODELS}) == len({model.model_id for model in MODELS}) == len(MODELS)
     assert len({model.revision for model in MODELS}) == len(MODELS)

@@ -1,0 +1,60 @@
+"""Where the tokens of a prompt with a video stand in Qwen's three-dimensional rotary embedding (M-RoPE)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def video_positions(
+    token_types: Sequence[int], grid: tuple[int, int, int], merge: int, temporal: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Returns the positions of a prompt's tokens: int64 [3, num_tokens], for time, height and width.
+
+    As in the papers of Qwen2-VL (arXiv 2409.12191, 2.1) and Qwen2.5-VL (arXiv 2502.13923, 2.1.2) and in vLLM: what
+    follows a video begins one after the largest of the video's positions. transformers from 5.3 on begins after the
+    longer side of a frame, so that text stands inside of a video that is longer in time than that. What is generated
+    follows the last position of the prompt.
+
+    Args:
+        token_types: 0 for text; anything else for the video. The video's tokens stand together (Qwen2-VL,
+            Qwen2.5-VL), or those of each grid by themselves between texts that tell its time (Qwen3-VL).
+        grid: Grids in time, patches in height, patches in width.
+        merge: Patches a side that become one token.
+        temporal: Position of each grid in time, from 0; not used where grids stand by themselves.
+
+    Raises:
+        ValueError: The video's tokens are not those of the grid.
+    """
+    number, height, width = grid[0], grid[1] // merge, grid[2] // merge
+    runs = [(is_text, len(list(run))) for is_text, run in itertools.groupby(kind == 0 for kind in token_types)]
+    visual = [length for is_text, length in runs if not is_text]
+    together = len(visual) == 1
+    if visual != ([number * height * width] if together else [height * width] * number):
+        raise ValueError(f"the prompt has {visual} tokens of the video, whose grid is {grid}")
+    found: list[NDArray[np.int64]] = []
+    begin = 0
+    for is_text, length in runs:
+        if is_text:
+            block = np.broadcast_to(np.arange(length), (3, length))
+        else:
+            times = temporal if together else np.zeros(1, np.int64)
+            axes = np.meshgrid(times, np.arange(height), np.arange(width), indexing="ij")
+            block = np.stack([axis.ravel() for axis in axes])
+        found.append(block + begin)
+        begin = int(found[-1].max()) + 1
+    return np.concatenate(found, axis=1).astype(np.int64)
+
+
+def temporal_positions(seconds: NDArray[np.float64], tokens_per_second: float) -> NDArray[np.int64]:
+    """Returns the positions in time of grids that begin at such seconds, in Qwen2.5-VL: rounded down.
+
+    Args:
+        seconds: After the first grid.
+        tokens_per_second: The ``tokens_per_second`` of the model's config.
+    """
+    # 15 x 0.2 s is 3 s, though a little less in floating point.
+    return np.floor(seconds * tokens_per_second + 1e-6).astype(np.int64)
