@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.util
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,8 @@ def _facts(question: Question) -> dict[str, Any]:
     Frames of a clip with a variable rate have the numbers that frames of its mean rate would have at their times.
     """
     total = question.last_frame - question.first_frame + 1
-    rate = total * question.frame_rate / len(question.frames)
+    # As exact as 24 and 30000 / 1001 are: a time that is told in tenths of a second must not be rounded the other way.
+    rate = float(Fraction(total * question.frame_rate / len(question.frames)).limit_denominator(1001))
     return {
         "fps": rate,
         "duration": total / rate,
