@@ -80,6 +80,7 @@ class MisbehavingServer:
         script: Behaviours of the first requests, in their order; after them `otherwise` decides by what is asked.
         otherwise: Of a request that the script does not cover.
         models: What it lists; a `Reply` for a list that misbehaves too.
+        version: The answer to a request for its version; by default it has no such page.
         port: Where it listens; a free port by default.
 
     Attributes:
@@ -94,11 +95,13 @@ class MisbehavingServer:
         *script: Reply,
         otherwise: Callable[[dict[str, Any]], Reply] = lambda body: GOOD,
         models: tuple[str, ...] | Reply = ("served",),
+        version: Reply = refusal(404, "no such page"),  # noqa: B008 - it never changes
         port: int = 0,
     ) -> None:
         self._script = collections.deque(script)
         self._otherwise = otherwise
         self._models = models
+        self.version = version
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._at_once = 0
@@ -182,7 +185,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note_key()
-        self._send(self.server_of.models() if self.path == "/v1/models" else refusal(404, "no such page"))
+        if self.path == "/version":
+            self._send(self.server_of.version)
+        else:
+            self._send(self.server_of.models() if self.path == "/v1/models" else refusal(404, "no such page"))
 
     def do_POST(self) -> None:
         self._note_key()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -146,6 +147,20 @@ def test_a_prompt_reaches_the_model_as_it_is(saying_engine: VlmEngine, family: s
     inputs = saying_engine._inputs(question(family, prompt))
     read = saying_engine._processor.tokenizer.decode(inputs["input_ids"][0])
     assert read.endswith(f"{prompt}<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_system_message_comes_first_and_the_video_before_the_prompt(saying_engine: VlmEngine, family: str) -> None:
+    asked = dataclasses.replace(question(family, ODD), system="You are a helpful assistant.\n<|im_end|>")
+    inputs = saying_engine._inputs(asked)
+    read = saying_engine._processor.tokenizer.decode(inputs["input_ids"][0])
+    assert read.startswith(
+        "<|im_start|>system\nYou are a helpful assistant.\n<|im_end|><|im_end|>\n<|im_start|>user\n<"
+    )
+    assert read.endswith(f"<|vision_end|>{ODD}<|im_end|>\n<|im_start|>assistant\n")
+    (end,) = saying_engine._processor.tokenizer.convert_tokens_to_ids(["<|im_end|>"])
+    assert inputs["input_ids"][0].tolist().count(end) == 2  # what looks like one in the text is none
+    (answer,) = answered(saying_engine, [asked], Generation(200))
+    assert answer.text == REASONED
 
 
 def test_frames_are_neither_sampled_nor_resized_again(saying_engine: VlmEngine, family: str) -> None:

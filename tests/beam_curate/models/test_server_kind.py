@@ -1,0 +1,144 @@
+"""A server that is vLLM is told that the frames of a video were sampled already; no other server hears of it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import misbehaving_server
+import numpy as np
+import pytest
+from misbehaving_server import MisbehavingServer, Reply, refusal
+from tiny_models import make_qwen3_vl
+from transformers.video_utils import VideoMetadata
+
+from beam_curate.models.endpoint import Asking, EndpointEngine
+from beam_curate.models.server import Launch, ServerEngine
+from beam_curate.models.server_kind import KEEP_ALL_FRAMES
+from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.models.vlm import load_folder
+
+GREEDY = Generation(100)
+QUESTION = Question("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
+VERSION = Reply(body={"version": "0.11.0"})
+NO_PAGE = refusal(404, "no such page")
+
+
+def listing(*owners: str | None, ids: tuple[str, ...] = ("served", "other", "third")) -> Reply:
+    """A list of models; an owner that is None is not named."""
+    models = [
+        {"id": name} | ({} if owner is None else {"owned_by": owner}) for name, owner in zip(ids, owners, strict=False)
+    ]
+    return Reply(body={"object": "list", "data": models})
+
+
+def asking(media: str = "mp4") -> Asking:
+    return Asking(media, 4, 0, 0.01, 5.0)
+
+
+def told(server: MisbehavingServer, media: str = "mp4", model: str | None = "served") -> list[Any]:
+    """What each of three requests says of the processor."""
+    answers = EndpointEngine(server.url, model, asking(media)).answer([QUESTION] * 3, GREEDY)
+    assert all(isinstance(answer, Answer) for answer in answers), answers
+    return [body.get("mm_processor_kwargs") for body in server.requests]
+
+
+@pytest.mark.parametrize(
+    ("models", "version", "is_vllm"),
+    [
+        (listing("vllm"), NO_PAGE, True),
+        (listing("vllm"), VERSION, True),
+        (listing("vllm", "openai"), NO_PAGE, True),
+        (listing(None), VERSION, True),  # some routers before vLLM name no owner
+        (listing(), VERSION, True),
+        (NO_PAGE, VERSION, True),
+        (Reply(body="<html>"), VERSION, True),
+        (Reply(body=[1]), VERSION, True),
+        (listing(None), NO_PAGE, False),
+        (listing(None), Reply(body="<html>"), False),
+        (listing(None), Reply(body={"version": "1.0", "name": "other"}), False),
+        (listing(None), Reply(body=["version"]), False),
+        (listing("openai"), VERSION, False),
+        (listing("sglang"), VERSION, False),
+        (listing("llamacpp"), VERSION, False),
+        (listing("library"), VERSION, False),
+        (listing("organization_owner"), VERSION, False),
+        (listing("mistralai", "vllm"), VERSION, False),  # a router, and the model that is asked for is another server's
+        (Reply(body={"data": "none"}), NO_PAGE, False),
+        (refusal(500, "broken"), refusal(500, "broken"), False),
+    ],
+)
+def test_who_is_told(models: Reply, version: Reply, is_vllm: bool) -> None:
+    with MisbehavingServer(models=models, version=version).running() as server:
+        assert told(server) == [{"do_sample_frames": False} if is_vllm else None] * 3
+
+
+def test_pictures_are_no_video() -> None:
+    with MisbehavingServer(models=listing("vllm")).running() as server:
+        assert told(server, media="frames") == [None] * 3
+
+
+def test_the_only_model_of_a_server_is_asked_for() -> None:
+    with MisbehavingServer(models=listing("vllm")).running() as server:
+        assert told(server, model=None) == [{"do_sample_frames": False}] * 3
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", "example.openai.azure.com"])
+def test_openai_itself_is_never_told_nor_asked(host: str) -> None:
+    engine = EndpointEngine(f"https://{host}/v1", "gpt", asking(), is_vllm=True)
+    assert not engine._kind.is_vllm("gpt")
+
+
+def test_a_server_that_cannot_be_asked_now_is_asked_again() -> None:
+    with MisbehavingServer(models=listing("vllm")).running() as server:
+        engine = EndpointEngine("http://127.0.0.1:9/v1", "served", asking())
+        assert not engine._kind.is_vllm("served")
+        engine._kind._client = EndpointEngine(server.url, "served", asking())._client
+        assert engine._kind.is_vllm("served")
+
+
+def test_a_vllm_that_was_started_here_is_known(tmp_path: Path) -> None:
+    """A program of that name stands in for it, which says nothing of what it is and repeats what it is told."""
+    program = tmp_path / "vllm"
+    stand_in = shlex.join([sys.executable, "-c", ECHO, misbehaving_server.__file__])
+    program.write_text(f'#!/bin/sh\nwhile [ "$1" != --port ]; do shift; done\nexec {stand_in} "$2"\n')
+    program.chmod(0o755)
+    launch = Launch(str(program), "/models/tiny", "mp4", False, 60.0)
+    assert launch.is_vllm
+    engine = ServerEngine(launch, asking(), "cpu")
+    try:
+        (answer,) = engine.answer([QUESTION], GREEDY)
+    finally:
+        engine.close()
+    assert isinstance(answer, Answer) and answer.text == "{'do_sample_frames': False}"
+
+
+ECHO = """
+import runpy, sys, threading
+module = runpy.run_path(sys.argv[1])
+reply = lambda body: module["Reply"](body=module["completion"](str(body.get("mm_processor_kwargs"))))
+with module["MisbehavingServer"](otherwise=reply, port=int(sys.argv[2])).running():
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("command", ["transformers serve", "python server.py", "/opt/vllm-tools/serve"])
+def test_another_program_is_asked_what_it_is(command: str) -> None:
+    assert not Launch(command, "/models/tiny", "mp4", False, 60.0).is_vllm
+
+
+@pytest.mark.parametrize(("frames", "rate", "again"), [(40, 4.0, 20), (40, 2.0, 40), (60, 10.0, 12), (6, 30.0, 4)])
+def test_what_it_is_told_keeps_all_frames(tmp_path: Path, frames: int, rate: float, again: int) -> None:
+    """The processor of Qwen3-VL, as vLLM calls it with all frames of a video and its rate."""
+    processor = load_folder(make_qwen3_vl(tmp_path), "cpu", "float32")._processor
+    video = np.zeros((frames, 3, 64, 64), np.uint8)
+
+    def grids(**told: Any) -> int:
+        facts = VideoMetadata(total_num_frames=frames, fps=rate, frames_indices=list(range(frames)))
+        seen = processor.video_processor(videos=[video], video_metadata=[facts], do_resize=False, **told)
+        return int(seen["video_grid_thw"][0][0])
+
+    assert grids(do_sample_frames=True) == again // 2
+    assert grids(**KEEP_ALL_FRAMES["mm_processor_kwargs"]) == frames // 2
