@@ -13,6 +13,8 @@ from beam_curate.options import Options
 # Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; of a server's model
 # nothing is known.
 _USUAL = 2.0, 28, 24576
+# Of all pictures of a window: half of the context of the servers that are started here, which also holds the answer.
+_PICTURE_TOKENS = 16384
 
 
 def engine_reference(options: Options) -> ModelRef:
@@ -49,5 +51,7 @@ def sampling_rules(options: CaptionOptions) -> SamplingRules:
     if name is not None:
         model = by_name(name)
         fps, patch, visual_tokens = model.sampling_fps, model.patch, model.visual_tokens
-    as_pictures = options.engine in ("endpoint", "vllm") and options.captioning_endpoint_media == "frames"
-    return SamplingRules(options.captioning_sampling_fps or fps, patch, visual_tokens, 1 if as_pictures else 2)
+    fps = options.captioning_sampling_fps or fps
+    if options.engine in ("endpoint", "vllm") and options.captioning_endpoint_media == "frames":
+        return SamplingRules(fps, patch, min(visual_tokens, _PICTURE_TOKENS), frames_per_token=1)
+    return SamplingRules(fps, patch, visual_tokens)

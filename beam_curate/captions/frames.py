@@ -40,7 +40,7 @@ class Sampling:
         width: Pixels that they are resized to.
         height: Pixels that they are resized to.
         frame_rate: Frames/s of what is seen: their number over the window's length.
-        tokens: Visual tokens that it takes.
+        tokens: Visual tokens that it takes as a video, by which windows are divided into batches.
         times: Of each frame that is seen, in s after the window's first frame.
     """
 
@@ -95,7 +95,7 @@ def sampling(
         indices = tuple(first + index for index in chosen)
         seconds = own[list(chosen)].tolist()
     width, height = frame_size(media.width, media.height, len(indices), rules)
-    tokens = math.ceil(len(indices) / rules.frames_per_token) * (width // rules.patch) * (height // rules.patch)
+    tokens = math.ceil(len(indices) / 2) * (width // rules.patch) * (height // rules.patch)
     return Sampling(first, last, indices, width, height, len(indices) / length_s, tokens, tuple(seconds))
 
 

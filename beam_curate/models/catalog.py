@@ -20,8 +20,9 @@ _CAPTIONER_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 _SAFETENSORS = ("model.safetensors",)
 # NVIDIA's own examples. Cosmos-Reason1: README.md of nvidia-cosmos/cosmos-reason1 and the model's card (system message,
 # 4 frames/s); configs/vision_config.yaml (12,845,056 pixels of a window for two frames each, which is 16,384 tokens).
-# Cosmos-Reason2: cosmos_reason2_utils/text.py of nvidia-cosmos/cosmos-reason2 (system message, and the format of an
-# answer with reasoning after the prompt), scripts/inference_sample.py (4 frames/s; video before text).
+# Cosmos-Reason2: cosmos_reason2_utils/text.py of nvidia-cosmos/cosmos-reason2 and the model's card (system message, and
+# the format of an answer with reasoning after the prompt), scripts/inference_sample.py (4 frames/s; video before text).
+# Its examples limit pixels by the context that is left, as here: 16,384 tokens leave half of 32,768 to the answer.
 _ASSISTANT = "You are a helpful assistant."
 _REASON1_FORMAT = (
     "Answer the question in the following format: <think>\nyour reasoning\n</think>\n\n"
@@ -189,6 +190,7 @@ MODELS = (
         gated=True,
         patch=32,
         sampling_fps=4.0,
+        visual_tokens=16384,
         system=_ASSISTANT,
         answer_format=_REASON2_FORMAT,
     ),
