@@ -6,8 +6,10 @@ known.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import decord
 import numpy as np
 import pytest
 import torch
@@ -269,6 +272,10 @@ def sent(asked: Question, kind: str) -> Any:
     with MisbehavingServer().running() as server:
         EndpointEngine(server.url, "served", Asking(kind, 1, 0, 0.01, 5.0)).answer([asked], Generation(10))
     (body,) = server.requests
+    if kind == "mp4":
+        url = body["messages"][-1]["content"][0]["video_url"]["url"]
+        reader = decord.VideoReader(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+        assert (len(reader), reader.get_avg_fps()) == (len(asked.frames), pytest.approx(video_of(body)[1], rel=1e-4))
     assert body["messages"][0] == {"role": "system", "content": SYSTEM}
     return text_of(body) if kind == "frames" else video_of(body)
 
