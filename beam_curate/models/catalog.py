@@ -22,7 +22,6 @@ _SAFETENSORS = ("model.safetensors",)
 # 4 frames/s); configs/vision_config.yaml (12,845,056 pixels of a window for two frames each, which is 16,384 tokens).
 # Cosmos-Reason2: cosmos_reason2_utils/text.py of nvidia-cosmos/cosmos-reason2 and the model's card (system message, and
 # the format of an answer with reasoning after the prompt), scripts/inference_sample.py (4 frames/s; video before text).
-# Its examples limit pixels by the context that is left, as here: 16,384 tokens leave half of 32,768 to the answer.
 _ASSISTANT = "You are a helpful assistant."
 _REASON1_FORMAT = (
     "Answer the question in the following format: <think>\nyour reasoning\n</think>\n\n"
@@ -32,6 +31,9 @@ _REASON2_FORMAT = (
     "Answer the question using the following format:\n\n<think>\nYour reasoning.\n</think>\n\n"
     "Write your final answer immediately after the </think> tag."
 )
+# ``longest_edge`` in video_preprocessor_config.json of Qwen3-VL and Cosmos-Reason2: 25,165,824 pixels of all frames, of
+# which a token covers 32 x 32 of two. A server that is sent more makes frames smaller once more.
+_QWEN3_TOKENS = 25165824 // (2 * 32 * 32)
 _NVIDIA = "NVIDIA Open Model License"
 _APACHE = "Apache-2.0"
 
@@ -190,7 +192,7 @@ MODELS = (
         gated=True,
         patch=32,
         sampling_fps=4.0,
-        visual_tokens=16384,
+        visual_tokens=_QWEN3_TOKENS,
         system=_ASSISTANT,
         answer_format=_REASON2_FORMAT,
     ),
@@ -208,6 +210,7 @@ MODELS = (
         "captions (--captioning-algorithm qwen3_vl_30b)",
         31.1,
         patch=32,
+        visual_tokens=_QWEN3_TOKENS,
     ),
     _captioner(
         "qwen3_vl_30b_fp8",
@@ -220,6 +223,7 @@ MODELS = (
         download_gb=33.0,
         disk_gb=33.0,
         patch=32,
+        visual_tokens=_QWEN3_TOKENS,
     ),
     T5_XXL,
     Model(

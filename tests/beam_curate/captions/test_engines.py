@@ -53,20 +53,21 @@ def test_servers_serve_several_threads_at_once(flags: str) -> None:
     ("flags", "rules"),
     [
         ("--captioning-algorithm qwen", SamplingRules(2.0, 28, 24576, 2)),
-        ("--captioning-algorithm qwen3_vl_30b", SamplingRules(2.0, 32, 24576, 2)),
-        ("--captioning-algorithm qwen3_vl_30b_fp8", SamplingRules(2.0, 32, 24576, 2)),
+        ("--captioning-algorithm qwen3_vl_30b", SamplingRules(2.0, 32, 12288, 2)),
+        ("--captioning-algorithm qwen3_vl_30b_fp8", SamplingRules(2.0, 32, 12288, 2)),
+        # video_preprocessor_config.json of Qwen3-VL: longest_edge 25165824 = 12288 * 2 * 32 ** 2
         # configs/vision_config.yaml of cosmos-reason1: fps 4, total_pixels 12845056 = 16384 * 28 ** 2
         ("--captioning-algorithm cosmos_r1", SamplingRules(4.0, 28, 16384, 2)),
-        ("--captioning-algorithm cosmos_r2", SamplingRules(4.0, 32, 16384, 2)),
-        ("--captioning-algorithm cosmos_r2 --captioning-sampling-fps 2", SamplingRules(2.0, 32, 16384, 2)),
+        ("--captioning-algorithm cosmos_r2", SamplingRules(4.0, 32, 12288, 2)),
+        ("--captioning-algorithm cosmos_r2 --captioning-sampling-fps 2", SamplingRules(2.0, 32, 12288, 2)),
         ("--captioning-algorithm qwen --captioning-sampling-fps 0.5", SamplingRules(0.5, 28, 24576, 2)),
         (f"--captioning-algorithm openai {SERVER}", SamplingRules(2.0, 28, 16384, 1)),
         (f"--captioning-algorithm cosmos_r1 {SERVER}", SamplingRules(4.0, 28, 16384, 1)),
         (f"--captioning-algorithm cosmos_r1 {SERVER} --captioning-endpoint-media mp4", SamplingRules(4.0, 28, 16384)),
-        ("--captioning-algorithm cosmos_r2 --captioning-engine vllm", SamplingRules(4.0, 32, 16384, 1)),
+        ("--captioning-algorithm cosmos_r2 --captioning-engine vllm", SamplingRules(4.0, 32, 12288, 1)),
         (
             "--captioning-algorithm cosmos_r2 --captioning-engine vllm --captioning-endpoint-media mp4",
-            SamplingRules(4.0, 32, 16384, 2),
+            SamplingRules(4.0, 32, 12288, 2),
         ),
     ],
 )

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 from media import make_video, read_frame_number, text_file, truncate
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
+from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize as smart_resize_video
 
 from beam_curate.captions.frames import Sampling, SamplingRules, frame_indices, frame_size, sample_frames, sampling
 from beam_curate.elements import ClipFile, StoredFile
 from beam_curate.errors import LostFramesError
+from beam_curate.models.catalog import CAPTIONERS, by_name
 
 QWEN2_5 = SamplingRules(2.0, 28)
+SIZES = [(320, 180), (640, 480), (854, 480), (1280, 720), (720, 1280), (1920, 1080), (3840, 2160), (2048, 858)]
 
 
 def media(frames: int, width: int = 1280, height: int = 720, rate: Fraction = Fraction(24)) -> ClipFile:
@@ -44,9 +48,7 @@ def test_a_window_shorter_than_four_frames_is_seen_whole() -> None:
 
 @pytest.mark.parametrize("patch", [28, 32])
 @pytest.mark.parametrize("num_frames", [4, 22, 64, 100, 768])
-@pytest.mark.parametrize(
-    "size", [(320, 180), (640, 480), (854, 480), (1280, 720), (720, 1280), (1920, 1080), (3840, 2160), (2048, 858)]
-)
+@pytest.mark.parametrize("size", SIZES)
 def test_sizes_keep_to_the_budget_and_to_the_aspect(size: tuple[int, int], num_frames: int, patch: int) -> None:
     width, height = frame_size(*size, num_frames, SamplingRules(2.0, patch))
     assert width % patch == height % patch == 0
@@ -55,6 +57,29 @@ def test_sizes_keep_to_the_budget_and_to_the_aspect(size: tuple[int, int], num_f
     assert (width - patch) * (height - patch) <= max(min(768 * token, 49152 * token / num_frames), 134.4 * token)
     assert (width + patch) * (height + patch) >= 128 * token
     assert abs(width / height / (size[0] / size[1]) - 1) < 0.12
+
+
+@pytest.mark.parametrize("patch", [28, 32])
+@pytest.mark.parametrize("num_frames", [4, 22, 44, 128, 768])
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_are_those_of_the_makers_rule(size: tuple[int, int], num_frames: int, patch: int) -> None:
+    """Its `smart_resize`, with the bounds of qwen-vl-utils: 128 to 768 tokens, and a share of those of all frames."""
+    token = patch * patch
+    most = max(min(768 * token, 24576 * token * 2 // num_frames), int(128 * token * 1.05))
+    height, width = smart_resize(size[1], size[0], factor=patch, min_pixels=128 * token, max_pixels=most)
+    assert frame_size(*size, num_frames, SamplingRules(2.0, patch)) == (width, height)
+
+
+@pytest.mark.parametrize("num_frames", [4, 22, 44, 128, 160])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("algorithm", ["cosmos_r2", "qwen3_vl_30b"])
+def test_a_server_of_qwen3_vl_does_not_resize_frames_again(
+    algorithm: str, num_frames: int, size: tuple[int, int]
+) -> None:
+    model = by_name(CAPTIONERS[algorithm])
+    width, height = frame_size(*size, num_frames, SamplingRules(2.0, model.patch, model.visual_tokens))
+    limits = {"min_pixels": 4096, "max_pixels": 25165824}  # video_preprocessor_config.json of both models
+    assert smart_resize_video(num_frames, height, width, factor=32, **limits) == (height, width)
 
 
 def test_sizes_of_full_hd_are_those_of_the_published_rule() -> None:
