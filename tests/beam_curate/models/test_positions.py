@@ -163,3 +163,15 @@ def test_positions_of_a_batch_are_those_of_each_alone(engine: VlmEngine) -> None
         expected = expected_positions(engine, asked)
         assert list(zip(*read[1:, row, -len(expected) :].tolist(), strict=True)) == expected
         assert [one[1:, row, 0].tolist() for one in written] == [[expected[-1][0] + n] * 3 for n in (1, 2)]
+
+
+@pytest.mark.parametrize(("frames", "rate", "side"), [(4, 2.0, 4), (8, 4.0, 5), (2, 0.5, 3), (6, 3.0, 6)])
+def test_positions_are_those_of_the_installed_model_where_a_video_is_short(
+    engine: VlmEngine, frames: int, rate: float, side: int
+) -> None:
+    """It begins what follows a video after the longer side of a frame, which is right while time is not longer."""
+    inputs = engine._inputs(question(engine, frames, rate, side))
+    named = {name: inputs[name] for name in ("input_ids", "mm_token_type_ids", "video_grid_thw", "attention_mask")}
+    named |= {name: inputs[name] for name in ("second_per_grid_ts",) if name in inputs}
+    expected, _ = engine._model.model.get_rope_index(**named)
+    assert inputs["position_ids"][1:].tolist() == expected.tolist()
