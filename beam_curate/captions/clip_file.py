@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.container
 import av.video
+import numpy as np
+from numpy.typing import NDArray
 
 from beam_curate.errors import LostFramesError
 
@@ -29,3 +32,27 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
             yield container, container.streams.video[0]
     except av.error.InvalidDataError as error:
         raise LostFramesError(f"{name} cannot be decoded: {error}") from error
+
+
+def frame_times(clip: str | Path, rate: Fraction) -> NDArray[np.float64] | None:
+    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
+
+    None for a clip whose frames all lie within half a frame of an even grid, and for a file that cannot be read. Only
+    packets are read; nothing is decoded.
+
+    Args:
+        clip: Local path of the clip.
+        rate: Its average frames/s.
+    """
+    with contextlib.suppress(LostFramesError, OSError, av.error.FFmpegError), open_clip(clip) as (container, stream):
+        packets = [(packet.pts, packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None]
+        if not packets or stream.time_base is None or not rate:
+            return None
+        packets.sort()
+        stamps = np.array([pts for pts, _ in packets], np.float64)
+        times = (stamps - stamps[0]) * float(stream.time_base)
+        if np.abs(times - np.arange(len(times)) / float(rate)).max() <= 0.5 / rate:
+            return None
+        last_s = float(packets[-1][1] * stream.time_base) or float(1 / rate)
+        return np.append(times, times[-1] + last_s)
+    return None

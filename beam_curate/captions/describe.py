@@ -6,16 +6,18 @@ picture content and change over time, all from small thumbnails. The same file g
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from beam_curate.captions.clip_file import open_clip
+from beam_curate.captions.clip_file import frame_times, open_clip
 from beam_curate.captions.measures import Measures, measure
 from beam_curate.errors import LostFramesError
 
@@ -54,24 +56,44 @@ def _sampled_windows(
         return
     with open_clip(clip) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or 25)
+        times = frame_times(clip, Fraction(rate))
+        times = times if times is not None and len(times) > windows[-1][1] + 1 else None
         # One reformatter for all frames: each holds a scaler that is costly to set up.
         reformatter = VideoReformatter()
         frames = container.decode(stream)
         position = 0
         for first, last in windows:
-            step = _sampling_step(last - first + 1, rate)
+            wanted = collections.Counter(_sampled(first, last, rate, times))
             thumbnails: list[NDArray[np.uint8]] = []
             count = 0
             inside = itertools.islice(frames, first - position, last + 1 - position)
             for count, frame in enumerate(inside, 1):
-                if (count - 1) % step == 0:
+                if repeats := wanted[first + count - 1]:
                     # Averaging over areas, because other filters turn fine texture into flicker.
                     small = reformatter.reformat(frame, WIDTH, HEIGHT, "rgb24", interpolation="AREA")
-                    thumbnails.append(small.to_ndarray().astype(np.uint8, copy=False))
+                    thumbnails += [small.to_ndarray().astype(np.uint8, copy=False)] * repeats
             position = last + 1
             if not thumbnails:
                 raise LostFramesError(f"{Path(clip).name} has no decodable frame in {first} to {last}")
-            yield np.stack(thumbnails), count / rate, count
+            seconds = count / rate if times is None else float(times[first + count] - times[first])
+            yield np.stack(thumbnails), seconds, count
+
+
+def _sampled(first: int, last: int, rate: float, times: NDArray[np.float64] | None) -> Iterable[int]:
+    """Returns the frames of a window that are measured: at even times, so that a frame that stays is there repeatedly.
+
+    Args:
+        first: First frame of the window.
+        last: Last frame, inclusive.
+        rate: Frames/s of the clip.
+        times: Of frames with a variable rate, in s, and of the clip's end; None for a constant rate.
+    """
+    if times is None:
+        return range(first, last + 1, _sampling_step(last - first + 1, rate))
+    begin, end = times[first], times[last + 1]
+    number = min(max(3, round((end - begin) * SAMPLES_PER_S)), MAX_SAMPLES)
+    moments = begin + (end - begin) * np.arange(number) / number
+    return (np.searchsorted(times[: last + 1], moments, side="right") - 1).tolist()
 
 
 def _sampling_step(num_frames: int, rate: float) -> int:

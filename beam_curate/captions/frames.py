@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from beam_curate.captions.clip_file import open_clip
+from beam_curate.captions.clip_file import frame_times, open_clip
 from beam_curate.captions.windows import MIN_FRAMES
 from beam_curate.elements import ClipFile
 from beam_curate.errors import LostFramesError
@@ -80,7 +79,7 @@ def sampling(
         media: The clip.
         window: First and last frame, inclusive.
         rules: How the model looks at video.
-        times: What `frame_times` returns for the clip.
+        times: What `clip_times` returns for the clip.
     """
     first, last = window
     rate = float(media.frame_rate)
@@ -97,6 +96,19 @@ def sampling(
     width, height = frame_size(media.width, media.height, len(indices), rules)
     tokens = math.ceil(len(indices) / 2) * (width // rules.patch) * (height // rules.patch)
     return Sampling(first, last, indices, width, height, len(indices) / length_s, tokens, tuple(seconds))
+
+
+def clip_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
+    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
+
+    None for a clip with a constant rate, and for a file that does not hold the frames it should: decoding will say so.
+
+    Args:
+        clip: Local path of the clip.
+        media: What was read back from it.
+    """
+    times = frame_times(clip, media.frame_rate)
+    return times if times is not None and len(times) == media.num_frames + 1 else None
 
 
 def number_of_frames(num_frames: int, length_s: float, sampling_fps: float) -> int:
@@ -146,31 +158,6 @@ def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
         distance[chosen] = -1
         chosen = np.sort(np.append(chosen, distance.argmax()))
     return tuple(chosen.tolist())
-
-
-def frame_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
-    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
-
-    None for a clip whose frames all lie within half a frame of an even grid, and for a file that does not hold the
-    frames it should: decoding it will say so.
-
-    Args:
-        clip: Local path of the clip.
-        media: What was read back from it.
-    """
-    with contextlib.suppress(LostFramesError, OSError, av.error.FFmpegError), open_clip(clip) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-        if len(packets) != media.num_frames or stream.time_base is None:
-            return None
-        ends = sorted((packet.pts or 0, packet.duration or 0) for packet in packets)
-        stamps = [*(pts for pts, _ in ends), sum(ends[-1])]
-        times = (np.array(stamps, np.float64) - stamps[0]) * float(stream.time_base)
-        step = 1 / float(media.frame_rate)
-        if times[-1] <= times[-2]:
-            times[-1] = times[-2] + step
-        if np.abs(times[:-1] - step * np.arange(len(packets))).max() > step / 2:
-            return times
-    return None
 
 
 def frame_size(width: int, height: int, num_frames: int, rules: SamplingRules) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from beam_curate import progress
 from beam_curate.captions import prompts
-from beam_curate.captions.frames import Sampling, SamplingRules, frame_times, sample_frames, sampling
+from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sample_frames, sampling
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
 from beam_curate.errors import ModelOutputError
@@ -88,7 +88,7 @@ class VlmCaptioner:
     def _windows(self, clip: Clip) -> Iterator[_Asked]:
         if clip.media is None:
             return
-        times = frame_times(self.layout.stored(clip.media.file), clip.media)
+        times = clip_times(self.layout.stored(clip.media.file), clip.media)
         letters = len(self.system or "") + max(len(self.prompt), len(self.stage2_prompt or ""))
         text = letters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):

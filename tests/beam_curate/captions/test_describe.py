@@ -4,11 +4,13 @@ import dataclasses
 import itertools
 import re
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from media import make_video
 
 from beam_curate.captions import describe
 from beam_curate.captions.describe import describe_windows, sentence
@@ -284,3 +286,27 @@ def test_file_without_video_stream_is_lost_frames(tmp_path):
 def test_windows_out_of_order_are_a_mistake(clip, windows):
     with pytest.raises(ValueError, match="windows"):
         describe_windows(clip, windows)
+
+
+@pytest.mark.parametrize(
+    ("steps", "change", "seconds", "at"),
+    [
+        ([33] * 150 + [500] * 10, 155, 4.95 + 10 * 0.5, 4.95 + 5 * 0.5),  # ms from frame to frame; by frames 9.6 s
+        ([500] * 10 + [33] * 150, 5, 4.95 + 10 * 0.5, 5 * 0.5),
+        ([40] * 40 + [3000] + [40] * 40, 41, 3.0 + 80 * 0.04, 40 * 0.04 + 3.0),
+    ],
+)
+def test_times_in_a_clip_with_a_variable_rate_are_true(
+    tmp_path: Path, steps: list[int], change: int, seconds: float, at: float
+) -> None:
+    stamps = [sum(steps[:index]) for index in range(len(steps) + 1)]
+    path = make_video(
+        tmp_path / "clip.mp4", frames=len(stamps), pts=stamps, time_base=Fraction(1, 1000), shots=(0, change)
+    )
+    (text,) = describe_windows(path, [(0, len(stamps) - 1)])
+    length = float(re.findall(r"For (\d+\.\d) seconds", text)[0])
+    assert length == pytest.approx(seconds + 1 / 24, abs=0.1)  # the last frame lasts as long as the rate says
+    assert float(re.findall(r"about (\d+\.\d) seconds in", text)[0]) == pytest.approx(at, abs=0.2)
+    first, second = describe_windows(path, [(0, change - 1), (change, len(stamps) - 1)])
+    lengths = [float(re.findall(r"For (\d+\.\d+) seconds", text)[0]) for text in (first, second)]
+    assert lengths == pytest.approx([at, seconds + 1 / 24 - at], abs=0.1)

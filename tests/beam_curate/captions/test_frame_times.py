@@ -27,7 +27,7 @@ from misbehaving_server import MisbehavingServer, text_of, video_of
 from tiny_models import make_qwen2_5_vl, make_qwen3_vl
 from transformers.video_utils import VideoMetadata
 
-from beam_curate.captions.frames import SamplingRules, evenly_in_time, frame_times, sample_frames, sampling
+from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_time, sample_frames, sampling
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
@@ -159,7 +159,7 @@ def test_frames_of_a_variable_rate_have_their_own_times(
     path, stamps = variable
     facts = facts_of(stamps)
     first, last = (round(part * (len(stamps) - 1)) for part in share)
-    times = frame_times(path, facts)
+    times = clip_times(path, facts)
     assert times is not None and times[:-1] == pytest.approx(stamps, abs=1e-3) and times[-1] > times[-2]
     seen = sampling(facts, (first, last), SamplingRules(sampling_fps, 28), times)
     (pictures,) = sample_frames(path, [seen])
@@ -180,9 +180,9 @@ def test_frames_of_a_variable_rate_have_their_own_times(
 def test_frames_of_a_constant_rate_need_no_times_of_their_own(tmp_path: Path) -> None:
     for rate in RATES:
         path = make_video(tmp_path / "clip.mp4", frames=60, rate=rate, options={"bf": "2"})
-        assert frame_times(path, media(60, rate)) is None
-    assert frame_times(path, media(61, rate)) is None  # decoding will say what is wrong
-    assert frame_times(tmp_path / "nothing.mp4", media(60, rate)) is None
+        assert clip_times(path, media(60, rate)) is None
+    assert clip_times(path, media(61, rate)) is None  # decoding will say what is wrong
+    assert clip_times(tmp_path / "nothing.mp4", media(60, rate)) is None
 
 
 def test_where_several_times_have_one_nearest_frame_the_farthest_are_added() -> None:
