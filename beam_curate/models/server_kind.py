@@ -40,7 +40,7 @@ class ServerKind:
 
         with self._asking:
             if self._known is None:
-                with contextlib.suppress(openai.APIConnectionError):
+                with contextlib.suppress(openai.APIConnectionError, openai.APIStatusError):
                     self._known = self._says_so(model)
             return bool(self._known)
 
@@ -55,10 +55,15 @@ class ServerKind:
         return isinstance(version, dict) and list(version) == ["version"]
 
     def _page(self, path: str) -> Any:
-        """Returns the JSON of a page; None where it has none."""
+        """Returns the JSON of a page; None where it has none. Raises what may pass."""
         import httpx
         import openai
 
-        with contextlib.suppress(openai.APIStatusError, ValueError):
+        try:
             return json.loads(self._client.get(path, cast_to=httpx.Response).text)
-        return None
+        except ValueError:
+            return None
+        except openai.APIStatusError as error:
+            if error.status_code in (408, 409, 429) or error.status_code >= 500:
+                raise
+            return None

@@ -91,6 +91,17 @@ def test_openai_itself_is_never_told_nor_asked(host: str) -> None:
     assert not engine._kind.is_vllm("gpt")
 
 
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_server_that_is_busy_is_asked_again(status: int) -> None:
+    busy = MisbehavingServer(models=refusal(status, "starting"))
+    with busy.running():
+        engine = EndpointEngine(busy.url, "served", asking())
+        engine.answer([QUESTION], GREEDY)
+        busy._models = listing("vllm")
+        engine.answer([QUESTION], GREEDY)
+    assert [body.get("mm_processor_kwargs") for body in busy.requests] == [None, {"do_sample_frames": False}]
+
+
 def test_a_server_that_cannot_be_asked_now_is_asked_again() -> None:
     with MisbehavingServer(models=listing("vllm")).running() as server:
         engine = EndpointEngine("http://127.0.0.1:9/v1", "served", asking())
