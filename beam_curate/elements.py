@@ -92,6 +92,7 @@ class VideoInfo:
         first_pts: Of the first frame.
         pixel_aspect_num: Numerator of a pixel's width over its height.
         pixel_aspect_den: Its denominator.
+        mended: Whether bad time stamps were replaced; frames are then told apart by their number.
         notes: What a user should know of this source, in sentences.
     """
 
@@ -113,12 +114,18 @@ class VideoInfo:
     first_pts: int = 0
     pixel_aspect_num: int = 1
     pixel_aspect_den: int = 1
+    mended: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def frame_rate(self) -> Fraction:
         """Average frames per second."""
         return Fraction(self.frame_rate_num, self.frame_rate_den)
+
+    @property
+    def counted(self) -> bool:
+        """Whether decoded frames are told apart by their number, since their own time stamps do not do."""
+        return self.mended or not self.has_timestamps
 
     @property
     def pixel_aspect(self) -> Fraction:
@@ -133,7 +140,19 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """A piece of a source video that becomes a clip: frames [start_frame, end_frame), pts [start_pts, end_pts)."""
+    """A piece of a source video that becomes a clip: frames [start_frame, end_frame), pts [start_pts, end_pts).
+
+    Attributes:
+        clip_id: Its name.
+        start_frame: First frame.
+        end_frame: The frame after the last.
+        start_pts: Of the first frame, in the source's time base.
+        end_pts: End of the last frame.
+        start_s: In s after the source's first frame.
+        end_s: Likewise.
+        frame_pts: Of each frame, where the source's own do not do and its rate varies; else empty.
+        seekable: Whether the first frame can be found by its own time stamp.
+    """
 
     clip_id: str
     start_frame: int
@@ -142,6 +161,8 @@ class Span:
     end_pts: int
     start_s: float
     end_s: float
+    frame_pts: tuple[int, ...] = ()
+    seekable: bool = True
 
     @property
     def num_frames(self) -> int:
@@ -150,12 +171,28 @@ class Span:
 
 
 @dataclasses.dataclass(frozen=True)
+class Loss:
+    """Footage of a video of which no clip is made.
+
+    Attributes:
+        cause: Why, in words.
+        count: Pieces.
+        seconds: Together, in s.
+    """
+
+    cause: str
+    count: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class VideoShots:
-    """A video with the spans to cut from it, in order."""
+    """A video with the spans to cut from it, in order, and what is left out between them."""
 
     video: Video
     info: VideoInfo
     spans: tuple[Span, ...]
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,6 +330,7 @@ class ClipChunk:
         num_chunks: Chunks of the video.
         num_total_clips: Clips of the video over all chunks.
         clips: At least one, except for the single chunk of a video without clips.
+        losses: Footage of the video that lies in no clip.
     """
 
     video: Video
@@ -301,6 +339,7 @@ class ClipChunk:
     num_chunks: int
     num_total_clips: int
     clips: tuple[Clip, ...]
+    losses: tuple[Loss, ...] = ()
 
     def with_clips(self, clips: Iterator[Clip] | tuple[Clip, ...]) -> ClipChunk:
         """Returns this chunk with other clips."""

@@ -21,8 +21,8 @@ from beam_curate.video import cutter
 
 SHOTS_STAGE = "shots"
 VERSIONS = {
-    SHOTS_STAGE: 1,
-    cutter.STAGE: 1,
+    SHOTS_STAGE: 2,
+    cutter.STAGE: 2,
     captioner.STAGE: 2,
     text.STAGE: 1,
     windows.STAGE: 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from beam_curate import progress
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
-from beam_curate.shots.scenes import SceneRules, clip_ranges, scenes_of
+from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
 from beam_curate.shots.windows import windows
 from beam_curate.storage.listing import check_unchanged
 from beam_curate.video import children
@@ -24,7 +24,6 @@ from beam_curate.video.scan import ShotFrames, Times
 from beam_curate.video.timeline import Timeline
 
 _WAITING_WINDOWS = 16  # of a video, for the network: 6 MB, and enough for all its threads
-_TIME_TOLERANCE_S = 1e-6  # a frame this little before a span's start is its first frame: rounding of times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +48,29 @@ class FixedStrideDetector:
         check_unchanged(video)
         header, times = children.stream("packet_times", video.uri, limits=self.limits)
         timeline = Timeline(header, times)
-        return VideoShots(video, timeline.info, _limited(self._spans(video, timeline), self.limit_clips))
+        spans: dict[int, Span] = {}
+        pieces: list[Piece] = []
+        for first, end, start_s, stop_s in self._strides(timeline):
+            fits = stop_s - start_s >= self.min_length_s - timeline.rounding_s
+            pieces.append(Piece(first, end, None if fits else TOO_SHORT))
+            spans[first] = timeline.span(_clip_id(video, start_s, stop_s), first, end)
+        pieces = limited(pieces, self.limit_clips)
+        kept = tuple(spans[piece.start] for piece in pieces if piece.cause is None)
+        return VideoShots(video, timeline.info, kept, losses_of(timeline, pieces))
 
-    def _spans(self, video: Video, timeline: Timeline) -> Iterator[Span]:
-        seconds = timeline.seconds()
-        end_s = float(seconds[-1])
-        start_s = 0.0
-        while start_s < end_s:
-            stop_s = min(start_s + self.duration_s, end_s)
-            first, end = np.searchsorted(seconds[:-1], (start_s - _TIME_TOLERANCE_S, stop_s - _TIME_TOLERANCE_S))
-            if stop_s - start_s >= self.min_length_s and end > first:
-                yield timeline.span(_clip_id(video, start_s, stop_s), int(first), int(end))
-            start_s += self.duration_s
+    def _strides(self, timeline: Timeline) -> Iterator[tuple[int, int, float, float]]:
+        """Yields first frame, end frame, start and end in s; in each stretch that was recorded without a pause."""
+        for first_of_all, end_of_all in timeline.stretches:
+            starts_s = timeline.starts_s[first_of_all:end_of_all] + timeline.rounding_s
+            end_s = float(timeline.ends_s[end_of_all - 1])
+            start_s = float(timeline.starts_s[first_of_all])
+            while start_s < end_s:
+                stop_s = min(start_s + self.duration_s, end_s)
+                first, end = np.searchsorted(starts_s, (start_s, stop_s)) + first_of_all
+                end = end_of_all if stop_s >= end_s else end
+                if end > first:
+                    yield int(first), int(end), start_s, stop_s
+                start_s += self.duration_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +102,14 @@ class TransNetV2Detector:
         timeline = Timeline(reading.header, reading.times())
         probabilities = np.concatenate(parts)[: timeline.info.num_frames]
         scenes = scenes_of(probabilities, self.rules.threshold)
-        ranges = clip_ranges(scenes, float(timeline.info.frame_rate), self.rules)
-        spans = (timeline.span(_clip_id(video, start, end), start, end) for start, end in ranges)
-        return VideoShots(video, timeline.info, _limited(spans, self.limit_clips))
+        pieces = divide(split_at(scenes, timeline.stretches), timeline.starts_s, timeline.ends_s, self.rules)
+        pieces = limited(pieces, self.limit_clips)
+        spans = tuple(
+            timeline.span(_clip_id(video, piece.start, piece.end), piece.start, piece.end)
+            for piece in pieces
+            if piece.cause is None
+        )
+        return VideoShots(video, timeline.info, spans, losses_of(timeline, pieces))
 
     def _looked_at(self, found: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
         """Yields the probabilities of each window, while the next ones are read."""
@@ -155,8 +170,3 @@ class _Reading:
 def _clip_id(video: Video, start: float, end: float) -> str:
     """Names a clip as cosmos-curate does: by frame numbers (TransNetV2) or by seconds (fixed stride)."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{video.uri}_{start}_{end}"))
-
-
-def _limited(spans: Iterator[Span], limit: int) -> tuple[Span, ...]:
-    found = tuple(spans)
-    return found[:limit] if limit else found

@@ -1,14 +1,38 @@
-"""From TransNetV2's shot change probabilities to the frame ranges worth cutting. Pure functions."""
+"""From TransNetV2's shot change probabilities to the pieces worth cutting, and what is lost. Pure functions."""
 
 from __future__ import annotations
 
+import bisect
+import collections
 import dataclasses
-import math
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.elements import Loss
+from beam_curate.video.timeline import Timeline
+
 FrameRange = tuple[int, int]  # first frame, end frame (exclusive)
+_FLOAT_S = 1e-6  # what sums of times in float64 may be off
+
+# Why footage is in no clip, as users read it.
+TOO_SHORT = "shorter than the shortest clip"
+CROPPED = "cropped at the ends of shots"
+CUT_OFF = "beyond the longest clip of a shot"
+SHOT_CHANGES = "shot changes"
+PAUSES = "pauses of the recording"
+OVER_LIMIT = "over --limit-clips"
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Frames [start, end) of a video: a clip, or lost for a cause."""
+
+    start: int
+    end: int
+    cause: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +73,96 @@ def scenes_of(probabilities: NDArray[np.float32], threshold: float) -> list[Fram
     return scenes or [(0, len(probabilities))]
 
 
-def clip_ranges(scenes: list[FrameRange], frame_rate: float, rules: SceneRules) -> list[FrameRange]:
+def split_at(scenes: list[FrameRange], stretches: Sequence[FrameRange]) -> list[FrameRange]:
+    """Divides scenes where the recording was interrupted."""
+    pieces = [
+        (max(start, first), min(end, last)) for start, end in scenes for first, last in _touching(stretches, start, end)
+    ]
+    return [(start, end) for start, end in pieces if start < end]
+
+
+def _touching(stretches: Sequence[FrameRange], start: int, end: int) -> Sequence[FrameRange]:
+    first = bisect.bisect_right(stretches, start, key=lambda stretch: stretch[1])
+    return stretches[first : bisect.bisect_left(stretches, end, key=lambda stretch: stretch[0])]
+
+
+def divide(
+    scenes: list[FrameRange], starts_s: NDArray[np.float64], ends_s: NDArray[np.float64], rules: SceneRules
+) -> list[Piece]:
     """Crops, splits and filters scenes.
 
     Args:
-        scenes: Frame ranges of one video, in order.
-        frame_rate: Frames/s of the video.
+        scenes: Frame ranges of one video, in order, none with a pause in it.
+        starts_s: [num_frames], when each frame begins.
+        ends_s: [num_frames], when each ends.
         rules: The lengths.
+
+    Returns:
+        Pieces that together are the scenes, in order.
     """
-    minimum = max(math.ceil(rules.min_length_s * frame_rate), rules.min_length_frames, 1)
-    maximum = max(math.ceil(rules.max_length_s * frame_rate), 1)
-    crop = int(rules.crop_s * frame_rate)
-    ranges: list[FrameRange] = []
-    for scene_start, scene_end in scenes:
-        start, end = scene_start + crop, scene_end - crop
-        if rules.max_length_mode == "truncate":
-            end = min(end, start + maximum)
-        pieces = [(piece, min(piece + maximum, end)) for piece in range(start, end, maximum)]
-        ranges.extend(piece for piece in pieces if piece[1] - piece[0] >= minimum)
-    return ranges
+    pieces: list[Piece] = []
+    for start, end in scenes:
+        # At most so much is cropped, and a clip ends with the first frame that reaches the greatest length: at an even
+        # rate, int(crop x rate) and ceil(length x rate) frames.
+        first = int(np.searchsorted(starts_s, starts_s[start] + rules.crop_s + _FLOAT_S, "right")) - 1
+        last = int(np.searchsorted(ends_s, ends_s[end - 1] - rules.crop_s - _FLOAT_S)) + 1
+        found = _split(first, last, starts_s, ends_s, rules)
+        if any(piece.cause is None for piece in found):
+            edges = (Piece(start, first, CROPPED), Piece(last, end, CROPPED))
+            pieces += [piece for piece in (edges[0], *found, edges[1]) if piece.end > piece.start]
+        else:
+            pieces.append(Piece(start, end, TOO_SHORT))
+    return pieces
+
+
+def _split(
+    first: int, last: int, starts_s: NDArray[np.float64], ends_s: NDArray[np.float64], rules: SceneRules
+) -> list[Piece]:
+    found: list[Piece] = []
+    while first < last:
+        end = int(np.searchsorted(ends_s, starts_s[first] + rules.max_length_s - _FLOAT_S)) + 1
+        end = min(last, max(end, first + 1))
+        fits = (
+            end - first >= rules.min_length_frames
+            and ends_s[end - 1] - starts_s[first] >= rules.min_length_s - _FLOAT_S
+        )
+        found.append(Piece(first, end, None if fits else TOO_SHORT))
+        first = end
+        if rules.max_length_mode == "truncate" and first < last:
+            return [*found, Piece(first, last, CUT_OFF)]
+    return found
+
+
+def losses_of(timeline: Timeline, pieces: Sequence[Piece]) -> tuple[Loss, ...]:
+    """Returns what of a video is in no clip, by its cause; with the clips it adds up to the video's length.
+
+    Args:
+        timeline: Of the video.
+        pieces: Of its frames; what lies in none of them is a shot change.
+    """
+    lengths_s = timeline.ends_s - timeline.starts_s
+    counts: collections.Counter[str] = collections.Counter()
+    seconds: dict[str, float] = collections.defaultdict(float)
+    reached = 0
+    for piece in (*pieces, Piece(len(lengths_s), len(lengths_s), None)):
+        change = Piece(reached, piece.start, SHOT_CHANGES)
+        for lost in (change, piece):
+            if lost.cause and lost.end > lost.start:
+                counts[lost.cause] += 1
+                seconds[lost.cause] += float(lengths_s[lost.start : lost.end].sum())
+        reached = piece.end
+    for first, _ in timeline.stretches[1:]:
+        counts[PAUSES] += 1
+        seconds[PAUSES] += float(timeline.starts_s[first] - timeline.ends_s[first - 1])
+    return tuple(Loss(cause, counts[cause], round(seconds[cause], 6)) for cause in sorted(counts))
+
+
+def limited(pieces: Sequence[Piece], limit: int) -> list[Piece]:
+    """Returns the pieces with at most `limit` clips among them; 0 for all."""
+    if not limit:
+        return list(pieces)
+    left = itertools.accumulate(pieces, lambda count, piece: count + (piece.cause is None), initial=0)
+    return [
+        dataclasses.replace(piece, cause=OVER_LIMIT) if piece.cause is None and before >= limit else piece
+        for before, piece in zip(left, pieces, strict=False)
+    ]

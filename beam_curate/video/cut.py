@@ -20,6 +20,7 @@ from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import DecoderMemoryError, LostFramesError
 from beam_curate.video.decode import numbered, open_video, out_of_memory
 from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
+from beam_curate.video.timeline import MAX_RATE_DENOMINATOR
 
 # Decoded frames that wait for their encoder. So many that, at 720p, the frames of one 8 s clip fit and the
 # next clip's encoder starts meanwhile; it is the memory that cutting takes, whatever the clip length.
@@ -27,6 +28,7 @@ _WAITING_BYTES = 256 << 20
 _MIN_WAITING_FRAMES = 8
 _HEARTBEAT_FRAMES = 100
 _MOST_ENCODERS = 8
+_CLOCK_SLACK_S = 1  # sound that goes back by more has a clock that starts again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,26 +62,26 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
         running: deque[Future[CutFile]] = deque()
         current: _Job | None = None
         try:
-            for number, (pts, frame, damaged) in enumerate(numbered(path, info, spans[0].start_pts)):
+            for number, (place, frame, damaged) in enumerate(numbered(path, info, spans[0])):
                 if number % _HEARTBEAT_FRAMES == 0:
                     yield None
-                if current is not None and pts >= current.span.end_pts:
-                    current.end()
+                if current is not None and place >= current.end:
+                    current.end_of_frames()
                     current = None
-                while current is None and remaining and pts >= remaining[0].span.end_pts:
+                while current is None and remaining and place >= remaining[0].end:
                     running.append(encoders.submit(remaining.popleft().finish))  # nothing of it could be decoded
-                if current is None and remaining and pts >= remaining[0].span.start_pts:
+                if current is None and remaining and place >= remaining[0].start:
                     current = remaining.popleft()
                     running.append(encoders.submit(current.run))
                 if current is not None:
-                    current.feed(pts, frame, damaged)
+                    current.feed(place, frame, damaged)
                 elif not remaining:
                     break
                 while running and running[0].done():
                     yield running.popleft().result()
         finally:
             if current is not None:
-                current.end()  # or its thread would wait for ever when decoding ends in an error
+                current.end_of_frames()  # or its thread would wait for ever when decoding ends in an error
         running.extend(encoders.submit(job.finish) for job in remaining)
         while running:
             yield running.popleft().result()
@@ -103,6 +105,9 @@ class _Job:
         waiting: threading.BoundedSemaphore,
     ) -> None:
         self.span = span
+        self.start, self.end = (
+            (span.start_frame, span.end_frame) if info.counted else (span.start_pts, span.end_pts)
+        )  # in what `numbered` calls a place
         self._info = info
         self._encoding = encoding
         self._audio = audio
@@ -110,21 +115,23 @@ class _Job:
         self._waiting = waiting
         self._frames: queue.SimpleQueue[tuple[int, av.VideoFrame] | None] = queue.SimpleQueue()
         self._damaged = 0
+        self._duration_s = Fraction(0)
         self._notes: tuple[str, ...] = ()
 
-    def feed(self, pts: int, frame: av.VideoFrame, damaged: bool) -> None:
+    def feed(self, place: int, frame: av.VideoFrame, damaged: bool) -> None:
         """Hands over a frame; waits while too many are waiting already."""
         self._damaged += damaged
         self._waiting.acquire()
+        pts = self.span.frame_pts[place - self.start] if self.span.frame_pts else place
         self._frames.put((pts, frame))
 
-    def end(self) -> None:
+    def end_of_frames(self) -> None:
         """Says that no more frames come."""
         self._frames.put(None)
 
     def finish(self) -> CutFile:
         """Ends a job that got no frame."""
-        self.end()
+        self.end_of_frames()
         return self.run()
 
     def run(self) -> CutFile:
@@ -145,20 +152,25 @@ class _Job:
             yield item
 
     def _write(self, frames: Iterator[tuple[int, av.VideoFrame]]) -> None:
-        total = self.span.num_frames
-        limit = self._encoding.max_output_frames or total
-        kept = min(total, limit)
-        rate = self._info.frame_rate * Fraction(kept, total)
-        even = self._info.constant_frame_rate or kept < total
-        time_base = 1 / rate if even else self._info.time_base
+        span, info = self.span, self._info
+        total = span.num_frames
+        kept = min(total, self._encoding.max_output_frames or total)
+        even = info.constant_frame_rate
+        # Of a variable rate, every frame keeps its time; else the clip lies on the grid of its own rate.
+        rate, time_base, length = info.frame_rate * Fraction(kept, total), info.time_base, None
+        if even:
+            time_base = 1 / rate
+        else:
+            length = span.end_pts - span.start_pts
+            rate = (kept / (length * time_base)).limit_denominator(MAX_RATE_DENOMINATOR)
         count = written = 0
-        pixel_aspect = self._info.pixel_aspect
-        with ClipWriter(self._path, self._encoding, rate, time_base, pixel_aspect, self._audio) as writer:
+        with ClipWriter(self._path, self._encoding, rate, time_base, info.pixel_aspect, self._audio, length) as writer:
             for count, (pts, frame) in enumerate(frames, 1):
                 # Of every `total` frames, `kept` evenly spaced ones stay.
                 if written * total <= (count - 1) * kept:
-                    writer.write(frame, written if even else pts - self.span.start_pts)
+                    writer.write(frame, written if even else pts - span.start_pts)
                     written += 1
+        self._duration_s = (written if even else length or 0) * time_base
         self._notes = (*writer.notes, *_audio_note(self._info, self._audio))
         lost = abs(total - count)
         if lost + self._damaged > self._encoding.max_decode_errors:
@@ -175,9 +187,9 @@ class _Job:
                 path=str(self._path),
                 width=stream.codec_context.width,
                 height=stream.codec_context.height,
-                frame_rate=stream.average_rate or Fraction(0),
+                frame_rate=(count / self._duration_s).limit_denominator(MAX_RATE_DENOMINATOR),
                 num_frames=count,
-                duration_s=float((stream.duration or 0) * (stream.time_base or 0)),
+                duration_s=float(self._duration_s),
                 video_codec=stream.codec_context.codec.canonical_name,
                 notes=self._notes,
             )
@@ -209,12 +221,14 @@ def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator
         starts = [(float(s.start_pts * info.time_base), float(s.end_pts * info.time_base), s) for s in spans]
         if stream.time_base:
             container.seek(int(starts[0][0] / stream.time_base), stream=stream, backward=True)
+        last_s = float("-inf")
         for packet in _until_damage(container.demux(stream)):
             if packet.pts is None or packet.time_base is None or not packet.size:
                 continue
             time_s = float(packet.pts * packet.time_base)
-            if time_s >= starts[-1][1]:
-                break
+            if time_s >= starts[-1][1] or time_s < last_s - _CLOCK_SLACK_S:
+                break  # beyond the clips, or the clock starts again: what follows belongs to another time
+            last_s = time_s
             for start_s, end_s, span in starts:
                 if start_s <= time_s < end_s:
                     packets[span.clip_id].append((time_s - start_s, packet))

@@ -36,7 +36,7 @@ def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
         budget_s += int(span.end_s - span.start_s)
     for index, group in enumerate(groups):
         clips = tuple(Clip(span) for span in group)
-        yield ClipChunk(shots.video, shots.info, index, len(groups), len(shots.spans), clips)
+        yield ClipChunk(shots.video, shots.info, index, len(groups), len(shots.spans), clips, shots.losses)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import av.video
 from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
-from beam_curate.elements import VideoInfo
+from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import UnreadableSourceError
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
@@ -226,29 +226,36 @@ def _flushed(stream: av.video.VideoStream) -> list[av.VideoFrame]:
     return []
 
 
-def numbered(path: str, info: VideoInfo, from_pts: int) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """Yields (pts, frame, damaged) from a frame at or before ``from_pts`` on.
+def numbered(path: str, info: VideoInfo, span: Span) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    """Yields (place, frame, damaged) from a frame at or before a span's first on.
 
-    Where frames carry no usable time stamps (``info.has_timestamps`` is False), the frame number stands in
-    for the pts and decoding starts at the beginning. It does so too where seeking finds no clean key frame
-    before ``from_pts``: wherever a worker starts, it gets the same frames.
+    The place is the frame's pts; or its number, where ``info.counted`` says that the frames' own pts do not do.
+    Decoding starts at the beginning where seeking finds no clean key frame before the span, and of counted frames also
+    where the span's first one is not found by its pts: wherever a worker starts, it gets the same frames.
     """
-    if not info.has_timestamps:
-        for number, (frame, damaged) in enumerate(read_frames(path)):
-            yield number, frame, damaged
-        return
-    target = from_pts - int(SEEK_MARGIN_S / info.time_base)
-    if target > info.first_pts:
+    target = span.start_pts - int(SEEK_MARGIN_S / info.time_base)
+    if target > info.first_pts and span.seekable:
         anchored = False
+        number: int | None = None
         for frame, damaged in read_frames(path, seek_pts=target):
-            if frame.pts is None:
+            if number is not None:
+                number += 1
+            elif frame.pts is None:
                 continue
-            anchored = anchored or (frame.key_frame and not damaged and frame.pts <= from_pts)
-            if frame.pts >= from_pts and not anchored:
-                break
-            yield frame.pts, frame, damaged
-        if anchored:
+            else:
+                anchored = anchored or (frame.key_frame and not damaged and frame.pts <= span.start_pts)
+                if frame.pts >= span.start_pts and not (anchored and (frame.pts == span.start_pts or not info.counted)):
+                    break
+                if frame.pts == span.start_pts and info.counted:
+                    number = span.start_frame
+            if info.counted and number is not None:
+                yield number, frame, damaged
+            elif not info.counted and frame.pts is not None:
+                yield frame.pts, frame, damaged
+        if anchored and (number is not None or not info.counted):
             return
-    for frame, damaged in read_frames(path):
-        if frame.pts is not None:
+    for number, (frame, damaged) in enumerate(read_frames(path)):
+        if info.counted:
+            yield number, frame, damaged
+        elif frame.pts is not None:
             yield frame.pts, frame, damaged

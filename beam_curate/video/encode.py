@@ -87,6 +87,8 @@ class ClipWriter:
         time_base: Unit of the pts given to `write`, in s.
         pixel_aspect: Width of a source pixel over its height.
         audio: What to copy beside the video, or None.
+        length: Of a variable rate, the end of the last frame in `time_base`: every frame is shown until the next
+            one, and there are no B-frames, with which mp4 cannot say how long the last frame is. None of an even rate.
     """
 
     def __init__(
@@ -97,7 +99,10 @@ class ClipWriter:
         time_base: Fraction,
         pixel_aspect: Fraction,
         audio: AudioTrack | None,
+        length: int | None = None,
     ) -> None:
+        self._length = length
+        self._held: av.Packet[Any] | None = None
         self._encoding = encoding
         self._rate = rate
         self._time_base = time_base
@@ -158,6 +163,8 @@ class ClipWriter:
         context = stream.codec_context
         context.time_base = self._time_base
         context.gop_size = KEYFRAME_INTERVAL
+        if self._length is not None:
+            context.max_b_frames = 0
         context.flags |= _CODEC_FLAG_BITEXACT
         if self._encoding.bit_rate_kbps:
             context.bit_rate = self._encoding.bit_rate_kbps * 1000
@@ -175,10 +182,25 @@ class ClipWriter:
         assert self._strip is not None
         for encoded in packets:
             for packet in self._strip.filter(encoded):
-                if packet.dts is not None and packet.time_base is not None:
-                    self._mux_audio_until(float(packet.dts * packet.time_base))
-                packet.stream = self._stream
-                self._container.mux(packet)
+                self._mux_packet(packet) if self._length is None else self._mux_until(packet)
+        if packets and packets[-1] is None and self._held is not None and self._length is not None:
+            self._mux_lasting(self._held, self._length)
+
+    def _mux_until(self, packet: av.Packet[Any]) -> None:
+        """Holds a packet until the next one says how long it lasts."""
+        held, self._held = self._held, packet
+        if held is not None and packet.pts is not None:
+            self._mux_lasting(held, packet.pts)
+
+    def _mux_lasting(self, packet: av.Packet[Any], end_pts: int) -> None:
+        packet.duration = end_pts - (packet.pts or 0)
+        self._mux_packet(packet)
+
+    def _mux_packet(self, packet: av.Packet[Any]) -> None:
+        if packet.dts is not None and packet.time_base is not None:
+            self._mux_audio_until(float(packet.dts * packet.time_base))
+        packet.stream = self._stream
+        self._container.mux(packet)
 
     def _mux_audio_until(self, time_s: float) -> None:
         while self._audio_stream is not None and self._next_audio is not None:

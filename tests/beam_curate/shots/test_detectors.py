@@ -158,4 +158,4 @@ def test_damage_is_noted(tmp_path, detector):
 def test_spans_hold_plain_numbers(cuts, found):
     for shots in (fixed_stride(cuts), found):
         for span in shots.spans:
-            assert {type(value) for value in dataclasses.astuple(span)} == {str, int, float}
+            assert {type(value) for value in dataclasses.astuple(span)} == {str, int, float, tuple, bool}

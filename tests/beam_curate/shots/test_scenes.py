@@ -3,7 +3,18 @@ import itertools
 import numpy as np
 import pytest
 
-from beam_curate.shots.scenes import SceneRules, clip_ranges, scenes_of
+from beam_curate.shots.scenes import SceneRules, divide, scenes_of
+
+
+def clip_ranges(scenes, frame_rate, rules):
+    """The clips of a video of an even rate."""
+    frames = np.arange(4000)
+    pieces = divide(scenes, frames / frame_rate, (frames + 1) / frame_rate, rules)
+    assert [frame for piece in pieces for frame in range(piece.start, piece.end)] == [
+        frame for scene in scenes for frame in range(*scene)
+    ]
+    return [(piece.start, piece.end) for piece in pieces if piece.cause is None]
+
 
 ANY_LENGTH = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1000, crop_s=0)
 

@@ -36,7 +36,7 @@ def timeline(pts, last_duration=40, damaged=0, **claims):
         pytest.param([0, 40, 80, 120], 40, 25, True, True, 25, 0.16, id="even"),
         pytest.param([500, 540, 580, 620], 40, 25, True, True, 25, 0.16, id="start other than 0"),
         pytest.param([-80, -40, 0, 40], 40, 25, True, True, 25, 0.16, id="negative start"),
-        pytest.param([0, 42, 83, 125, 167], 42, 24, True, True, 24, 0.209, id="rounded to ms"),
+        pytest.param([0, 42, 83, 125, 167], 42, 24, True, True, 24, 5 / 24, id="rounded to ms"),
         pytest.param([0, 40, 80, 120], 0, 25, True, True, 25, 0.16, id="last duration unknown"),
         pytest.param([0, 40, 80, 120], 40, 50, True, True, 25, 0.16, id="rate claimed twice as high"),
         pytest.param([0, 40, 80, 120], 40, 0, True, True, 25, 0.16, id="no rate claimed"),
@@ -44,8 +44,8 @@ def timeline(pts, last_duration=40, damaged=0, **claims):
         pytest.param([7], 0, 25, True, True, 25, 0.04, id="one frame"),
         pytest.param([7], 0, 0, True, True, 25, 0.04, id="one frame, nothing known"),
         pytest.param([None, None, None], 0, 50, False, True, 50, 0.06, id="none"),
-        pytest.param([0, None, 80], 40, 25, False, True, 25, 0.12, id="some missing"),
-        pytest.param([0, 40, 40, 80], 40, 25, False, True, 25, 0.16, id="twice the same"),
+        pytest.param([0, None, None, None, 80], 40, 25, False, True, 25, 0.2, id="most missing"),
+        pytest.param([0, 40, 40, 40, 40, 40], 40, 25, False, True, 25, 0.24, id="all the same"),
         pytest.param([0, 80, 40], 40, 25, False, True, 25, 0.12, id="backwards"),
         pytest.param([None], 0, 0, False, True, 25, 0.04, id="nothing known"),
     ],
@@ -63,8 +63,39 @@ def test_facts(pts, last_duration, claimed_rate, has_timestamps, even, rate, dur
     assert bool(info.notes) is not has_timestamps
 
 
+def test_mended_times_are_told():
+    found = timeline([0, 40, 80, None, 160, 200, 100_000, 280], 40)
+    assert found.pts.tolist() == [0, 40, 80, 120, 160, 200, 240, 280, 320]
+    assert (found.info.constant_frame_rate, found.info.mended, found.info.counted) == (True, True, True)
+    assert found.info.notes == ("time stamps of 2 frames (3, 6) cannot be true: replaced from their neighbours",)
+    assert [found.span("", start, start + 1).seekable for start in (2, 3)] == [True, False]
+
+
+def test_a_pause_divides_the_video():
+    pts = [*range(0, 4000, 40), *range(604_000, 608_000, 40)]
+    found = timeline(pts, 40)
+    assert found.stretches == ((0, 100), (100, 200))
+    assert (found.info.frame_rate, found.info.constant_frame_rate, found.info.mended) == (25, True, False)
+    assert found.info.duration_s == 608
+    assert [found.starts_s[100], found.ends_s[99]] == [604, 4]
+    assert (found.span("", 50, 100).end_pts, found.span("", 50, 100).end_s) == (4000, 4)
+    assert found.info.notes == ("the recording pauses once, for 600.0 s in all (at frame 100): shots end there",)
+
+
+@pytest.mark.parametrize(
+    ("time_base", "stamp"),
+    [(Fraction(1, 1000), round), (Fraction(1, 1000), int), (Fraction(1, 90000), round), (Fraction(1, 12288), round)],
+)
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)])
+def test_an_even_rate_has_the_same_times_whatever_the_clock(rate, time_base, stamp):
+    pts = [stamp(i / rate / time_base) for i in range(600)]
+    found = timeline(pts, stamp(1 / rate / time_base), frame_rate=rate, time_base=time_base)
+    assert found.starts_s.tolist() == pytest.approx([float(i / rate) for i in range(600)], abs=1e-9)
+    assert found.ends_s[-1] == pytest.approx(float(600 / rate), abs=1e-9)
+
+
 def test_an_average_rate_can_be_written_into_a_file():
-    ticks = np.cumsum(np.random.default_rng(0).integers(1000, 9_000_000, 5000)).tolist()
+    ticks = np.cumsum(np.random.default_rng(0).integers(3_000_000, 9_000_000, 5000)).tolist()
     rate = timeline(ticks, frame_rate=Fraction(0), time_base=Fraction(1, 90000)).info.frame_rate
     assert max(rate.numerator, rate.denominator) < 1 << 31
     assert float(rate) == pytest.approx(4999 / (ticks[-1] - ticks[0]) * 90000, rel=1e-6)
