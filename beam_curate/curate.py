@@ -16,6 +16,7 @@ from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
 from beam_curate.options import Options, Parsed, flag_lines
 from beam_curate.plan import Plan, make_plan
+from beam_curate.report import missing
 from beam_curate.report.display import live
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.stages import VIDEOS_TO_DO
@@ -120,6 +121,8 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
 
         try:
             run_pipeline(plan, selection, beam_args)
+            if lost := missing.settle(plan.context, missing.recorded(selection), chosen.videos):
+                return missing.sentence(lost)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
             if plan.options.run.verbose:
                 console.print_exception()

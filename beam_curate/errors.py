@@ -60,6 +60,10 @@ class SourceChangedError(PlaceError):
     """The source file changed while it was being curated."""
 
 
+class IncompleteVideoError(PlaceError):
+    """Not all that was made of a video reached its end: the runner lost a part of it on the way."""
+
+
 class ModelOutputError(ContentError):
     """A model answered with something that must not reach a dataset (NaN, empty text)."""
 

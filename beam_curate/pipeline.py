@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from beam_curate.elements import VideoShots
 from beam_curate.plan import Plan
+from beam_curate.report import missing
 from transforms.caption_clips import CaptionClips
 from transforms.cut_clips import CutClips
 from transforms.detect_shots import DetectShots
@@ -34,4 +35,4 @@ def build(pipeline: beam.Pipeline, plan: Plan, selection: Path) -> None:
     if plan.encoder is not None:
         chunks = chunks | "EncodeCaptions" >> EncodeCaptions(plan.encoder, plan.store("text"))
     chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context, plan.windows, plan.store("windows"))
-    (videos, chunks, failures) | "RecordVideos" >> RecordVideos(plan.context)
+    (videos, chunks, failures) | "RecordVideos" >> RecordVideos(plan.context, missing.recorded(selection))

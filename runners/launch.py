@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
 )
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, FlinkRunner
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
@@ -50,6 +50,7 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
     run = plan.options.run
     logging.getLogger().setLevel(logging.INFO if run.verbose else logging.CRITICAL)
     options = PipelineOptions(with_defaults(run, beam_args))
+    switch_off_timed_flushes()
     threading.excepthook = _log_end_of_thread
     tally.stay_out()  # this process needs no file to tell itself what it counted
     with contextlib.ExitStack() as stack:
@@ -60,6 +61,16 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
         pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
         build(pipeline, plan, selection)
         _run(pipeline, options)
+
+
+def switch_off_timed_flushes() -> None:
+    """Lets Beam's local runner send its buffers when they are full or closed, and at no other time.
+
+    By default a timer sends them every second as well, from a thread of its own, while another writes to them without
+    a lock: what is written between the timer's copy and its clearing is lost. The runner reads this constant alone
+    for its own side of a channel, and for the workers' side where their environment names no limit.
+    """
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
 @contextlib.contextmanager

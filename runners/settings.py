@@ -17,6 +17,7 @@ from runners.servers import listens
 PRISM_PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0"
 _RUNNERS = ("DirectRunner", "PrismRunner", "FlinkRunner", "PortableRunner")
 _ANSWER_S = 5.0
+_TIMED_FLUSH = "data_buffer_time_limit_ms"
 
 
 def flags_of(beam_args: Sequence[str]) -> argparse.Namespace:
@@ -29,6 +30,7 @@ def flags_of(beam_args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--job_server_java_launcher", default="java")
     parser.add_argument("--output_executable_path")
     parser.add_argument("--parallelism", type=int)
+    parser.add_argument("--experiments", "--experiment", action="append", default=[])
     return parser.parse_known_args(list(beam_args))[0]
 
 
@@ -39,6 +41,11 @@ def check_runner(run: RunOptions, beam_args: Sequence[str]) -> None:
         UsageError: With the problem, the flag and the mend.
     """
     flags = flags_of(beam_args)
+    if any(_TIMED_FLUSH in experiment for experiment in flags.experiments):
+        raise UsageError(
+            f"--experiments={_TIMED_FLUSH} makes Beam lose elements: its timer empties buffers that are being written; "
+            "leave it out"
+        )
     if run.runner not in _RUNNERS and "." not in run.runner:  # a dotted name is a class of the user's own
         raise UsageError(f"--runner {run.runner} is not supported; choose {', '.join(_RUNNERS)} (docs/runners.md)")
     if run.runner == "PrismRunner" and not flags.job_endpoint:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 
 from beam_curate.elements import ClipChunk, Failure, Video
+from beam_curate.report import missing
 from beam_curate.report.recorder import record_video
 from beam_curate.report.records import RecordContext
 from transforms.counting import CountingDoFn
@@ -19,9 +22,11 @@ class RecordVideos(beam.PTransform):
 
     Attributes:
         context: Of the records.
+        recorded: Folder for a note of each video that was recorded; see `beam_curate.report.missing`.
     """
 
     context: RecordContext
+    recorded: Path
 
     def expand(
         self,
@@ -36,22 +41,30 @@ class RecordVideos(beam.PTransform):
                 "failures": failures | "Key failures" >> beam.WithKeys(_uri),
             }
             | "By video" >> beam.CoGroupByKey()
-            | "Record" >> beam.ParDo(Record(self.context))
+            | "Record" >> beam.ParDo(Record(self.context, self.recorded))
         )
 
 
 class Record(CountingDoFn):
     """Records one video."""
 
-    def __init__(self, context: RecordContext) -> None:
+    def __init__(self, context: RecordContext, recorded: Path) -> None:
         super().__init__(context.layout)
         self._context = context
+        self._recorded = recorded
 
-    def process(self, gathered: tuple[str, dict[str, Iterable[object]]]) -> list[str]:
-        """Records one video and passes its URI on."""
+    def process(self, gathered: tuple[str, dict[str, Iterable[Any]]]) -> list[str]:
+        """Records one video and passes its URI on.
+
+        A video of which only failures arrived cannot be recorded here: the driver finds that it is missing.
+        """
         uri, found = gathered
-        (video,) = found["videos"]
-        record_video(self._context, video, list(found["chunks"]), list(found["failures"]))  # type: ignore[arg-type]
+        chunks, failures = list(found["chunks"]), list(found["failures"])
+        videos = [*found["videos"], *(chunk.video for chunk in chunks)]
+        if not videos:
+            return []
+        whole = record_video(self._context, videos[0], chunks, failures)
+        missing.note(self._recorded, videos[0], whole=whole)
         return [uri]
 
 

@@ -7,6 +7,7 @@ video that was interrupted anywhere is simply done again, from remembered result
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,10 +16,15 @@ from typing import Any
 from beam_curate import progress
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video, failures_in
+from beam_curate.errors import IncompleteVideoError
 from beam_curate.layout import Layout
 from beam_curate.report import records
 from beam_curate.report.records import RecordContext
 from beam_curate.storage import files, journal
+
+STAGE = "records"
+AGAIN = "run the same command again: what is stored is not made again"
+_MOST_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +74,26 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
 
 def record_video(
     context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
-) -> None:
+) -> bool:
     """Withdraws what is no longer so, writes the records of a video, and its done marker.
+
+    A video that is neither whole nor failed is not settled: it is recorded as failed with what is missing, all that
+    was published of it stays, and the next run does it again.
 
     Args:
         context: Of the run.
         video: The video.
         chunks: All of its published chunks; none when the video failed or was skipped.
         failures: Of the video as a whole.
+
+    Returns:
+        Whether all that was made of it was there.
     """
     layout, path = context.layout, video.relative_path
     _forget_done(context, video)
+    what = incomplete(video, chunks, failures)
+    if what:
+        chunks, failures = (), (*failures, Failure.of(IncompleteVideoError(what), STAGE, video.uri))
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
     marker = layout.done(context.fingerprint, path, video.size_bytes, video.etag)
@@ -89,7 +104,7 @@ def record_video(
         # It may well succeed next time: what earlier runs made of it stays.
         files.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures), layout.tmp)
         progress.add("videos failed")
-        return
+        return not what
     was = former(layout, path)
     _withdraw(context, was, chunks)
     for chunk in chunks:
@@ -111,6 +126,26 @@ def record_video(
     if not unsettled:
         files.write_json(marker, {"failures": len(all_failures)}, layout.tmp)
     progress.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
+    return True
+
+
+def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
+    """Returns what is missing of a video, or None when it has each of its chunks once, has failed, or is a duplicate."""
+    if not chunks:
+        return None if failures or video.duplicate_of else f"neither clips nor a failure arrived; {AGAIN}"
+    expected = max(chunk.num_chunks for chunk in chunks)
+    seen = collections.Counter(chunk.index for chunk in chunks)
+    missing = [index for index in range(expected) if not seen[index]]
+    if missing:
+        return f"{len(missing)} of {expected} chunks did not arrive ({_few(missing)}, counted from 0); {AGAIN}"
+    if twice := sorted(index for index, times in seen.items() if times > 1 or index >= expected):
+        return f"chunks arrived more than once ({_few(twice)}, counted from 0); {AGAIN}"
+    return None
+
+
+def _few(indices: Sequence[int]) -> str:
+    listed = ", ".join(map(str, indices[:_MOST_NAMED]))
+    return listed if len(indices) <= _MOST_NAMED else f"{listed} and {len(indices) - _MOST_NAMED} more"
 
 
 def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) -> None:

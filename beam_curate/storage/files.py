@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,9 +114,7 @@ def scratch(layout: Layout) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep(layout: Layout, file: Path, folder: Path, stem: str) -> StoredFile:

@@ -487,3 +487,49 @@ def test_odd_names_have_records_of_their_own(context: RecordContext, layout: Lay
     curate(other(context), chunks_of(layout, "y", video=video), video)
     assert items(layout) == {"y_0_95"}
     assert read(layout.processed_video(name))["video"] == video.uri
+
+
+INCOMPLETE: dict[str, tuple[str, Callable[[list[ClipChunk]], list[ClipChunk]]]] = {
+    "none": ("neither clips nor a failure", lambda chunks: []),
+    "not the first": ("1 of 3 chunks did not arrive (0,", lambda chunks: chunks[1:]),
+    "not the one between": ("1 of 3 chunks did not arrive (1,", lambda chunks: [chunks[0], chunks[2]]),
+    "not the last": ("1 of 3 chunks did not arrive (2,", lambda chunks: chunks[:2]),
+    "one": ("2 of 3 chunks did not arrive (0, 2,", lambda chunks: chunks[1:2]),
+    "one twice": ("more than once (1,", lambda chunks: [*chunks, chunks[1]]),
+    "one in the place of another": ("1 of 3 chunks did not arrive (2,", lambda chunks: [*chunks[:2], chunks[0]]),
+    "one beyond": (
+        "more than once (7,",
+        lambda chunks: [*chunks, dataclasses.replace(chunks[0], index=7)],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", INCOMPLETE)
+@pytest.mark.parametrize("before", [False, True], ids=["first run", "made before"])
+def test_a_video_that_is_not_whole_stays_open_and_loses_nothing(
+    context: RecordContext, layout: Layout, what: str, before: bool
+) -> None:
+    sentence, take = INCOMPLETE[what]
+    chunks = chunks_of(layout, "uv", "wx", "y")
+    if before:
+        curate(context, chunks)
+    published = [publish_chunk(context, chunk) for chunk in chunks]
+    assert not record_video(context, VIDEO, take(published), ())
+    assert not is_done(context)
+    (failure,) = read(layout.video_error("a.mp4"))["failures"]
+    assert failure["error_type"] == "IncompleteVideoError" and failure["retriable"]
+    assert sentence in failure["message"]
+    assert clip_names(layout) == set("uvwxy")
+    assert len(items(layout)) == 5
+    curate(context, chunks)  # and the next run settles it
+    assert is_done(context) and not layout.video_error("a.mp4").exists()
+    assert not list(layout.published.glob("*"))
+
+
+def test_what_arrived_of_an_incomplete_video_is_withdrawn_by_other_options(
+    context: RecordContext, layout: Layout
+) -> None:
+    published = [publish_chunk(context, chunk) for chunk in chunks_of(layout, "uv", "wx", "y")]
+    record_video(context, VIDEO, published[:1], ())
+    curate(other(context), chunks_of(layout, "pq"))
+    assert clip_names(layout) == set("pq") and items(layout) == {"p_0_95", "q_0_95"}

@@ -1,0 +1,82 @@
+"""What the local runner is told: its channels lose nothing, however slow and busy the machine is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.runners.worker import data_plane
+
+from beam_curate import progress
+from beam_curate.result_options import RunOptions
+from runners.launch import switch_off_timed_flushes
+from runners.settings import with_defaults
+
+THREADS = 4
+
+
+@pytest.fixture(autouse=True)
+def as_beam_has_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)  # its own 1000, made worse
+    yield
+
+
+def slowly(number: int) -> tuple[int, str]:
+    time.sleep(0)
+    return number, "x" * (number % 997)
+
+
+def note(pair: tuple[int, Iterable[str]]) -> None:
+    number, texts = pair
+    for text in texts:
+        progress.add(f"{number}: {len(text)}")
+
+
+def run(elements: int) -> bool:
+    """Sends numbers through three steps with the program's settings; says whether each arrived, once and whole."""
+    progress.reset()
+    options = PipelineOptions(with_defaults(RunOptions(runner="DirectRunner", workers=THREADS), []))
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        numbers = pipeline | beam.Create(range(elements), reshuffle=False) | "Spread" >> beam.Reshuffle()
+        _ = numbers | beam.Map(slowly) | beam.GroupByKey() | beam.Map(note)
+    return progress.counts() == {f"{number}: {number % 997}": 1 for number in range(elements)}
+
+
+def test_no_buffer_is_sent_by_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for kind in (data_plane.SizeBasedBufferingClosableOutputStream, data_plane.TimeBasedBufferingClosableOutputStream):
+
+        def init(self: object, *args: object, _of: object = kind.__init__, _name: str = kind.__name__, **named: object):
+            made.append(_name)
+            _of(self, *args, **named)  # type: ignore[operator]
+
+        monkeypatch.setattr(kind, "__init__", init)
+    switch_off_timed_flushes()
+    assert run(20)
+    assert set(made) == {"SizeBasedBufferingClosableOutputStream"}
+
+
+@pytest.mark.soak
+def test_every_element_arrives_once_whatever_else_the_machine_does() -> None:
+    switch_off_timed_flushes()
+    busy = threading.Event()
+
+    def turn_round() -> None:
+        while not busy.is_set():
+            sum(range(1000))
+
+    others = [threading.Thread(target=turn_round) for _ in range(4)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(5):
+            assert run(20_000)
+    finally:
+        busy.set()
+        for other in others:
+            other.join()
