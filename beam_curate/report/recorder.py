@@ -130,7 +130,7 @@ def record_video(
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
-    """Returns what is missing of a video, or None when it has each of its chunks once, has failed, or is a duplicate."""
+    """Returns what is missing of a video; None when each chunk is there once, it failed, or it is a duplicate."""
     if not chunks:
         return None if failures or video.duplicate_of else f"neither clips nor a failure arrived; {AGAIN}"
     expected = max(chunk.num_chunks for chunk in chunks)

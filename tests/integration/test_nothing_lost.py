@@ -12,8 +12,8 @@ import pytest
 from media import make_video
 from program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
-from beam_curate.arguments import parse
 from beam_curate.curate import curate
+from beam_curate.options import parse
 from transforms import record_videos
 
 FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--workers", "2")
@@ -23,7 +23,7 @@ FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--workers", "2
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lost")
     for seed, name in enumerate(("a.mp4", "b.mp4", "c.mp4")):
-        make_video(folder / name, frames=240, seed=seed)
+        make_video(folder / name, frames=480 if name == "b.mp4" else 120, seed=seed)
     (folder / "d.mp4").write_bytes(b"no video")
     return folder
 
@@ -82,16 +82,16 @@ def test_lost_elements_are_told_and_made_up_for(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    shutil.rmtree(place, ignore_errors=True)
     with monkeypatch.context() as patch:
         real = record_videos.RecordVideos
         patch.setattr("beam_curate.pipeline.RecordVideos", lambda *args: Lossy(real(*args), kind, name))
         assert split(source, place) == 1
     printed = capsys.readouterr().out
     assert f"1 videos did not arrive whole and are still to do: {name}" in printed
-    assert "IncompleteVideoError" in printed and "1 failed" in printed
+    assert "IncompleteVideoError" in printed
     assert not list((place / ".work" / "done").rglob(f"{name}@*"))
     ours = summary(place)["beam_curate"]
     assert summary(place)["num_processed_videos"] + ours["num_failed_videos"] == 4
     assert split(source, place) == 0
     assert snapshot(place) == undisturbed
-    shutil.rmtree(place)

@@ -131,3 +131,11 @@ def test_workers_set_the_threads_of_the_direct_runner() -> None:
 )
 def test_where_the_workers_are(runner: str, flags: list[str], elsewhere: bool) -> None:
     assert workers_elsewhere(RunOptions(runner=runner), flags) is elsewhere
+
+
+@pytest.mark.parametrize("flag", ["--experiments", "--experiment"])
+@pytest.mark.parametrize("value", ["data_buffer_time_limit_ms=1000", "beam_fn_api,data_buffer_time_limit_ms=1"])
+@pytest.mark.parametrize("runner", ["DirectRunner", "PrismRunner", "FlinkRunner"])
+def test_a_timer_that_loses_elements_is_refused(flag: str, value: str, runner: str) -> None:
+    with pytest.raises(UsageError, match="--experiments=data_buffer_time_limit_ms"):
+        check_runner(RunOptions(runner=runner), [f"{flag}={value}"])
