@@ -114,7 +114,7 @@ def record_video(
         layout.processed_chunk(path, index).unlink(missing_ok=True)
     _write_errors(context, video, chunks, failures, was.num_chunks)
     if chunks:
-        files.write_json(layout.processed_video(path), records.video_record(context, chunks[0]), layout.tmp)
+        files.write_json(layout.processed_video(path), records.video_record(context, chunks), layout.tmp)
     else:
         layout.processed_video(path).unlink(missing_ok=True)
     _write_or_remove(

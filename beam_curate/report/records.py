@@ -6,12 +6,14 @@ Records hold no times of day and no durations of work, so that the same videos a
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from beam_curate import __version__
 from beam_curate.dataset.predict2 import items_of, part_of
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, Window
 from beam_curate.layout import Layout
+from beam_curate.report.footage import lost_in
 
 # Counts of stages that cosmos-curate has and this program has not yet: true, because they are nought.
 _FILTERS = ("motion", "aesthetic", "qwen_classifier", "qwen_semantic", "artificial_text")
@@ -146,8 +148,9 @@ def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
     }
 
 
-def video_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
-    """Returns ``processed_videos/{relpath}.json``, from any chunk of the video."""
+def video_record(context: RecordContext, chunks: Sequence[ClipChunk]) -> dict[str, Any]:
+    """Returns ``processed_videos/{relpath}.json``, from all chunks of the video."""
+    chunk = chunks[0]
     video, info = chunk.video, chunk.info
     return {
         "video": video.uri,
@@ -167,6 +170,7 @@ def video_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
         "container": info.container,
         "constant_frame_rate": info.constant_frame_rate,
         "notes": list(info.notes),
+        "footage_lost": lost_in(chunks),
         "dataset_part": part_of(video, context.validation_fraction),
         "text_encoder": context.text_encoder,
         **context.marks,

@@ -10,6 +10,7 @@ from typing import Any
 
 from beam_curate.elements import Video
 from beam_curate.layout import Layout
+from beam_curate.report import footage
 from beam_curate.report.records import COUNTS, RecordContext
 from beam_curate.storage import files
 
@@ -35,6 +36,11 @@ class Outcome:
     chunks: list[dict[str, Any]]
     skipped: str | None
     failures: list[dict[str, Any]]
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that were made of it."""
+        return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
 
     @property
     def state(self) -> str:
@@ -137,6 +143,8 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
         "num_failed_clips": sum(chunk.get("num_clips_failed", 0) for chunk in chunks),
         "num_dataset_items": sum(len(chunk.get("dataset_items", ())) for chunk in chunks),
         "num_windows_left_out": sum(len(chunk.get("windows_left_out", {})) for chunk in chunks),
+        "num_videos_without_clips": sum(not one.num_clips for one in processed),
+        "footage_lost": footage.total([one.record or {} for one in processed], states["failed"]),
         "counts_of_this_run": run.counts,
         "options": run.options,
     }

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from beam_curate.report import footage
 from beam_curate.report.summary import Outcome
 
 _MOST_FAILURES = 20
@@ -41,6 +42,14 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
     )
     for reason, count in sorted(reasons.items()):
         console.print(f"left out of the dataset: {count} x {reason}")
+    for line in footage.in_words(ours["footage_lost"]):
+        console.print(f"footage without a clip: {line}")
+    empty = [one for one in outcomes if one.state == "processed" and not one.num_clips]
+    for one in empty[:_MOST_FAILURES]:
+        causes = "; ".join(footage.in_words((one.record or {}).get("footage_lost", {})))
+        console.print(f"no clip: {one.video.relative_path}: {causes or 'it has no footage'}")
+    if len(empty) > _MOST_FAILURES:
+        console.print(f"and {len(empty) - _MOST_FAILURES} more videos without a clip: see processed_videos/")
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
             console.print(f"note: {one.video.relative_path}: {note}")

@@ -233,6 +233,24 @@ def numbered(path: str, info: VideoInfo, span: Span) -> Iterator[tuple[int, av.V
     Decoding starts at the beginning where seeking finds no clean key frame before the span, and of counted frames also
     where the span's first one is not found by its pts: wherever a worker starts, it gets the same frames.
     """
+    found = _placed(path, info, span)
+    return found if info.counted else _forward(found)
+
+
+def _forward(found: Iterator[tuple[int, av.VideoFrame, bool]]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    """Gives two frames in a row each other's pts where the first one's is the later: pictures come in their order."""
+    held: tuple[int, av.VideoFrame, bool] | None = None
+    for pts, frame, damaged in found:
+        if held is None:
+            held = pts, frame, damaged
+            continue
+        yield min(pts, held[0]), *held[1:]
+        held = max(pts, held[0]), frame, damaged
+    if held is not None:
+        yield held
+
+
+def _placed(path: str, info: VideoInfo, span: Span) -> Iterator[tuple[int, av.VideoFrame, bool]]:
     target = span.start_pts - int(SEEK_MARGIN_S / info.time_base)
     if target > info.first_pts and span.seekable:
         anchored = False

@@ -1,0 +1,62 @@
+"""Where footage went of which there is no clip: counted by cause, for records, summary and table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from beam_curate.elements import Clip, ClipChunk
+
+DAMAGED = "damaged or lost frames"
+REFUSED = "of a kind that is refused"
+FAILED = "could not be encoded"
+UNREADABLE = "videos that could not be read"
+_CAUSES = {"LostFramesError": DAMAGED, "RefusedSourceError": REFUSED}
+
+Lost = dict[str, dict[str, Any]]
+
+
+def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
+    """Returns ``{cause: {"count": pieces, "seconds": s}}`` of a video, from all of its chunks."""
+    found = [(loss.cause, loss.count, loss.seconds) for loss in chunks[0].losses]
+    found += [
+        (_cause(clip), 1, clip.span.end_s - clip.span.start_s)
+        for chunk in chunks
+        for clip in chunk.clips
+        if clip.media is None
+    ]
+    return _summed(found)
+
+
+def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:
+    """Adds up what the records of videos say; the length of a video that could not be read is not known."""
+    found = [
+        (cause, one["count"], one["seconds"])
+        for record in records
+        for cause, one in record.get("footage_lost", {}).items()
+    ]
+    unreadable: Lost = {UNREADABLE: {"count": num_unreadable, "seconds": None}} if num_unreadable else {}
+    return _summed(found) | unreadable
+
+
+def in_words(lost: Lost) -> list[str]:
+    """Returns a line a cause, the gravest first."""
+    ordered = sorted(lost.items(), key=lambda item: -(item[1]["seconds"] or 0))
+    return [
+        f"{one['count']} {cause}" if one["seconds"] is None else f"{one['seconds']:.1f} s {cause} ({one['count']} x)"
+        for cause, one in ordered
+    ]
+
+
+def _cause(clip: Clip) -> str:
+    kinds = [failure.error_type for failure in clip.failures]
+    return next((_CAUSES[kind] for kind in kinds if kind in _CAUSES), FAILED)
+
+
+def _summed(found: Iterable[tuple[str, int, float]]) -> Lost:
+    lost: Lost = {}
+    for cause, count, seconds in found:
+        one = lost.setdefault(cause, {"count": 0, "seconds": 0.0})
+        one["count"] += count
+        one["seconds"] = round(one["seconds"] + seconds, 6)
+    return lost
