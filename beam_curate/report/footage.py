@@ -28,13 +28,19 @@ def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
     return _summed(found)
 
 
+def of_record(record: Mapping[str, Any] | None) -> Lost:
+    """Returns what a record of a video says; nothing where an earlier version, or another hand, wrote it."""
+    lost = (record or {}).get("footage_lost")
+    return {
+        cause: one
+        for cause, one in (lost.items() if isinstance(lost, dict) else ())
+        if isinstance(one, dict) and all(isinstance(one.get(key), (int, float)) for key in ("count", "seconds"))
+    }
+
+
 def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:
     """Adds up what the records of videos say; the length of a video that could not be read is not known."""
-    found = [
-        (cause, one["count"], one["seconds"])
-        for record in records
-        for cause, one in record.get("footage_lost", {}).items()
-    ]
+    found = [(cause, one["count"], one["seconds"]) for record in records for cause, one in of_record(record).items()]
     unreadable: Lost = {UNREADABLE: {"count": num_unreadable, "seconds": None}} if num_unreadable else {}
     return _summed(found) | unreadable
 

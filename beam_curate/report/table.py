@@ -11,6 +11,7 @@ from rich.table import Table
 
 from beam_curate.report import footage
 from beam_curate.report.summary import Outcome
+from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20
 
@@ -46,8 +47,8 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
         console.print(f"footage without a clip: {line}")
     empty = [one for one in outcomes if one.state == "processed" and not one.num_clips]
     for one in empty[:_MOST_FAILURES]:
-        causes = "; ".join(footage.in_words((one.record or {}).get("footage_lost", {})))
-        console.print(f"no clip: {one.video.relative_path}: {causes or 'it has no footage'}")
+        causes = "; ".join(footage.in_words(footage.of_record(one.record)))
+        console.print(f"no clip: {shown(one.video.relative_path)}: {causes or 'it has no footage'}")
     if len(empty) > _MOST_FAILURES:
         console.print(f"and {len(empty) - _MOST_FAILURES} more videos without a clip: see processed_videos/")
     for one in outcomes:

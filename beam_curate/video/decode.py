@@ -15,7 +15,8 @@ from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
 from beam_curate.elements import Span, VideoInfo
-from beam_curate.errors import UnreadableSourceError
+from beam_curate.errors import RefusedSourceError, UnreadableSourceError
+from beam_curate.video.boxes import notes_on
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
@@ -46,6 +47,7 @@ class SourceHeader:
     claimed_frames: int
     claimed_duration_s: float
     pixel_aspect: Fraction = Fraction(1)
+    notes: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -95,6 +97,7 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         claimed_frames=stream.frames,
         claimed_duration_s=duration_s or float((container.duration or 0) / av.time_base),
         pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+        notes=notes_on(container.name.removeprefix("file:")) if "mp4" in container.format.name else (),
     )
 
 
@@ -156,9 +159,13 @@ def packets_of(
 
     Raises:
         UnreadableSourceError: A stream begins in the middle of the file that its start did not name.
+        RefusedSourceError: The pictures are encrypted.
     """
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            if packet.size and packet.has_sidedata("encryption_info"):
+                raise RefusedSourceError("its pictures are encrypted (DRM), and there is no key to read them with")
+            yield packet
     except IndexError as error:  # PyAV's way to meet such a stream
         raise UnreadableSourceError("its streams change in the middle of the file; remux it") from error
 

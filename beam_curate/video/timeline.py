@@ -215,7 +215,7 @@ def _ranges(frames: Sequence[int]) -> str:
 
 
 def _notes(header: SourceHeader, times: Times, info: VideoInfo) -> tuple[str, ...]:
-    notes = []
+    notes = [*header.notes]
     if header.claimed_frames > len(times.pts) and not _reaches_the_end(header, info):
         notes.append(f"the file claims {header.claimed_frames} frames and holds {len(times.pts)}: it may be truncated")
     if times.damaged:

@@ -122,6 +122,7 @@ def test_the_counts_are_true(context: RecordContext) -> None:
         "num_failed_clips": 1,
         "num_dataset_items": 1,
         "num_windows_left_out": 1,
+        "num_videos_without_clips": 1,
     }
     assert ours["counts_of_this_run"] == {"clips cut": 3}
     assert ours["fingerprint"] == "A"
