@@ -51,6 +51,7 @@ class Case:
         cuts: Numbers of the first frames of new shots, for a look with TransNetV2; None keeps it out of that run.
         has_audio: Whether its clips have sound.
         refused: Type of the error and a word of the reason, where the whole file must fail.
+        restarts: Numbers of the first frames after a clock that starts again: no clip goes across.
         lost_clips: Numbers of the clips that must fail with a LostFramesError, the others being fine.
         sizes: Of each clip, where they differ.
         levels: Whether white must be white and black black in the clips.
@@ -70,6 +71,7 @@ class Case:
     cuts: tuple[int, ...] | None = None
     has_audio: bool = False
     refused: tuple[str, str] | None = None
+    restarts: tuple[int, ...] = ()
     lost_clips: tuple[int, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     levels: bool = True
@@ -263,7 +265,8 @@ CASES: tuple[Case, ...] = (
         after_each_other(video(frames=36, options=B_FRAMES), video(frames=36, options=B_FRAMES, seed=1)),
         frames=72,
         numbers=(*range(36), *range(36)),
-        note="no usable time stamps",
+        restarts=(36,),
+        note="its clock starts again at frame 36",
         lost_clips=(0,),  # the packet at the joint is marked as corrupt
         fast=False,
     ),
@@ -285,7 +288,7 @@ CASES: tuple[Case, ...] = (
     plain("long-b-frames.avi", options=B_FRAMES, note="no usable time stamps", fast=False, **LONG),
     plain("long.mpg", codec="mpeg2video", options={**B_FRAMES, "b": "4000000"}, fast=False, **LONG),
     # Small pictures share a packet, and here and there two of them get the same time stamp.
-    plain("long-small.mpg", codec="mpeg2video", options=B_FRAMES, note="no usable time stamps", fast=False, **LONG),
+    plain("long-small.mpg", codec="mpeg2video", options=B_FRAMES, note="cannot be true", fast=False, **LONG),
     plain("long.wmv", codec="wmv2", fast=False, **LONG),
     plain("long.flv", options=B_FRAMES, audio="aac", fast=False, **LONG),
     plain("long-fragmented.mp4", lambda maker: remuxed(maker, ".mp4", movflags=FRAGMENTS), fast=False, **LONG),

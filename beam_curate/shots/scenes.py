@@ -151,9 +151,10 @@ def losses_of(timeline: Timeline, pieces: Sequence[Piece]) -> tuple[Loss, ...]:
                 counts[lost.cause] += 1
                 seconds[lost.cause] += float(lengths_s[lost.start : lost.end].sum())
         reached = piece.end
-    for first, _ in timeline.stretches[1:]:
+    gaps_s = [float(timeline.starts_s[first] - timeline.ends_s[first - 1]) for first, _ in timeline.stretches[1:]]
+    for gap_s in (gap_s for gap_s in gaps_s if gap_s > _FLOAT_S):  # where a clock starts again, there is none
         counts[PAUSES] += 1
-        seconds[PAUSES] += float(timeline.starts_s[first] - timeline.ends_s[first - 1])
+        seconds[PAUSES] += gap_s
     return tuple(Loss(cause, counts[cause], round(seconds[cause], 6)) for cause in sorted(counts))
 
 

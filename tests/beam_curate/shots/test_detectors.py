@@ -105,6 +105,29 @@ def test_transnetv2_finds_hard_cuts(found):
     assert found.info.num_frames == NUM_FRAMES
 
 
+@pytest.mark.parametrize("pause_s", [10, 600, 3600])
+def test_transnetv2_ends_a_shot_where_the_recording_pauses(tmp_path, detector, pause_s):
+    pts = [i + 24 * pause_s * (i >= 100) for i in range(NUM_FRAMES + 70)]
+    path = media.make_video(
+        tmp_path / "a.mp4", frames=len(pts), shots=(0, CUT), pts=pts, time_base=Fraction(1, 24), size=(192, 108)
+    )
+    rules = SceneRules(min_length_s=1, min_length_frames=24, crop_s=0)
+    shots = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path))
+    assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(0, CUT - 1), (CUT, 100), (100, 200)]
+    assert shots.info.frame_rate == 24
+    clips_s = sum(span.end_s - span.start_s for span in shots.spans)
+    assert clips_s + sum(loss.seconds for loss in shots.losses) == pytest.approx(200 / 24 + pause_s, abs=0.001)
+
+
+@pytest.mark.parametrize(("crop_s", "expected"), [(0, (0, 160)), (0.5, (15, 159)), (1, (30, 158))])
+def test_transnetv2_crops_by_real_times(tmp_path, detector, crop_s, expected):
+    pts = [round(i * 1000 / 30) for i in range(150)] + [5000 + 500 * i for i in range(10)]
+    path = media.make_video(tmp_path / "a.mkv", frames=160, pts=pts, time_base=Fraction(1, 1000), size=(192, 108))
+    rules = SceneRules(min_length_s=2, min_length_frames=48, crop_s=crop_s)
+    (span,) = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path)).spans
+    assert (span.start_frame, span.end_frame) == expected
+
+
 def test_transnetv2_obeys_rules_and_limit(cuts, detector):
     rules = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1, crop_s=0.25)
     shots = TransNetV2Detector(detector.model, rules, 3, LIMITS).run(listed(cuts))
