@@ -65,7 +65,15 @@ class IncompleteVideoError(PlaceError):
 
 
 class ModelOutputError(ContentError):
-    """A model answered with something that must not reach a dataset (NaN, empty text)."""
+    """A model answered with something that must not reach a dataset (NaN, empty text, one sentence over and over).
+
+    Attributes:
+        reason: The kind of fault, in one word, as records and the summary count it.
+    """
+
+    def __init__(self, message: str, reason: str = "exception") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ModelMemoryError(PlaceError):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import shlex
 import shutil
-import urllib.error
-import urllib.request
 from typing import Any
 
 from beam_curate.caption_options import CaptionOptions
-from beam_curate.errors import ModelRequestError, ModelServerError, UsageError
-from beam_curate.models import chat
+from beam_curate.errors import ModelServerError, SetupError, UsageError
+from beam_curate.models import chat, connection
+from beam_curate.models.refusals import Refusal, shortened
 
 _TIMEOUT_S = 10.0
 _LOADING_S = 60.0  # some servers load a model when it is asked for
-_LONGEST_BODY = 1 << 22  # bytes
 
 
 def check_endpoint(options: CaptionOptions) -> None:
@@ -34,7 +30,7 @@ def check_endpoint(options: CaptionOptions) -> None:
             chat.only_model(names, url)
         elif model not in names:  # servers may know more than they list
             _try(url, key, model, names)
-    except (ModelRequestError, ModelServerError) as error:
+    except (SetupError, ModelServerError) as error:
         raise UsageError(str(error)) from error
 
 
@@ -59,66 +55,63 @@ def check_command(options: CaptionOptions) -> None:
 
 def _models(url: str, key: str | None, *, must_list: bool) -> list[str]:
     """Returns the models that a server lists; without ``must_list`` none where it has no list."""
+    import httpx2
+
     try:
-        status, body = _ask(f"{url.rstrip('/')}/models", key, _TIMEOUT_S)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        status, body, refusal = _ask(url, "/models", key, _TIMEOUT_S)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UsageError(
-            f"the model server {url} does not answer ({reason}): start it, or mend --captioning-endpoint"
+            f"the model server {url} does not answer ({shortened(str(error) or type(error).__name__, key)}): start it, "
+            "or mend --captioning-endpoint"
         ) from error
-    said = chat.shortened(chat.error_text(_parsed(body)), key)
+    said = f"HTTP {status}: {refusal.said}"
+    if refusal.is_exhausted:
+        raise UsageError(f"the model server {url} gives no answers ({said}): its account or quota is used up")
     if status in (401, 403):
         mend = "set it to the right one" if key else "set it"
-        raise UsageError(
-            f"the model server {url} wants a key in the variable {chat.KEY}: {mend} (HTTP {status}: {said})"
-        )
+        raise UsageError(f"the model server {url} wants a key in the variable {chat.KEY}: {mend} ({said})")
     if status == 200:
         try:
             return chat.read_models(body)
         except ModelServerError as error:
-            reason = chat.shortened(str(error), key)
+            reason = shortened(str(error), key)
             raise UsageError(f"{url} is no OpenAI-compatible server: {reason}; most end in /v1") from error
     if must_list:
         raise UsageError(
-            f"the model server {url} does not list its models (HTTP {status}: {said}): is that its base URL, up to "
-            "/v1? Then name yours with --captioning-endpoint-model"
+            f"the model server {url} does not list its models ({said}): is that its base URL, up to /v1? Then name "
+            "yours with --captioning-endpoint-model"
         )
     return []
 
 
 def _try(url: str, key: str | None, model: str, names: list[str]) -> None:
     """Asks a model that is not listed for one word."""
+    import httpx2
+
     question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
     try:
-        status, body = _ask(f"{url.rstrip('/')}/chat/completions", key, _LOADING_S, question)
-    except (OSError, http.client.HTTPException):
+        status, _, refusal = _ask(url, "/chat/completions", key, _LOADING_S, question)
+    except (httpx2.HTTPError, httpx2.InvalidURL):
         return  # it may be loading the model
-    said = chat.shortened(chat.error_text(_parsed(body)), key)
+    said = f"HTTP {status}: {refusal.said}"
+    if status < 400 or refusal.unwanted(["max_tokens"]):  # fields are another matter
+        return
     if status == 401:
-        raise UsageError(f"the model server {url} wants a key in the variable {chat.KEY} (HTTP {status}: {said})")
-    if status == 404 or (400 <= status < 500 and model in said):
+        raise UsageError(f"the model server {url} wants a key in the variable {chat.KEY} ({said})")
+    if refusal.is_exhausted:
+        raise UsageError(f"the model server {url} gives no answers ({said}): its account or quota is used up")
+    if status == 404 or (400 <= status < 500 and model in refusal.said):
         listed = f"; it lists {', '.join(names)}" if names else ""
-        raise UsageError(
-            f"the model server {url} does not take --captioning-endpoint-model {model} (HTTP {status}: {said}){listed}"
-        )
+        raise UsageError(f"the model server {url} does not take --captioning-endpoint-model {model} ({said}){listed}")
 
 
-def _ask(url: str, key: str | None, timeout_s: float, body: dict[str, Any] | None = None) -> tuple[int, str]:
-    """Returns the status and the body of an answer."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    if key:
-        request.add_unredirected_header("Authorization", f"Bearer {key}")  # it is for this server alone
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            return answer.status, answer.read(_LONGEST_BODY).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(_LONGEST_BODY).decode(errors="replace")
+def _ask(
+    url: str, page: str, key: str | None, timeout_s: float, body: dict[str, Any] | None = None
+) -> tuple[int, str, Refusal]:
+    """Returns the status and the body of an answer, and what the body says if it is an error."""
+    import httpx2
 
-
-def _parsed(body: str) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body
+    headers = {"Authorization": f"Bearer {key}"} if key else {}  # a redirect to another server loses it
+    with connection.client(url, httpx2.Timeout(timeout_s)) as client:
+        answer = client.request("GET" if body is None else "POST", url.rstrip("/") + page, headers=headers, json=body)
+        return answer.status_code, answer.text, Refusal.of(answer.status_code, answer.text, answer.headers, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import ModelRequestError, ModelServerError
-from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.errors import ModelServerError, SetupError
+from beam_curate.models.completion import beginning
+from beam_curate.models.vision_language import Generation, Question
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds a server's key; it is read where the server is asked."""
@@ -23,16 +25,10 @@ KEY = "OPENAI_API_KEY"
 _JPEG_QUALITY = 90
 # x264's scale; visually lossless, as clips are encoded.
 _CRF = "18"
-_MESSAGE_CHARACTERS = 400
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
 
-EXTRAS = {
-    "top_k": "--vllm-sampling-top-k 0",
-    "min_p": "--vllm-sampling-min-p 0",
-    "repetition_penalty": "--vllm-sampling-repetition-penalty 1",
-    "min_tokens": "--vllm-sampling-min-tokens 0",
-}
-"""Fields that vLLM and others add to OpenAI's, with the flag that keeps each from being sent."""
+EXTRAS = ("top_k", "min_p", "repetition_penalty", "min_tokens")
+"""Fields that vLLM and others add to OpenAI's."""
 
 
 def messages(question: Question, media: str) -> list[dict[str, Any]]:
@@ -63,6 +59,8 @@ def parameters(generation: Generation, seed: int, *, strict: bool) -> dict[str, 
             ``max_completion_tokens`` where others know ``max_tokens``.
     """
     neutral = Generation(max_output_tokens=None)
+    if generation.against_repetition:
+        generation = _against_repetition(generation, strict=strict)
     names = ["top_p", "presence_penalty", "frequency_penalty", *([] if strict else EXTRAS)]
     fields = {name: getattr(generation, name) for name in names if getattr(generation, name) != getattr(neutral, name)}
     fields["temperature"] = generation.temperature
@@ -73,26 +71,10 @@ def parameters(generation: Generation, seed: int, *, strict: bool) -> dict[str, 
     return fields
 
 
-def read_answer(body: str) -> Answer:
-    """Returns the answer in the body of a chat completion; reasoning that comes in a field of its own is left out.
-
-    Raises:
-        ModelServerError: It is no chat completion, or one without an answer.
-    """
-    try:
-        completion = json.loads(body)
-        choice = completion["choices"][0]
-        text = choice["message"].get("content")
-        usage = completion.get("usage") or {}
-        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelServerError(f"it did not answer with a chat completion: {_beginning(body)}") from error
-    finish = choice.get("finish_reason")
-    if finish == "content_filter":
-        return Answer("", *tokens, "blocked")
-    if not isinstance(text, str):
-        raise ModelServerError(f"its answer has no text (finish_reason {finish})")
-    return Answer(text, *tokens, "length" if finish == "length" else "stop")
+def _against_repetition(generation: Generation, *, strict: bool) -> Generation:
+    if strict:
+        return dataclasses.replace(generation, frequency_penalty=max(0.5, generation.frequency_penalty))
+    return generation.penalized
 
 
 def read_models(body: str) -> list[str]:
@@ -103,30 +85,19 @@ def read_models(body: str) -> list[str]:
     """
     try:
         return [str(model["id"]) for model in json.loads(body)["data"] or []]
-    except (ValueError, LookupError, TypeError) as error:
-        raise ModelServerError(f"it did not answer with a list of models: {_beginning(body)}") from error
-
-
-def error_text(body: Any) -> str:
-    """Returns what the body of a refusal says: OpenAI, vLLM and FastAPI each have a form of their own."""
-    if isinstance(body, dict):
-        for name in ("error", "message", "detail"):
-            if body.get(name):
-                return error_text(body[name])
-    return body if isinstance(body, str) else json.dumps(body)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ModelServerError(f"it did not answer with a list of models: {beginning(body)}") from error
 
 
 def api_key() -> str | None:
     """Returns the key in the environment, or None.
 
     Raises:
-        ModelRequestError: It has characters that no header can hold.
+        SetupError: It has characters that no header can hold.
     """
     key = os.environ.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ModelRequestError(
-            f"the environment variable {KEY} holds more than a key: a space, line break or the like"
-        )
+        raise SetupError(f"the environment variable {KEY} holds more than a key: a space, line break or the like")
     return key or None
 
 
@@ -134,18 +105,12 @@ def only_model(names: Sequence[str], url: str) -> str:
     """Returns the only model that a server lists.
 
     Raises:
-        ModelRequestError: It lists none or several.
+        SetupError: It lists none or several.
     """
     if len(names) == 1:
         return names[0]
     listed = f"several models, {', '.join(names)}" if names else "no model"
-    raise ModelRequestError(f"the model server {url} lists {listed}: name yours with --captioning-endpoint-model")
-
-
-def shortened(text: str, key: str | None) -> str:
-    """Returns what a server said as one line of bounded length, without the key that it may echo."""
-    line = " ".join((text.replace(key, "***") if key else text).split())
-    return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}..."
+    raise SetupError(f"the model server {url} lists {listed}: name yours with --captioning-endpoint-model")
 
 
 def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
@@ -192,7 +157,3 @@ def _mp4(frames: NDArray[np.uint8], frame_rate: float) -> bytes:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return file.getvalue()
-
-
-def _beginning(body: str) -> str:
-    return repr(" ".join(body.split())[:100])

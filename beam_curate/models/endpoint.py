@@ -5,18 +5,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import email.utils
 import functools
 import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from beam_curate.caption_options import CaptionOptions
-from beam_curate.errors import ModelRequestError, ModelServerError
-from beam_curate.models import chat
+from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
+from beam_curate.models import chat, connection, dialect
+from beam_curate.models.completion import EmbeddedError, read_answer
+from beam_curate.models.refusals import Refusal, shortened
 from beam_curate.models.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
@@ -24,8 +24,11 @@ from beam_curate.models.vision_language import Answer, Generation, Question
 _NO_KEY = "none"  # the client wants one; local servers look at none
 _LONGEST_DELAY_S = 120.0
 _CONNECT_S = 10.0
-# Who takes OpenAI's own fields alone.
-_STRICT_HOSTS = (".openai.com", ".openai.azure.com")
+_MOST_REFUSED = 5  # requests of a server that has answered none yet
+_CONTEXT_FLAGS = (
+    "lower --captioning-sampling-fps or --captioning-window-size, shorten --captioning-prompt-text, or take "
+    "--captioning-endpoint-media mp4"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,9 @@ class EndpointEngine:
         key: What the server wants to see; it appears in no message.
         direct: Whether to look past the proxies that the environment names.
         is_vllm: Whether the server is vLLM, where that is known; None to ask it.
+
+    Raises:
+        SetupError: A proxy or certificates that the environment names cannot be used.
     """
 
     def __init__(
@@ -92,25 +98,30 @@ class EndpointEngine:
         self._url = url
         self._asking = asking
         self._key = key
+        timeout = openai.Timeout(asking.timeout_s, connect=min(asking.timeout_s, _CONNECT_S))
         self._client = openai.OpenAI(
             base_url=url,
             api_key=key or _NO_KEY,
             max_retries=0,  # its delays are its own
-            timeout=openai.Timeout(asking.timeout_s, connect=min(asking.timeout_s, _CONNECT_S)),
-            http_client=openai.DefaultHttpxClient(trust_env=False) if direct else None,
+            timeout=timeout,
+            http_client=connection.client(url, timeout, direct=direct),
         )
-        self._strict = f".{urlsplit(url).hostname}".endswith(_STRICT_HOSTS)
+        self._strict = dialect.is_strict(url)
+        self._dialect = dialect.of(url, model)
         self._kind = ServerKind(self._client, url, False if self._strict else is_vllm)
         self._turns = _turns(url, asking.most_at_once)
         self._model = model
         self._naming = threading.Lock()
-        self._rejected: str | None = None
+        self._stopped: SetupError | None = None
+        self._has_answered = False
+        self._refused = 0
 
     def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
         """Answers questions; see `Engine`.
 
         A `ModelServerError` stands for a question that was not answered however often it was asked, a
-        `ModelRequestError` for one that was refused. Once the key was refused, nothing more is sent.
+        `ModelContextError` or a `ModelRequestError` for one that was refused. After a `SetupError`, which would be the
+        same for every question, nothing more is sent.
         """
         answers: dict[int, Answer | Exception] = {}
         waiting = collections.deque(enumerate(questions))
@@ -142,7 +153,10 @@ class EndpointEngine:
                 fields |= KEEP_ALL_FRAMES
             return self._ask_again(messages, fields)
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
-            return error.with_traceback(None)
+            failure = error.with_traceback(None)
+        if isinstance(failure, SetupError):
+            self._stopped = failure
+        return failure
 
     def _ask_again(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Answer:
         asked = 0
@@ -163,49 +177,103 @@ class EndpointEngine:
         )
 
     def _ask(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Answer | _Unanswered:
-        """Makes one request; raises `ModelRequestError` where it is refused."""
+        """Makes one request, again at once where the server wants other fields; raises what it is refused for."""
+        while True:
+            spoken = self._dialect.spoken(fields)
+            outcome = self._request(messages, spoken)
+            if not isinstance(outcome, Refusal):
+                return outcome
+            judged = self._judged(outcome, spoken)
+            if judged is not None:
+                return judged
+
+    def _request(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Answer | _Unanswered | Refusal:
+        import httpx2
         import openai
 
-        if self._rejected is not None:
-            raise ModelRequestError(self._rejected)
+        if self._stopped is not None:
+            raise self._stopped
         try:
             with self._naming:
                 self._model = self._model or self._only_model()
             create: Any = self._client.chat.completions.with_raw_response.create
-            return chat.read_answer(create(model=self._model, messages=messages, extra_body=fields).text)
+            answer = read_answer(create(model=self._model, messages=messages, extra_body=fields).text)
         except ModelServerError as error:
             return _Unanswered(self._clean(str(error)))
+        except EmbeddedError as error:
+            return Refusal.of(error.status, error.body, {}, self._key)
         except openai.APITimeoutError:
             return _Unanswered(f"nothing came within {self._asking.timeout_s:g} s (--openai-timeout-s)")
         except openai.APIConnectionError as error:
             return _Unanswered(self._clean(f"the connection failed ({error.__cause__ or error})"))
         except openai.APIStatusError as error:
-            said = f"HTTP {error.status_code}: {self._clean(chat.error_text(error.body or error.response.text))}"
-            if error.status_code in (408, 409, 429) or error.status_code >= 500:
-                return _Unanswered(f"it answered {said}", _retry_after_s(error.response.headers))
-            raise self._refusal(error.status_code, said, fields) from None
+            return Refusal.of(error.status_code, error.response.text, error.response.headers, self._key)
+        except httpx2.HTTPError as error:  # of the body of a refusal
+            return _Unanswered(self._clean(f"the connection failed ({error})"))
+        self._has_answered = True
+        return answer
 
     def _only_model(self) -> str:
         return chat.only_model(chat.read_models(self._client.models.with_raw_response.list().text), self._url)
 
-    def _refusal(self, status: int, said: str, fields: Mapping[str, Any]) -> ModelRequestError:
-        message = f"the model server {self._url} refused the request with {said}"
-        if status == 401:
-            mend = "it is not the right one" if self._key else "it is not set"
-            self._rejected = f"{message}; it wants a key in the environment variable {chat.KEY}, and {mend}"
-            return ModelRequestError(self._rejected)
-        if status == 404:
-            return ModelRequestError(
+    def _judged(self, refusal: Refusal, fields: Mapping[str, Any]) -> Answer | _Unanswered | None:
+        """Returns what becomes of a refused request, None to make it again; raises what it fails with.
+
+        Raises:
+            SetupError: Every other request would be refused as well.
+            ModelContextError: The pictures of this one are too many or too large.
+            ModelRequestError: The server does not take this one.
+        """
+        message = f"the model server {self._url} refused the request with HTTP {refusal.status}: {refusal.said}"
+        if refusal.is_exhausted:
+            raise SetupError(
+                f"{message}; its account or quota is used up, which does not pass by itself: see to it, or name "
+                "another server with --captioning-endpoint"
+            )
+        if refusal.is_blocked:
+            return Answer("", 0, 0, "blocked")
+        if refusal.takes_no_pictures:
+            raise SetupError(f"{message}; name a model that sees pictures with --captioning-endpoint-model")
+        if refusal.passes:
+            return _Unanswered(f"it answered HTTP {refusal.status}: {refusal.said}", refusal.wait_s)
+        self._check_size(refusal, fields, message)
+        if self._dialect.learns(refusal, fields):
+            return None
+        self._check_setup(refusal, message)
+        self._refused += 1
+        if not self._has_answered and self._refused >= _MOST_REFUSED:
+            raise SetupError(
+                f"{message}; it refused the first {self._refused} windows and answered none: see "
+                "--captioning-endpoint, --captioning-endpoint-model and --captioning-endpoint-media"
+            )
+        raise ModelRequestError(message)
+
+    def _check_size(self, refusal: Refusal, fields: Mapping[str, Any], message: str) -> None:
+        most = max((fields.get(name, 0) for name in ("max_tokens", "max_completion_tokens")), default=0)
+        if refusal.is_too_long:
+            if most and refusal.context_length and most >= refusal.context_length:
+                raise SetupError(f"{message}; lower --captioning-max-output-tokens {most}")
+            also = f", or lower --captioning-max-output-tokens {most}" if most else ""
+            raise ModelContextError(f"{message}; {_CONTEXT_FLAGS}{also}")
+        if refusal.is_token_limit:
+            raise SetupError(f"{message}; lower --captioning-max-output-tokens {most or ''}".rstrip())
+
+    def _check_setup(self, refusal: Refusal, message: str) -> None:
+        if unknown := refusal.unwanted(dialect.FLAGS):
+            raise SetupError(f"{message}; for what it does not know, add {dialect.FLAGS[unknown]}")
+        if refusal.takes_no_video and self._asking.media == "mp4":
+            raise SetupError(f"{message}; take --captioning-endpoint-media frames")
+        if refusal.is_about_model and refusal.status not in (401, 403):
+            raise SetupError(
                 f"{message}; is the URL right, up to its /v1 (--captioning-endpoint), and does it have the model "
                 f"{self._model or ''} (--captioning-endpoint-model)?"
             )
-        unknown = [flag for name, flag in chat.EXTRAS.items() if name in fields and name in said]
-        return ModelRequestError(
-            f"{message}; for what it does not know, add {' '.join(unknown)}" if unknown else message
-        )
+        if refusal.is_about_key:
+            mend = "it is not the right one, or may not do this" if self._key else "it is not set"
+            raise SetupError(f"{message}; it wants a key in the environment variable {chat.KEY}, and {mend}")
 
     def _clean(self, text: str) -> str:
-        return chat.shortened(text, self._key)
+        return shortened(text, self._key)
 
 
 def reference(options: CaptionOptions) -> ModelRef:
@@ -224,14 +292,3 @@ def _load(device: str, url: str, model: str | None, asking: Asking) -> EndpointE
 def _turns(url: str, most_at_once: int) -> threading.BoundedSemaphore:
     """Returns what bounds the requests to a server, one in a process: each GPU's slot has an engine of its own."""
     return threading.BoundedSemaphore(most_at_once)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Returns the wait that a server asks for, in s; it may name a number of seconds or a time (RFC 9110, 10.2.3)."""
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        with contextlib.suppress(ValueError):
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return 0.0

@@ -17,6 +17,8 @@ def arguments(generation: Generation, most: int, prompt_length: int) -> dict[str
         most: Most tokens of an answer.
         prompt_length: Tokens of the prompts, padding included.
     """
+    if generation.against_repetition:
+        generation = generation.penalized
     given: dict[str, Any] = {
         "max_new_tokens": most,
         "min_new_tokens": min(generation.min_tokens, most),

@@ -70,6 +70,7 @@ class Generation:
         frequency_penalty: The same, by how often they came.
         min_p: Sampling among tokens of at least this share of the likeliest one's probability.
         min_tokens: Fewest tokens of an answer.
+        against_repetition: Whether a first answer only repeated itself: the engine adds a penalty that it knows.
     """
 
     max_output_tokens: int | None
@@ -81,6 +82,12 @@ class Generation:
     frequency_penalty: float = 0.0
     min_p: float = 0.0
     min_tokens: int = 0
+    against_repetition: bool = False
+
+    @property
+    def penalized(self) -> Generation:
+        """The same with a repetition penalty of at least 1.2."""
+        return dataclasses.replace(self, repetition_penalty=max(1.2, self.repetition_penalty))
 
 
 @dataclasses.dataclass(frozen=True)

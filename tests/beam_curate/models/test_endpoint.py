@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import json
 import logging
 import pickle
 import socket
@@ -37,7 +38,7 @@ from misbehaving_server import (
 )
 
 from beam_curate.caption_options import CaptionOptions
-from beam_curate.errors import ModelRequestError, ModelServerError
+from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models import chat, endpoint
 from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.slot import ModelSlots
@@ -215,31 +216,211 @@ def test_delays_double_and_no_server_can_ask_for_more_than_two_minutes(monkeypat
     assert waits == [pytest.approx(1, rel=0.25), pytest.approx(2, rel=0.25), pytest.approx(4, rel=0.25), 120]
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
-def test_a_refused_request_is_not_made_again_and_says_what_the_server_said(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ModelRequestError),
+        (403, SetupError),
+        (404, SetupError),
+        (413, ModelContextError),
+        (422, ModelRequestError),
+    ],
+)
+def test_a_refused_request_is_not_made_again_and_says_what_the_server_said(status: int, kind: type[Exception]) -> None:
     with (
         MisbehavingServer(refusal(status, "the picture is too large " * 100)).running() as server,
-        pytest.raises(ModelRequestError, match=f"HTTP {status}: the picture is too large") as failure,
+        pytest.raises(kind, match=f"HTTP {status}: the picture is too large") as failure,
     ):
         raise ask(server)
     assert len(server.requests) == 1
     assert len(str(failure.value)) < 1000
 
 
-@pytest.mark.parametrize(
-    "body",
+UNKNOWN_FIELD = [
+    {"detail": "Unexpected fields in the request: {'min_tokens'}"},
+    {"error": {"message": "Unrecognized request argument supplied: min_tokens", "code": None}},
+    {"object": "error", "message": "min_tokens: Extra inputs are not permitted"},
+    {"detail": [{"type": "extra_forbidden", "loc": ["body", "min_tokens"], "msg": "Extra inputs are not permitted"}]},
     [
-        {"detail": "Unexpected fields in the request: {'min_tokens'}"},
-        {"error": {"message": "Unrecognized request argument supplied: min_tokens", "code": None}},
-        {"object": "error", "message": "min_tokens: Extra inputs are not permitted"},
+        {
+            "error": {
+                "code": 400,
+                "message": 'Invalid JSON payload received. Unknown name "min_tokens": Cannot find field.',
+            }
+        }
     ],
-)
-def test_a_field_that_the_server_does_not_know_is_named_by_its_flag(body: dict[str, Any]) -> None:
+    {"error": {"message": "property 'min_tokens' is unsupported", "type": "invalid_request_error"}},
+    {"error": "Argument not supported on this model: minTokens"},
+]
+
+
+@pytest.mark.parametrize("body", UNKNOWN_FIELD)
+def test_a_field_that_the_server_does_not_know_is_left_out_from_then_on(
+    body: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def of_those_with_it(request: dict[str, Any]) -> Reply:
+        return Reply(422 if isinstance(body, dict) else 400, body) if "min_tokens" in request else GOOD
+
+    generation = Generation(100, repetition_penalty=1.05, min_tokens=16)
+    with MisbehavingServer(otherwise=of_those_with_it).running() as server:
+        assert ask(server, generation) == ask(server, generation) == CAPTIONED
+    assert [request.get("min_tokens") for request in server.requests] == [16, None, None]
+    assert all(request["repetition_penalty"] == 1.05 for request in server.requests)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "--vllm-sampling-min-tokens 0" in warning
+
+
+@pytest.mark.parametrize("body", UNKNOWN_FIELD)
+def test_a_field_that_a_server_refuses_even_if_it_is_not_sent_is_named_by_its_flag(body: Any) -> None:
     with (
-        MisbehavingServer(Reply(422, body)).running() as server,
-        pytest.raises(ModelRequestError, match=r"min_tokens.*--vllm-sampling-min-tokens 0$"),
+        MisbehavingServer(otherwise=lambda request: Reply(422, body)).running() as server,
+        pytest.raises(SetupError, match=r"in_?[tT]okens.*--vllm-sampling-min-tokens 0$"),
     ):
         raise ask(server, Generation(100, repetition_penalty=1.05, min_tokens=16))
+    assert len(server.requests) == 2
+
+
+def openai_refusal(param: str, value: str = "", code: str = "unsupported_parameter") -> Reply:
+    """As OpenAI's models that reason refuse a field."""
+    message = f"Unsupported parameter: '{param}' is not supported with this model."
+    if param == "max_tokens":
+        message += " Use 'max_completion_tokens' instead."
+    if value:
+        code = "unsupported_value"
+        message = f"Unsupported value: '{param}' does not support {value} with this model. Only the default (1) is."
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return Reply(400, {"error": error})
+
+
+def as_gpt_5(request: dict[str, Any]) -> Reply:
+    for name in ("max_tokens", "top_p", "presence_penalty", "frequency_penalty", "seed", "min_p"):
+        if name in request:
+            return openai_refusal(name)
+    return openai_refusal("temperature", "0") if request.get("temperature", 1) != 1 else GOOD
+
+
+def test_what_a_model_wants_is_learnt_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
+    generation = Generation(100, 0.5, 0.9, presence_penalty=0.5, frequency_penalty=0.25, min_p=0.1)
+    with MisbehavingServer(otherwise=as_gpt_5).running() as server:
+        answers = engine(server, most_at_once=4).answer([question()] * 12, generation)
+        learnt = len(server.requests)
+        answers += engine(server).answer([question()], generation)  # as of another GPU
+    assert answers == [CAPTIONED] * 13
+    assert len(server.requests) == learnt + 1 <= 12 + 4 * 7 + 1
+    assert server.requests[-1]["max_completion_tokens"] == 100
+    assert set(server.requests[-1]) == {"model", "messages", "max_completion_tokens"}
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == len(set(warnings)) == 6
+
+
+@pytest.mark.parametrize(
+    ("refused", "wanted"), [("max_completion_tokens", "max_tokens"), ("max_tokens", "max_completion_tokens")]
+)
+def test_the_limit_of_tokens_has_the_name_that_the_server_knows(
+    refused: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint.dialect, "is_strict", lambda url: refused == "max_completion_tokens")
+    body = {"detail": [{"type": "extra_forbidden", "loc": ["body", refused], "msg": "Extra inputs are not permitted"}]}
+    with MisbehavingServer(otherwise=lambda it: Reply(422, body) if refused in it else GOOD).running() as server:
+        assert ask(server) == CAPTIONED
+    assert server.requests[1][wanted] == 100
+
+
+def test_a_server_that_takes_no_limit_of_tokens_is_asked_without_one() -> None:
+    def without(request: dict[str, Any]) -> Reply:
+        found = [name for name in ("max_tokens", "max_completion_tokens") if name in request]
+        return refusal(400, f"Unknown parameter: '{found[0]}'") if found else GOOD
+
+    with MisbehavingServer(otherwise=without).running() as server:
+        assert ask(server) == CAPTIONED
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "strict"),
+    [
+        *(
+            (f"{host}", True)
+            for host in ("api.openai.com", "eu.api.openai.com", "x.openai.azure.com", "X.OpenAI.Azure.com")
+        ),
+        *((f"x.{host}", True) for host in ("services.ai.azure.com", "cognitiveservices.azure.com", "openai.azure.us")),
+        *((host, False) for host in ("127.0.0.1:8000", "openrouter.ai", "notopenai.com", "api.openai.com.example.org")),
+    ],
+)
+def test_who_takes_openais_own_fields_alone(host: str, strict: bool) -> None:
+    assert endpoint.dialect.is_strict(f"https://{host}/v1") == strict
+
+
+def test_a_second_try_has_a_penalty_that_the_server_takes() -> None:
+    generation = Generation(100, repetition_penalty=1.05, against_repetition=True)
+    assert chat.parameters(generation, 0, strict=True)["frequency_penalty"] == 0.5
+    assert chat.parameters(generation, 0, strict=False)["repetition_penalty"] == 1.2
+    unknown = refusal(400, "Unrecognized request argument supplied: repetition_penalty")
+    with MisbehavingServer(otherwise=lambda it: unknown if "repetition_penalty" in it else GOOD).running() as server:
+        assert ask(server, generation) == CAPTIONED
+    assert server.requests[1]["frequency_penalty"] == 0.5
+
+
+def test_a_server_that_refuses_all_windows_is_left_after_the_first_ones() -> None:
+    with MisbehavingServer(otherwise=lambda body: refusal(400, "I am a teapot")).running() as server:
+        answers = engine(server, most_at_once=2).answer([question()] * 30, GREEDY)
+    assert len(server.requests) <= 6
+    assert [type(answer) for answer in answers[-20:]] == [SetupError] * 20
+    assert "--captioning-endpoint" in str(answers[-1])
+
+
+def test_a_window_that_is_refused_later_costs_itself_alone() -> None:
+    with MisbehavingServer(GOOD, otherwise=lambda body: refusal(400, "I am a teapot")).running() as server:
+        answers = engine(server, most_at_once=1).answer([question()] * 9, GREEDY)
+    assert [type(answer) for answer in answers] == [Answer] + [ModelRequestError] * 8
+
+
+def test_a_window_that_is_blocked_costs_itself_alone() -> None:
+    body = {"error": {"code": "content_filter", "message": "The response was filtered", "innererror": {}}}
+    with MisbehavingServer(otherwise=lambda request: Reply(400, body)).running() as server:
+        answers = engine(server).answer([question()] * 9, GREEDY)
+    assert answers == [Answer("", 0, 0, "blocked")] * 9
+    assert len(server.requests) == 9
+
+
+@pytest.mark.parametrize("status", [200, 500, 400])
+def test_a_body_that_does_not_end_is_not_read_to_its_end(status: int) -> None:
+    body = json.dumps(completion("A car. " * 7_500_000) if status == 200 else {"error": "x" * 50_000_000})
+    with (
+        MisbehavingServer(otherwise=lambda request: Reply(status, body)).running() as server,
+        pytest.raises(ModelServerError, match=r"more than 4,194,304 bytes"),
+    ):
+        raise ask(server, retries=0)
+
+
+def test_a_body_that_grows_when_it_is_unpacked_is_refused() -> None:
+    packed = Reply(body=completion(), headers=(("content-encoding", "gzip"),))
+    with (
+        MisbehavingServer(otherwise=lambda request: packed).running() as server,
+        pytest.raises(ModelServerError, match=r"compressed .gzip."),
+    ):
+        raise ask(server, retries=0)
+
+
+def test_tokens_that_were_all_spent_on_reasoning_are_not_paid_again() -> None:
+    with (
+        MisbehavingServer(otherwise=lambda request: Reply(body=completion(None, "length"))).running() as server,
+        pytest.raises(ContentError, match="--captioning-max-output-tokens"),
+    ):
+        raise ask(server)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    "value", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "127.0.0.1:9", "nonsense with spaces", "ftp://x", "http://"]
+)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_leads_to_this_computer(name: str, value: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with MisbehavingServer().running() as server:
+        url = server.url.replace("127.0.0.1", host)
+        assert EndpointEngine(url, "served", asking()).answer([question()], GREEDY) == [CAPTIONED]
 
 
 def test_a_blocked_answer_and_one_that_was_cut_off_are_answers() -> None:
@@ -286,7 +467,7 @@ def test_the_only_model_of_the_server_is_taken() -> None:
 def test_without_exactly_one_model_the_user_is_asked_for_its_name(models: tuple[str, ...], words: str) -> None:
     with (
         MisbehavingServer(models=models).running() as server,
-        pytest.raises(ModelRequestError, match=f"{words}.*--captioning-endpoint-model"),
+        pytest.raises(SetupError, match=f"{words}.*--captioning-endpoint-model"),
     ):
         raise ask(server, model=None)
     assert not server.requests
@@ -294,7 +475,7 @@ def test_without_exactly_one_model_the_user_is_asked_for_its_name(models: tuple[
 
 def test_a_server_that_has_no_list_of_models_wants_the_model_named() -> None:
     with MisbehavingServer(models=refusal(404, "no such page")).running() as server:
-        with pytest.raises(ModelRequestError, match="--captioning-endpoint-model"):
+        with pytest.raises(SetupError, match="--captioning-endpoint-model"):
             raise ask(server, model=None)
         assert ask(server, model="named") == CAPTIONED
 
@@ -334,7 +515,7 @@ def test_after_the_key_was_refused_nothing_more_is_sent() -> None:
 @pytest.mark.parametrize("key", ["sk-a b", "sk-a\nb", "schlüssel"])
 def test_a_key_that_no_header_can_hold_is_refused_without_saying_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ModelRequestError, match="OPENAI_API_KEY") as failure:
+    with pytest.raises(SetupError, match="OPENAI_API_KEY") as failure:
         chat.api_key()
     assert key not in str(failure.value)
 
