@@ -240,7 +240,10 @@ class Caption:
         status: ``success``, ``truncated``, ``blocked``, ``error`` or ``skipped``.
         prompt_tokens: Tokens read, 0 where the captioner has none.
         output_tokens: Tokens written, 0 where the captioner has none.
-        failure_reason: ``exception`` where there was no answer at all; None otherwise.
+        failure_reason: Why there is no text where status is ``error``: ``empty``, ``cut_off`` (in its reasoning),
+            ``degenerate`` (repeats itself or holds no words), ``markup`` (tokens of a chat template), ``undecodable``,
+            ``not_finite`` (the model computed NaN), ``too_long`` (prompt and pictures), ``refused`` (by the server),
+            ``exception`` (no answer at all); None otherwise.
     """
 
     algorithm: str

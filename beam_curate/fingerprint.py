@@ -23,7 +23,7 @@ SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 2,
     cutter.STAGE: 2,
-    captioner.STAGE: 2,
+    captioner.STAGE: 3,
     text.STAGE: 1,
     windows.STAGE: 1,
     DATASET: 1,

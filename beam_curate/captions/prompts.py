@@ -31,10 +31,6 @@ REFINE = (
 )
 """Of the second pass; the first caption follows it."""
 
-_NO_CAPTION = "Unknown caption"  # what cosmos-curate's captioners say when they have nothing to say
-_ANSWER, _END = "<answer>", "</answer>"
-_THINK, _END_THINK = "<think>", "</think>"
-
 
 def system_prompt(options: CaptionOptions) -> str | None:
     """Returns what the model's makers tell it in a system message; None where they leave that to the chat template."""
@@ -65,27 +61,6 @@ def answer_format(options: CaptionOptions) -> str | None:
 def with_caption(prompt: str, caption: str, ending: str | None = None) -> str:
     """Returns the question of the second pass, which ends with the form of the answer."""
     return "\n\n".join(part for part in (prompt, caption, ending) if part)
-
-
-def unwrap(text: str) -> str:
-    """Returns the caption in an answer: without reasoning, tags and surrounding white space.
-
-    An answer that was cut off keeps what there is of the caption; one that was cut off in its reasoning is empty.
-    """
-    said = text.rpartition(_END_THINK)[2]
-    before, tag, answer = said.partition(_ANSWER)
-    if tag and (_THINK not in before or _END in answer):
-        said = answer
-    said = said.split(_END, 1)[0].split(_THINK, 1)[0]
-    for length in range(len(_END) - 1, 1, -1):  # an answer that was cut off in its closing tag
-        said = said.removesuffix(_END[:length])
-    return said.strip()
-
-
-def is_caption(text: str) -> bool:
-    """Whether an unwrapped answer says anything, in characters that UTF-8 can hold."""
-    replaced = "\ufffd" in text or any("\ud800" <= letter <= "\udfff" for letter in text)
-    return bool(text.strip()) and not replaced and text.rstrip(".") != _NO_CAPTION
 
 
 def printable(text: str) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beam_curate import progress
-from beam_curate.captions import prompts
+from beam_curate.captions import judge, prompts
 from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sample_frames, sampling
+from beam_curate.captions.unwrap import unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
-from beam_curate.errors import ModelOutputError
+from beam_curate.errors import ModelContextError, ModelOutputError, ModelRequestError, SetupError
 from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Engine, Generation, Question
@@ -22,6 +23,25 @@ _DECODED_AHEAD = threading.BoundedSemaphore(2)
 """Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""
 
 _CHARACTERS_PER_TOKEN = 3  # of a prompt, about: what counts is that batches do not depend on a tokenizer
+CUT_OFF = "cut_off"
+_FAULTS = {
+    judge.EMPTY: "no caption is in the model's answer of {} tokens",
+    CUT_OFF: (
+        "the model's answer was cut off after {} tokens of reasoning, before any caption: raise "
+        "--captioning-max-output-tokens"
+    ),
+    judge.DEGENERATE: (
+        "the model's answer of {} tokens only repeats itself or holds no words, also when it was asked once more with "
+        "a penalty on repetition: see --vllm-sampling-repetition-penalty"
+    ),
+    judge.MARKUP: (
+        "tokens of a chat template are in the model's answer of {} tokens: its server has another template than the "
+        "model was trained with"
+    ),
+    judge.UNDECODABLE: "the model's answer of {} tokens holds bytes that are no text",
+}
+"""What is said of an answer without a caption, by the reason in the records."""
+
 _LABEL_TOKENS = 12  # of what some models put before each pair of frames: its time, a beginning and an end
 
 
@@ -72,7 +92,11 @@ class VlmCaptioner:
     answer_format: str | None = None
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
-        """Returns the chunk with captioned windows; a window that failed has a caption without text."""
+        """Returns the chunk with captioned windows; a window that failed has a caption without text.
+
+        Raises:
+            SetupError: Every window would fail for the same reason.
+        """
         asked = [one for clip in chunk.clips for one in self._windows(clip)]
         questions = self._questions(asked)
         captions: dict[tuple[str, int], Caption | Exception] = {}
@@ -132,12 +156,14 @@ class VlmCaptioner:
                 with self.model.use() as engine:
                     decoded.release()
                     captions = iter(self._captions(engine, usable))
+            except SetupError:
+                raise  # no window can be captioned
             except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
                 captions = iter([error.with_traceback(None)] * len(usable))
             return [next(captions) if isinstance(one, Question) else one for one in batch]
 
     def _captions(self, engine: Engine, questions: Sequence[Question]) -> list[Caption | Exception]:
-        captions = [self._caption(answer) for answer in engine.answer(questions, self.generation)]
+        captions = self._asked(engine, questions)
         if self.stage2_prompt is None:
             return captions
         first = {i: caption for i, caption in enumerate(captions) if isinstance(caption, Caption) and caption.usable}
@@ -147,12 +173,33 @@ class VlmCaptioner:
             )
             for i, caption in first.items()
         ]
-        answers = engine.answer(again, self.generation) if again else []
-        for (position, caption), answer in zip(first.items(), answers, strict=True):
-            captions[position] = _both(caption, self._caption(answer))
+        refined = self._asked(engine, again) if again else []
+        for (position, caption), second in zip(first.items(), refined, strict=True):
+            captions[position] = _both(caption, second)
+        return captions
+
+    def _asked(self, engine: Engine, questions: Sequence[Question]) -> list[Caption | Exception]:
+        """Asks questions, and those whose answer only repeats itself once more with a penalty on repetition."""
+        captions = [self._caption(answer) for answer in engine.answer(questions, self.generation)]
+        loops = {
+            position: caption
+            for position, caption in enumerate(captions)
+            if isinstance(caption, Caption) and caption.failure_reason == judge.DEGENERATE
+        }
+        if not loops:
+            return captions
+        progress.add("captions asked again for repetition", len(loops))
+        penalized = dataclasses.replace(self.generation, against_repetition=True)
+        answers = engine.answer([questions[position] for position in loops], penalized)
+        for (position, caption), answer in zip(loops.items(), answers, strict=True):
+            second = self._caption(answer)
+            if isinstance(second, Caption):
+                captions[position] = _both(caption, second)
         return captions
 
     def _caption(self, answer: Answer | Exception) -> Caption | Exception:
+        if isinstance(answer, SetupError):
+            raise answer
         if isinstance(answer, Exception):
             return answer
         tokens = answer.prompt_tokens, answer.output_tokens
@@ -160,9 +207,11 @@ class VlmCaptioner:
             return Caption(self.algorithm, "", "blocked", *tokens)
         cut = answer.finish == "length"
         # A character may have been cut in its middle.
-        text = prompts.unwrap(prompts.printable(answer.text.rstrip("\ufffd") if cut else answer.text))
-        if not prompts.is_caption(text):
-            return Caption(self.algorithm, "", "error", *tokens)
+        text = unwrap(prompts.printable(answer.text.rstrip("\ufffd") if cut else answer.text))
+        reason = judge.fault(text)
+        if reason is not None:
+            reason = CUT_OFF if cut and reason == judge.EMPTY else reason
+            return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
         return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
 
     def _captioned(self, chunk: ClipChunk, clip: Clip, captions: dict[tuple[str, int], Caption | Exception]) -> Clip:
@@ -173,9 +222,9 @@ class VlmCaptioner:
             found = captions[clip.clip_id, start]
             error: Exception | None = None
             if isinstance(found, Exception):
-                error, found = found, Caption(self.algorithm, "", "error", failure_reason="exception")
+                error, found = found, Caption(self.algorithm, "", "error", failure_reason=_reason(found))
             elif found.status == "error":
-                error = ModelOutputError(_no_text(found))
+                error = ModelOutputError(_FAULTS[found.failure_reason or judge.EMPTY].format(found.output_tokens))
             windows.append(Window(start, end, found))
             if error is not None:
                 failure = Failure.of(error, STAGE, chunk.video.uri, clip.clip_id)
@@ -239,10 +288,10 @@ def _count(captions: Sequence[Any] | Any) -> None:
     progress.add("caption output tokens", sum(caption.output_tokens for caption in found))
 
 
-def _no_text(caption: Caption) -> str:
-    if not caption.output_tokens:
-        return "the model answered nothing"
-    return (
-        f"no caption is in the model's answer of {caption.output_tokens} tokens: it is empty, was cut off in its "
-        "reasoning (--captioning-max-output-tokens), or is no text"
-    )
+def _reason(error: Exception) -> str:
+    """Returns the kind of failure that records and the summary count."""
+    if isinstance(error, ModelOutputError):
+        return error.reason
+    if isinstance(error, ModelContextError):
+        return "too_long"
+    return "refused" if isinstance(error, ModelRequestError) else "exception"

@@ -9,13 +9,16 @@ from typing import Any
 from beam_curate.models.vision_language import Generation
 
 
-def arguments(generation: Generation, most: int, prompt_length: int) -> dict[str, Any]:
+def arguments(
+    generation: Generation, most: int, prompt_length: int, watch: FiniteWatch | None = None
+) -> dict[str, Any]:
     """Returns the arguments of ``generate``.
 
     Args:
         generation: What is wanted.
         most: Most tokens of an answer.
         prompt_length: Tokens of the prompts, padding included.
+        watch: Looks at the logits, after everything else that does.
     """
     if generation.against_repetition:
         generation = generation.penalized
@@ -24,6 +27,7 @@ def arguments(generation: Generation, most: int, prompt_length: int) -> dict[str
         "min_new_tokens": min(generation.min_tokens, most),
         "repetition_penalty": generation.repetition_penalty,
         "do_sample": generation.temperature > 0,
+        "logits_processor": [watch] if watch else [],
     }
     if generation.temperature > 0:
         given |= {
@@ -34,7 +38,7 @@ def arguments(generation: Generation, most: int, prompt_length: int) -> dict[str
         }
     if generation.presence_penalty or generation.frequency_penalty:
         penalty = CountPenalty(generation.presence_penalty, generation.frequency_penalty, prompt_length)
-        given["logits_processor"] = [penalty]
+        given["logits_processor"].insert(0, penalty)
     return given
 
 
@@ -43,6 +47,33 @@ def forget_recommended(model: Any, ends: list[int], pad: int) -> None:
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad)
+
+
+class FiniteWatch:
+    """Ends answers whose logits are NaN, or leave no token to take, and tells which those were.
+
+    A processor of logits for ``generate``: it is called with ids [batch, length] and logits [batch, vocabulary]. A
+    token that is forbidden has a logit of minus infinity, which is as it should be.
+
+    Args:
+        end: The token that ends an answer.
+    """
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._failed: Any = None
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Returns the logits; of an answer that fails only the end is left."""
+        bad = scores.isnan().any(dim=1) | ~scores.isfinite().any(dim=1) | scores.isposinf().any(dim=1)
+        self._failed = bad if self._failed is None else self._failed | bad
+        ending = scores.new_full((scores.shape[1],), float("-inf"))
+        ending[self._end] = 0.0
+        return scores.where(~bad[:, None], ending)
+
+    def failed(self, number: int) -> list[bool]:
+        """Returns for each of so many rows of the batch whether it failed."""
+        return [False] * number if self._failed is None else list(self._failed.tolist())
 
 
 class CountPenalty:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import ModelContextError
+from beam_curate.errors import ModelContextError, ModelOutputError
 from beam_curate.models import positions, sampling, weights
 from beam_curate.models.catalog import Model
 from beam_curate.models.fitting import Fitting
@@ -21,6 +21,10 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.models.vision_language import Answer, Generation, Question
 
+_NOT_FINITE = (
+    "the model computed values that are no numbers (NaN): its weights may be damaged (beam-curate models check "
+    "--hash), or do not compute in this precision"
+)
 _VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
@@ -69,7 +73,7 @@ class VlmEngine:
         """Answers questions together, in halves where memory does not hold them; see `Engine`."""
         prompts = [self._read(question) for question in questions]
         fitting = [prompt for prompt in prompts if isinstance(prompt, _Prompt)]
-        work = functools.partial(self._generate, generation=generation)
+        work: Any = functools.partial(self._generate, generation=generation)
         answers = iter(self._fitting.compute(fitting, _padded, work) if fitting else [])
         return [next(answers) if isinstance(prompt, _Prompt) else prompt for prompt in prompts]
 
@@ -129,19 +133,24 @@ class VlmEngine:
         found = positions.video_positions(types, tuple(grid), self._vision.spatial_merge_size, temporal)
         return torch.from_numpy(np.concatenate([np.arange(len(types))[None], found])[:, None])
 
-    def _generate(self, prompts: Sequence[_Prompt], generation: Generation) -> list[Answer]:
+    def _generate(self, prompts: Sequence[_Prompt], generation: Generation) -> list[Answer | Exception]:
         import torch
 
         longest = max(prompt.length for prompt in prompts)
         room = self._context - longest
         most = min(generation.max_output_tokens or room, room)
+        watch = sampling.FiniteWatch(self._ends[0])
         with torch.inference_mode(), sampling.seeded(prompts[0].seed, self._device, generation.temperature > 0):
             written = self._model.generate(
                 **_together([prompt.inputs for prompt in prompts], longest, self._pad),
-                **sampling.arguments(generation, most, longest),
+                **sampling.arguments(generation, most, longest, watch),
             )
         rows: list[list[int]] = written[:, longest:].tolist()
-        return [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
+        answers = [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
+        return [
+            ModelOutputError(_NOT_FINITE, "not_finite") if failed else answer
+            for failed, answer in zip(watch.failed(len(answers)), answers, strict=True)
+        ]
 
     def _answer(self, row: list[int], prompt: _Prompt, most: int) -> Answer:
         end = next((position for position, token in enumerate(row) if token in self._ends), None)

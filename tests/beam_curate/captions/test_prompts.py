@@ -6,7 +6,7 @@ import pytest
 
 from beam_curate.caption_options import CaptionOptions
 from beam_curate.captions import prompts
-from beam_curate.captions.prompts import first_prompt, is_caption, printable, second_prompt, system_prompt, unwrap
+from beam_curate.captions.prompts import first_prompt, printable, second_prompt, system_prompt
 
 OWN = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <b>'
 
@@ -60,47 +60,6 @@ def test_others_have_what_their_chat_template_says(algorithm: str) -> None:
 
 def test_there_is_no_second_question_unless_it_is_asked_for() -> None:
     assert second_prompt(CaptionOptions(captioning_algorithm="qwen")) is None
-
-
-@pytest.mark.parametrize(
-    ("answer", "caption"),
-    [
-        ("A car turns.", "A car turns."),
-        ("  A car turns.\n", "A car turns."),
-        ("<think>Hm.</think><answer>A car turns.</answer>", "A car turns."),
-        ("<think>\nHm.\n</think>\n\n<answer>\nA car turns.\n</answer>\n", "A car turns."),
-        ("<think>Hm.</think>\nA car turns.", "A car turns."),
-        ("Hm.</think><answer>A car turns.</answer>", "A car turns."),  # some templates open the tag themselves
-        ("<answer>A car turns.</answer>", "A car turns."),
-        ("Well: <answer>A car turns.</answer> Done.", "A car turns."),
-        ("<think>Hm.</think><answer>A car tu", "A car tu"),
-        ("<think>Hm.</think><answer>A car turns.</ans", "A car turns."),
-        ("<think>Say <answer>no</answer>?</think><answer>A car turns.</answer>", "A car turns."),
-        ("<answer>A car turns.</answer><think>Or not?", "A car turns."),
-        ("A car turns.<think>Or not?", "A car turns."),
-        ("<think>A car seems to tu", ""),
-        ("<think>Say <answer>no", ""),
-        ("<think>Hm.</think>", ""),
-        ("<think>Hm.</think><answer></answer>", ""),
-        ("<think>Hm.</think><answer> \n", ""),
-        ("", ""),
-        ("<p>3 < 4 </p>", "<p>3 < 4 </p>"),
-    ],
-)
-def test_the_caption_in_an_answer(answer: str, caption: str) -> None:
-    assert unwrap(answer) == caption
-
-
-@pytest.mark.parametrize(
-    "text", ["", " \n", "Unknown caption", "Unknown caption.", "A \ufffd\ufffd car", "A \ud83d car", "\udc80"]
-)
-def test_what_is_no_caption(text: str) -> None:
-    assert not is_caption(text)
-
-
-@pytest.mark.parametrize("text", ["A car.", "Ein Auto fährt über die Brücke 🚗.", "一辆车", "x"])
-def test_what_is_one(text: str) -> None:
-    assert is_caption(text)
 
 
 def test_control_characters_are_left_out() -> None:

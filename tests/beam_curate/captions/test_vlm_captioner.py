@@ -17,13 +17,20 @@ from media import make_video, read_frame_number
 from tiny_models import REASONED, make_qwen2_5_vl
 
 from beam_curate import progress
-from beam_curate.attempt import attempt_chunk
+from beam_curate.attempt import attempt_chunk, restart_stages
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.windows import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
-from beam_curate.errors import ModelMemoryError
+from beam_curate.errors import (
+    ModelContextError,
+    ModelMemoryError,
+    ModelOutputError,
+    ModelRequestError,
+    ModelServerError,
+    SetupError,
+)
 from beam_curate.layout import Layout
 from beam_curate.models import vlm
 from beam_curate.models.slot import SLOTS, ModelRef
@@ -135,12 +142,16 @@ def test_each_window_is_asked_about_its_own_frames(tmp_path: Path, footage: Path
         (Answer("A\x00 car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
         (Answer("<think>x</think>A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
         (Answer("I would rather not", 9, 3, "blocked"), Caption("qwen", "", "blocked", 9, 3)),
-        (Answer("", 9, 0, "stop"), Caption("qwen", "", "error", 9, 0)),
-        (Answer(" \n", 9, 2, "stop"), Caption("qwen", "", "error", 9, 2)),
-        (Answer("<think>A car", 9, 3, "length"), Caption("qwen", "", "error", 9, 3)),
-        (Answer("Unknown caption", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
-        (Answer("A \ufffd car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
-        (Answer("A \udc80 car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3)),
+        (Answer("", 9, 0, "stop"), Caption("qwen", "", "error", 9, 0, "empty")),
+        (Answer(" \n", 9, 2, "stop"), Caption("qwen", "", "error", 9, 2, "empty")),
+        (Answer("<think>A car", 9, 3, "length"), Caption("qwen", "", "error", 9, 3, "cut_off")),
+        (Answer("Unknown caption", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "empty")),
+        (Answer("A \ufffd car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
+        (Answer("A \udc80 car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
+        (Answer("A car.<|im_end|> A bus.", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "markup")),
+        (Answer('```json\n{"caption": "A car."}\n```', 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Answer("一辆车。", 9, 3, "stop"), Caption("qwen", "一辆车。", "success", 9, 3)),
+        (Answer("!" * 500, 9, 3, "length"), Caption("qwen", "", "error", 18, 6, "degenerate")),  # asked twice
     ],
 )
 def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer, caption: Caption) -> None:
@@ -155,6 +166,95 @@ def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer
         assert failures == ()
     if caption.status in ("error", "blocked"):
         assert left_out(done.clips[0].windows[0], 10) == "no usable caption"
+
+
+LOOP = "The car drives on along the road. " * 100
+
+
+class PenalizedEngine(ScriptedEngine):
+    """Answers in another way where it is asked to keep from repetition."""
+
+    def __init__(self, script: Script, penalized: Script) -> None:
+        super().__init__(script)
+        self.penalized = penalized
+        self.generations: list[Generation] = []
+
+    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+        self.generations.append(generation)
+        self.asked.append(list(questions))
+        script = self.penalized if generation.against_repetition else self.script
+        return [script(question) for question in questions]
+
+
+def loops_in_the_second_window(question: Question) -> Answer:
+    return Answer(LOOP if question.first_frame == 100 else "A car.", 50, 7, "stop")
+
+
+@pytest.mark.parametrize(
+    ("second", "caption"),
+    [
+        (Answer("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 59, 10)),
+        (Answer("A car", 9, 3, "length"), Caption("qwen", "A car", "truncated", 59, 10)),
+        (Answer(LOOP, 9, 3, "length"), Caption("qwen", "", "error", 59, 10, "degenerate")),
+        (Answer("", 9, 3, "blocked"), Caption("qwen", "", "blocked", 59, 10)),
+        (ModelMemoryError("too large"), Caption("qwen", "", "error", 50, 7, "degenerate")),
+    ],
+)
+def test_a_caption_that_only_repeats_itself_is_asked_for_once_more(
+    tmp_path: Path, footage: Path, second: Answer | Exception, caption: Caption
+) -> None:
+    engine = PenalizedEngine(loops_in_the_second_window, lambda question: second)
+    done = captioner(tmp_path, engine).run(chunk_of(tmp_path, footage))
+    assert captions(done) == [
+        Caption("qwen", "A car.", "success", 50, 7),
+        caption,
+        Caption("qwen", "A car.", "success", 50, 7),
+    ]
+    assert [[question.first_frame for question in asked] for asked in engine.asked] == [[0, 100, 200], [100]]
+    assert [generation.against_repetition for generation in engine.generations] == [False, True]
+    assert [failure.error_type for failure in done.clips[0].failures] == ["ModelOutputError"] * (
+        caption.status == "error"
+    )
+    if caption.status == "error":
+        assert not done.clips[0].failures[0].retriable
+        assert left_out(done.clips[0].windows[1], 10) is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModelOutputError("cut", reason="cut_off"), "cut_off"),
+        (ModelOutputError("NaN", reason="not_finite"), "not_finite"),
+        (ModelContextError("too long"), "too_long"),
+        (ModelRequestError("no"), "refused"),
+        (ModelServerError("down"), "exception"),
+    ],
+)
+def test_a_failure_has_its_reason_in_the_caption(tmp_path: Path, footage: Path, error: Exception, reason: str) -> None:
+    done = captioner(tmp_path, ScriptedEngine(lambda question: error)).run(chunk_of(tmp_path, footage, frames=90))
+    assert captions(done) == [Caption("qwen", "", "error", failure_reason=reason)]
+    assert done.clips[0].failures[0].error_type == type(error).__name__
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_mistake_in_the_setup_stops_the_stage(tmp_path: Path, footage: Path, raises: bool) -> None:
+    def script(question: Question) -> Answer | Exception:
+        if raises:
+            raise SetupError("no key")
+        return SetupError("no key")
+
+    engine = ScriptedEngine(script)
+    worker = captioner(tmp_path, engine, batch_tokens=1)
+    restart_stages()
+    try:
+        done = [attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage)) for _ in range(3)]
+    finally:
+        restart_stages()
+    assert len(engine.asked) == 1
+    for chunk in done:
+        failures = [failure for clip in chunk.clips for failure in clip.failures]
+        assert [(failure.error_type, failure.message) for failure in failures] == [("SetupError", "no key")] * 2
+        assert captions(chunk) == []
 
 
 def test_a_window_that_fails_costs_no_other(tmp_path: Path, footage: Path) -> None:

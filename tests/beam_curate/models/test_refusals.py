@@ -96,7 +96,7 @@ BLOCKED = [
     (403, {"error": {"code": 403, "message": "Input was flagged", "metadata": {"reasons": ["violence"]}}}),
     (400, {"code": "data_inspection_failed", "message": "Input data may contain inappropriate content."}),
     (400, openai("Content Exists Risk")),
-    (400, {"error": {"code": "1301", "message": "系统检测到输入或生成内容可能包含不安全或敏感内容"}, "contentFilter": []}),
+    (400, {"error": {"code": "1301", "message": "输入或生成内容可能包含敏感内容"}, "contentFilter": []}),
     (400, gemini(400, "The prompt was blocked: PROHIBITED_CONTENT", "INVALID_ARGUMENT")),
     (422, {"detail": "The request violates our content guidelines"}),
 ]  # fmt: skip
@@ -139,7 +139,7 @@ SETUP = [
     (400, {"error": "Model does not support images. Please use a model that does."}, "endpoint-model"),
     (400, openai("max_tokens is too large: 100. This model supports at most 50 completion tokens", param="max_tokens"),
      "--captioning-max-output-tokens 100"),
-    (400, openai("Invalid max_tokens value, the valid range of max_tokens is [1, 50]"), "--captioning-max-output-tokens"),
+    (400, openai("Invalid max_tokens value, the valid range is [1, 50]"), "--captioning-max-output-tokens"),
     (400, openai("'max_tokens' or 'max_completion_tokens' is too large: 100. This model's maximum context length is "
                  "64 tokens and your request has 20 input tokens"), "--captioning-max-output-tokens"),
 ]  # fmt: skip

@@ -8,13 +8,14 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
-from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError
+from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError, ModelOutputError
 from beam_curate.models import sampling, vlm
 from beam_curate.models.catalog import by_name
 from beam_curate.models.vision_language import Answer, Generation, Question
@@ -76,6 +77,28 @@ def test_an_answer_is_the_same_alone_and_in_a_batch(random_engine: VlmEngine, fa
     together = answered(random_engine, questions, generation)
     assert together == [answered(random_engine, [one], generation)[0] for one in questions]
     assert len({answer.text for answer in together}) == 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_of_logits_that_are_no_numbers_fails_alone(
+    family: str, tmp_path: Path, value: float, temperature: float
+) -> None:
+    engine = load_folder(MAKERS[family](tmp_path, seed=1), "cpu", "float32")
+    (poison,) = set(engine._processor.tokenizer("~")["input_ids"])
+    layer = engine._model.get_input_embeddings()
+
+    def poisoned(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        if inputs[0].shape[1] == 1:  # it may write the token itself
+            return output
+        return torch.where((inputs[0] == poison)[..., None], torch.full_like(output, value), output)
+
+    layer.register_forward_hook(poisoned)
+    questions = [question(family, "Hi."), question(family, "Hi ~."), question(family, "Ho.")]
+    good, failed, other = engine.answer(questions, Generation(24, temperature=temperature, min_tokens=16))
+    assert isinstance(good, Answer) and isinstance(other, Answer)
+    assert isinstance(failed, ModelOutputError) and failed.reason == "not_finite"
+    assert not failed.retriable
 
 
 def test_an_answer_depends_on_the_pictures_and_their_order(random_engine: VlmEngine, family: str) -> None:
