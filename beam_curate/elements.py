@@ -90,8 +90,9 @@ class VideoInfo:
         container: FFmpeg's name of the container format.
         bit_rate_kbps: Of the video stream in 1000 bit/s; 0 when unknown.
         first_pts: Of the first frame.
-        pixel_aspect_num: Numerator of a pixel's width over its height.
+        pixel_aspect_num: Numerator of a pixel's width over its height; 0 where each frame says it.
         pixel_aspect_den: Its denominator.
+        crop: Left, top, width and height of what is shown of a decoded frame; None for all of it.
         mended: Whether bad time stamps were replaced; frames are then told apart by their number.
         notes: What a user should know of this source, in sentences.
     """
@@ -112,8 +113,9 @@ class VideoInfo:
     container: str
     bit_rate_kbps: int
     first_pts: int = 0
-    pixel_aspect_num: int = 1
+    pixel_aspect_num: int = 0
     pixel_aspect_den: int = 1
+    crop: tuple[int, int, int, int] | None = None
     mended: bool = False
     notes: tuple[str, ...] = ()
 
@@ -129,7 +131,7 @@ class VideoInfo:
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width of a stored pixel over its height."""
+        """Width of a stored pixel over its height; 0 where each frame says it."""
         return Fraction(self.pixel_aspect_num, self.pixel_aspect_den)
 
     @property

@@ -134,13 +134,15 @@ def check_encoder(options: Options) -> None:
     import av
 
     from beam_curate.plan import encoding_of
+    from beam_curate.video.conform import Conform
     from beam_curate.video.encode import ClipWriter
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
         frame = av.VideoFrame(256, 256, "yuv420p")
         try:
-            with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), Fraction(1), None) as writer:
+            conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
+            with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), conform, None) as writer:
                 writer.write(frame, 0)
         except (av.error.FFmpegError, ValueError) as error:
             raise UsageError(

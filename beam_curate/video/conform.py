@@ -1,133 +1,269 @@
-"""Making pictures of every kind into what a trainer expects: upright, progressive, square pixels, 8-bit 4:2:0."""
+"""Making frames of every kind into what a trainer expects: upright, progressive, square pixels, 8-bit 4:2:0.
+
+Everything is read from the frame, none of it from the stream's header: colours, orientation, interlacing, and the
+shape of its pixels unless the container overrides it. What comes out says of itself what it is.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.filter
+from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
 from beam_curate.errors import LostFramesError, RefusedSourceError
+from beam_curate.video import colours
+from beam_curate.video.container_facts import Crop
 
-# Transfer functions of HDR: SMPTE ST 2084 (PQ, HDR10) and ARIB STD-B67 (HLG).
-_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-# What FFmpeg makes of RGB on the way to yuv420p: AVCOL_RANGE_MPEG and AVCOL_SPC_SMPTE170M.
-_LIMITED_RANGE, _BT601 = 1, 6
-# Filters that undo the rotation a phone wrote into the file, by its counterclockwise angle in degrees.
-_UPRIGHT = {
-    0: (),
-    90: (("transpose", "cclock"),),
-    180: (("hflip", ""), ("vflip", "")),
-    270: (("transpose", "clock"),),
-}
+_ACCURATE = "flags=bicubic+accurate_rnd+full_chroma_int"  # of FFmpeg's scaler, which else rounds chroma down
+_MATRIX_NAMES = {colours.BT709: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}  # others: bt601
 # A pixel much wider than high, or the reverse, is a damaged header, not a format.
 _WIDEST_PIXEL = 4
+_ASPECT_STEPS = 10_000  # how finely the shape of pixels is told
+_CORNER = 16  # pixels a side that are looked at for it: fewer, and the scaler refuses
+
+
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """All that the way a frame is converted depends on; `transform` are filters that turn it upright."""
+
+    width: int
+    height: int
+    pixel_format: str
+    color_range: int
+    colorspace: int
+    pixel_aspect: Fraction
+    transform: tuple[tuple[str, str], ...]
+    deinterlace: bool
+    tonemap: bool
 
 
 class Conform:
     """Conforms the frames of one clip; each frame that is put in comes out once, in order, perhaps a frame later.
 
     Args:
-        frame: The first frame of the clip; all others must be of its size and format.
-        pixel_aspect: Width of a stored pixel over its height.
+        pixel_aspect: Width of a stored pixel over its height; 0 where each frame says it.
+        crop: The part of each decoded frame that is shown; None for all.
         interlaced: ``deinterlace`` or ``refuse``.
         hdr: ``tonemap`` or ``keep``.
-
-    Attributes:
-        width: Of the frames that come out, even.
-        height: Likewise.
-        notes: What was changed beyond size and format, in words.
-
-    Raises:
-        RefusedSourceError: The clip is interlaced and that is refused.
-        LostFramesError: The picture is too small to be encoded.
     """
 
-    def __init__(self, frame: av.VideoFrame, pixel_aspect: Fraction, interlaced: str, hdr: str) -> None:
-        if frame.interlaced_frame and interlaced == "refuse":
-            raise RefusedSourceError("the clip is interlaced, and --interlaced refuse was given")
-        self._shape = _shape(frame)
-        self._interlaced = frame.interlaced_frame
-        self._tonemap = frame.color_trc in _HDR and hdr == "tonemap"
+    def __init__(self, pixel_aspect: Fraction, crop: Crop | None, interlaced: str, hdr: str) -> None:
+        self._pixel_aspect = pixel_aspect
+        self._crop = crop
+        self._interlaced, self._hdr = interlaced, hdr
         self._reformatter = VideoReformatter()
-        notes = {
-            "deinterlaced": self._interlaced,
-            "HDR mapped to BT.709": self._tonemap,
-            "HDR kept in 8 bits: most readers show it too grey": frame.color_trc in _HDR and not self._tonemap,
-        }
-        self.notes = tuple(note for note, holds in notes.items() if holds)
-        square = _square(frame.width, frame.height, pixel_aspect)
-        scaled = square != (frame.width, frame.height)
-        turns = _UPRIGHT[round(frame.rotation / 90) * 90 % 360]
-        sideways = any(name == "transpose" for name, _ in turns)
-        width, height = square[::-1] if sideways else square
-        self.width, self.height = width - width % 2, height - height % 2
-        if not self.width or not self.height:
-            raise LostFramesError(f"a picture of {frame.width}x{frame.height} is too small to encode")
-        steps = [("bwdif", "mode=send_frame:deint=interlaced")] if self._interlaced else []
-        steps += [("scale", f"{square[0]}:{square[1]}:flags=bicubic")] * scaled
-        steps += turns
-        # An odd size loses a row or a column: better than a resampled picture.
-        steps += [("crop", f"{self.width}:{self.height}:0:0:exact=1")] * ((self.width, self.height) != (width, height))
-        if frame.format.name != "yuv420p" and not self._tonemap:
-            steps.append(("format", "pix_fmts=yuv420p"))
-        self._graph = _graph(frame, steps) if steps else None
+        self._aspects = _PixelAspects()
+        self._notes: dict[str, None] = {}  # a set that keeps its order
+        self._facts: _Facts | None = None
+        self._graph: av.filter.Graph | None = None
+        self._first: av.VideoFrame | None = None  # as it came out
 
-    def colors(self, frame: av.VideoFrame) -> dict[str, int]:
-        """Returns the colour properties of the frames that come out, as an encoder takes them."""
-        if self._tonemap:
-            space, trc, primaries = Colorspace.ITU709, ColorTrc.BT709, ColorPrimaries.BT709
-            return {"color_range": _LIMITED_RANGE, "colorspace": space, "color_trc": trc, "color_primaries": primaries}
-        rgb = frame.format.is_rgb
-        return {
-            "color_range": _LIMITED_RANGE if rgb else frame.color_range,
-            "colorspace": _BT601 if rgb else frame.colorspace,
-            "color_trc": frame.color_trc,
-            "color_primaries": frame.color_primaries,
-        }
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed beyond size and format, in words."""
+        return tuple(self._notes)
 
     def __call__(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
         """Puts a frame in, or None at the end, and yields what comes out.
 
         Raises:
-            LostFramesError: The frame is not like the first one.
+            RefusedSourceError: The frame is interlaced and that is refused, or its colours cannot be converted.
+            LostFramesError: The frame is too small to be encoded, or its picture is not like the first one's.
         """
-        if frame is not None and _shape(frame) != self._shape:
-            raise LostFramesError(f"the picture changes from {self._shape} to {_shape(frame)} inside the clip")
-        if frame is not None and frame.interlaced_frame and not self._interlaced:
-            raise LostFramesError("interlaced pictures begin inside the clip")
-        for passed in self._filtered(frame):
-            yield self._in_sdr(passed) if self._tonemap else passed
-
-    def _filtered(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        if frame is None:
+            yield from self._flushed()
+            return
+        facts = self._facts_of(frame)
+        if facts != self._facts:
+            yield from self._flushed()
+            self._facts = facts
+            steps = self._steps(facts)
+            self._graph = _graph(facts, steps) if steps else None
         if self._graph is None:
-            if frame is not None:
-                yield frame
+            yield self._checked(self._in_sdr(frame))
             return
         self._graph.push(frame)
+        yield from self._pulled()
+
+    def _facts_of(self, frame: av.VideoFrame) -> _Facts:
+        if frame.interlaced_frame and self._interlaced == "refuse":
+            raise RefusedSourceError("the clip is interlaced, and --interlaced refuse was given")
+        is_hdr = frame.color_trc in colours.HDR
+        tonemap = is_hdr and self._hdr == "tonemap"
+        notes = {
+            colours.trust(frame): True,
+            "deinterlaced": frame.interlaced_frame,
+            "HDR mapped to BT.709": tonemap,
+            "HDR kept in 8 bits: most readers show it too grey": is_hdr and not tonemap,
+            "transparency dropped": any(component.is_alpha for component in frame.format.components),
+        }
+        self._notes |= dict.fromkeys(note for note, holds in notes.items() if note and holds)
+        return _Facts(
+            width=frame.width,
+            height=frame.height,
+            pixel_format=frame.format.name,
+            color_range=int(frame.color_range),
+            colorspace=int(frame.colorspace),
+            pixel_aspect=self._pixel_aspect or self._aspects.of(frame),
+            transform=upright(frame),
+            # The filter leaves progressive frames alone, so it stays once it is needed.
+            deinterlace=frame.interlaced_frame or (self._facts is not None and self._facts.deinterlace),
+            tonemap=tonemap,
+        )
+
+    def _steps(self, facts: _Facts) -> list[tuple[str, str]]:
+        left, top, width, height = self._crop or (0, 0, facts.width, facts.height)
+        steps = [("bwdif", "mode=send_frame:deint=interlaced")] if facts.deinterlace else []
+        if (width, height) != (facts.width, facts.height):
+            if left + width > facts.width or top + height > facts.height:
+                raise LostFramesError(f"its clean aperture does not lie in a frame of {facts.width}x{facts.height}")
+            steps.append(("crop", f"{width}:{height}:{left}:{top}:exact=1"))
+        square = _square(width, height, facts.pixel_aspect)
+        if square != (width, height):
+            steps.append(("scale", f"{square[0]}:{square[1]}:{_ACCURATE}"))
+        steps += facts.transform
+        sideways = any(name == "transpose" for name, _ in facts.transform)
+        width, height = square[::-1] if sideways else square
+        even = width - width % 2, height - height % 2
+        if not all(even):
+            raise LostFramesError(f"a picture of {facts.width}x{facts.height} is too small to encode")
+        if even != (width, height):  # an odd size loses a row or a column: better than a resampled picture
+            steps.append(("crop", f"{even[0]}:{even[1]}:0:0:exact=1"))
+        return steps if facts.tonemap else [*steps, *self._colour_steps(facts)]
+
+    def _colour_steps(self, facts: _Facts) -> list[tuple[str, str]]:
+        first = self._first
+        has_yuv = facts.pixel_format.startswith(("yuv", "nv", "p0", "p2", "uyvy", "yuyv", "yvyu"))
+        if first is not None and (facts.color_range, facts.colorspace) != (first.color_range, first.colorspace):
+            matrix, full = _MATRIX_NAMES.get(int(first.colorspace), "bt601"), first.color_range == colours.FULL
+        elif not has_yuv:  # RGB, grey and palettes have no matrix of their own
+            matrix, full = "bt601", False
+        elif facts.pixel_format != "yuv420p":
+            return [("scale", _ACCURATE), ("format", "pix_fmts=yuv420p")]
+        else:
+            return []
+        described = f"out_color_matrix={matrix}:out_range={'pc' if full else 'tv'}"
+        return [("scale", f"{described}:{_ACCURATE}"), ("format", "pix_fmts=yuv420p")]
+
+    def _flushed(self) -> Iterator[av.VideoFrame]:
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pulled()
+            self._graph = None
+
+    def _pulled(self) -> Iterator[av.VideoFrame]:
+        assert self._graph is not None
         while True:
             try:
                 passed = self._graph.pull()
             except (BlockingIOError, av.error.EOFError):
                 return
             assert isinstance(passed, av.VideoFrame)
-            yield passed
+            yield self._checked(self._in_sdr(passed))
 
     def _in_sdr(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Maps HDR to BT.709: diffuse white (203 cd/m2, ITU-R BT.2408) becomes white, brighter lights clip."""
-        return self._reformatter.reformat(
+        assert self._facts is not None
+        if not self._facts.tonemap:
+            return frame
+        mapped = self._reformatter.reformat(
             frame,
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_trc=ColorTrc.BT709,
             dst_color_primaries=ColorPrimaries.BT709,
         )
+        mapped.color_range, mapped.colorspace = colours.LIMITED, Colorspace.ITU709
+        mapped.color_trc, mapped.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
+        return mapped
+
+    def _checked(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Returns a frame that came out, which must fit what the clip's file says of all its frames."""
+        first = self._first
+        if first is None:
+            self._first = frame
+            return frame
+        if (frame.width, frame.height) != (first.width, first.height):
+            was, is_now = f"{first.width}x{first.height}", f"{frame.width}x{frame.height}"
+            raise LostFramesError(f"the picture changes from {was} to {is_now} inside the clip")
+        for name in ("color_primaries", "color_trc"):
+            was_said, is_said = getattr(first, name), getattr(frame, name)
+            if was_said != is_said and colours.UNKNOWN not in (was_said, is_said):
+                raise LostFramesError(
+                    f"its {name.replace('_', ' ')} changes from {was_said} to {is_said} inside the clip"
+                )
+        return frame
 
 
-def _shape(frame: av.VideoFrame) -> tuple[int, int, str]:
-    return frame.width, frame.height, frame.format.name
+def upright(frame: av.VideoFrame) -> tuple[tuple[str, str], ...]:
+    """Returns the filters that show a frame as its display matrix says, one of 4 rotations, mirrored or not.
+
+    The matrix [[a, b, u], [c, d, v], [x, y, w]] moves (p, q) to (a p + c q, b p + d q), with rows counted downwards
+    (ISO/IEC 14496-12, 8.3.2.3). Its scale and its shift are not looked at, and of odd angles the nearest right one is
+    taken.
+    """
+    side_data: Any = frame.side_data  # typed as another class by PyAV
+    if Type.DISPLAYMATRIX not in side_data:
+        return ()
+    matrix = side_data[Type.DISPLAYMATRIX]
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    if a * d == b * c:  # it shows nothing, or a line
+        return ()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (*[("hflip", "")] * (a < 0), *[("vflip", "")] * (d < 0))
+    directions = {
+        (True, True): "cclock_flip",
+        (True, False): "clock",
+        (False, True): "cclock",
+        (False, False): "clock_flip",
+    }
+    return (("transpose", directions[b > 0, c > 0]),)
+
+
+class _PixelAspects:
+    """Tells the shape of a frame's pixels: FFmpeg's filters see it, and PyAV does not give it."""
+
+    def __init__(self) -> None:
+        self._like: tuple[int, int, str] | None = None
+        self._aspect = Fraction(1)
+        self._unchanged = av.filter.Graph()  # its output has another width where the aspect is not the last one
+
+    def of(self, frame: av.VideoFrame) -> Fraction:
+        """Returns width over height to a ten thousandth; 1 where the frame does not say, or is tiny."""
+        like = frame.width, frame.height, frame.format.name
+        if min(frame.width, frame.height) < _CORNER:
+            return Fraction(1)
+        if self._like == like and _through(self._unchanged, frame).width == _CORNER:
+            return self._aspect
+        width = f"round(clip(sar\\,{1 / _ASPECT_STEPS}\\,8)*{_ASPECT_STEPS})"
+        aspect = Fraction(_through(_seeing_aspect(frame, width), frame).width, _ASPECT_STEPS)
+        self._like, self._aspect = like, aspect
+        # A frame of the same aspect goes through this one as it is, which costs nearly nothing.
+        near = f"lt(abs(sar-{float(aspect)})\\,{1 / _ASPECT_STEPS})"
+        self._unchanged = _seeing_aspect(frame, f"if({near}\\,{_CORNER}\\,{2 * _CORNER})")
+        return aspect
+
+
+def _seeing_aspect(frame: av.VideoFrame, width: str) -> av.filter.Graph:
+    """Returns a graph whose output has a width that depends on the aspect of each frame's pixels."""
+    facts = _Facts(frame.width, frame.height, frame.format.name, 0, colours.UNKNOWN, Fraction(1), (), False, False)
+    return _graph(
+        facts, [("crop", f"{_CORNER}:{_CORNER}:0:0"), ("scale", f"w={width}:h={_CORNER}:eval=frame:flags=neighbor")]
+    )
+
+
+def _through(graph: av.filter.Graph, frame: av.VideoFrame) -> av.VideoFrame:
+    graph.push(frame)
+    passed = graph.pull()
+    assert isinstance(passed, av.VideoFrame)
+    return passed
 
 
 def _square(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
@@ -139,10 +275,13 @@ def _square(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
     return width, round(height / pixel_aspect / 2) * 2
 
 
-def _graph(frame: av.VideoFrame, steps: list[tuple[str, str]]) -> av.filter.Graph:
+def _graph(facts: _Facts, steps: list[tuple[str, str]]) -> av.filter.Graph:
     graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1_000_000)
+    # Without the colours, filters would take BT.601 in limited range for granted.
+    source = graph.add(
+        "buffer",
+        f"video_size={facts.width}x{facts.height}:pix_fmt={facts.pixel_format}:time_base=1/1000000"
+        f":colorspace={facts.colorspace}:range={facts.color_range}",
     )
     filters = [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in steps]
     graph.link_nodes(source, *filters, graph.add("buffersink"))

@@ -18,6 +18,7 @@ import av
 
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import DecoderMemoryError, LostFramesError
+from beam_curate.video.conform import Conform
 from beam_curate.video.decode import numbered, open_video, out_of_memory
 from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
 from beam_curate.video.timeline import MAX_RATE_DENOMINATOR
@@ -164,14 +165,15 @@ class _Job:
             length = span.end_pts - span.start_pts
             rate = (kept / (length * time_base)).limit_denominator(MAX_RATE_DENOMINATOR)
         count = written = 0
-        with ClipWriter(self._path, self._encoding, rate, time_base, info.pixel_aspect, self._audio, length) as writer:
+        conform = Conform(info.pixel_aspect, info.crop, self._encoding.interlaced, self._encoding.hdr)
+        with ClipWriter(self._path, self._encoding, rate, time_base, conform, self._audio, length) as writer:
             for count, (pts, frame) in enumerate(frames, 1):
                 # Of every `total` frames, `kept` evenly spaced ones stay.
                 if written * total <= (count - 1) * kept:
                     writer.write(frame, written if even else pts - span.start_pts)
                     written += 1
         self._duration_s = (written if even else length or 0) * time_base
-        self._notes = (*writer.notes, *_audio_note(self._info, self._audio))
+        self._notes = (*conform.notes, *_audio_note(self._info, self._audio))
         lost = abs(total - count)
         if lost + self._damaged > self._encoding.max_decode_errors:
             raise LostFramesError(

@@ -17,6 +17,7 @@ from av.video.frame import PictureType
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
 from beam_curate.video.boxes import notes_on
+from beam_curate.video.container_facts import Crop, container_facts
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
@@ -28,6 +29,7 @@ _SILENT_CODECS = ("hevc", "mjpeg")
 # threads a picture may be handed out before the note is on it.
 _RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
 _PICTURE_BYTES_PER_PIXEL = 4  # above 4:2:0 in 8 bits, with what goes with a picture: borders, motion vectors
+_DOLBY_VISION_WITHOUT_BASE = 5  # the only profile whose pictures are nothing without the metadata beside them
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
 
@@ -46,7 +48,8 @@ class SourceHeader:
     bit_rate_kbps: int
     claimed_frames: int
     claimed_duration_s: float
-    pixel_aspect: Fraction = Fraction(1)
+    pixel_aspect: Fraction = Fraction(0)  # 0 where each frame says it
+    crop: Crop | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +83,14 @@ def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.
 
 
 def header(container: av.container.InputContainer, stream: av.video.VideoStream) -> SourceHeader:
-    """Reads what the container claims."""
+    """Reads what the container claims.
+
+    Raises:
+        RefusedSourceError: Its pictures are of a kind that cannot be converted.
+    """
+    crop, dolby_vision_profile = container_facts(stream)
+    if dolby_vision_profile == _DOLBY_VISION_WITHOUT_BASE:
+        raise RefusedSourceError("it is Dolby Vision of profile 5, whose colours (IPT) cannot be converted here")
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(0)
     audio = container.streams.audio[0] if container.streams.audio else None
     duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
@@ -96,9 +106,16 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         bit_rate_kbps=(stream.codec_context.bit_rate or container.bit_rate or 0) // 1000,
         claimed_frames=stream.frames,
         claimed_duration_s=duration_s or float((container.duration or 0) / av.time_base),
-        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+        pixel_aspect=_overriding_aspect(stream),
+        crop=crop,
         notes=notes_on(container.name.removeprefix("file:")) if "mp4" in container.format.name else (),
     )
+
+
+def _overriding_aspect(stream: av.video.VideoStream) -> Fraction:
+    """Returns the shape of pixels that the container states in place of the codec's, or 0."""
+    stated = stream.sample_aspect_ratio
+    return stated if stated and stated != stream.codec_context.sample_aspect_ratio else Fraction(0)
 
 
 def out_of_memory(error: Exception) -> bool:

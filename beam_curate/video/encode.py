@@ -85,7 +85,7 @@ class ClipWriter:
         encoding: How.
         rate: Frames/s that the file names.
         time_base: Unit of the pts given to `write`, in s.
-        pixel_aspect: Width of a source pixel over its height.
+        conform: Makes frames what they shall be in the file.
         audio: What to copy beside the video, or None.
         length: Of a variable rate, the end of the last frame in `time_base`: every frame is shown until the next
             one, and there are no B-frames, with which mp4 cannot say how long the last frame is. None of an even rate.
@@ -97,7 +97,7 @@ class ClipWriter:
         encoding: Encoding,
         rate: Fraction,
         time_base: Fraction,
-        pixel_aspect: Fraction,
+        conform: Conform,
         audio: AudioTrack | None,
         length: int | None = None,
     ) -> None:
@@ -110,8 +110,7 @@ class ClipWriter:
             str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
         )
         self._stream: av.video.VideoStream | None = None
-        self._pixel_aspect = pixel_aspect
-        self._conform: Conform | None = None
+        self._conform = conform
         self._waiting_pts: deque[int] = deque()
         self._strip: BitStreamFilterContext | None = None
         self._audio = audio
@@ -126,40 +125,34 @@ class ClipWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._stream is not None:
+            if kind is None:
                 self._encode(None)
+            if kind is None and self._stream is not None:
                 self._mux([*self._stream.encode(None), None])
                 self._mux_audio_until(float("inf"))
         finally:
             self._container.close()
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was changed in the pictures, in words."""
-        return self._conform.notes if self._conform is not None else ()
-
     def write(self, frame: av.VideoFrame, pts: int) -> None:
         """Encodes a frame at ``pts`` (in the writer's time base); the frame is changed in place."""
-        if self._stream is None:
-            self._open(frame)
         self._waiting_pts.append(pts)
         self._encode(frame)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
-        assert self._stream is not None and self._conform is not None
         for conformed in self._conform(frame):
+            stream = self._stream or self._open(conformed)
             conformed.pts = self._waiting_pts.popleft()
             conformed.time_base = self._time_base
             conformed.pict_type = 0  # the encoder chooses, whatever the source had
-            self._mux(self._stream.encode(conformed))
+            self._mux(stream.encode(conformed))
 
-    def _open(self, frame: av.VideoFrame) -> None:
-        self._conform = Conform(frame, self._pixel_aspect, self._encoding.interlaced, self._encoding.hdr)
+    def _open(self, frame: av.VideoFrame) -> av.video.VideoStream:
+        """Begins the file: size and colours are those of the first frame to be encoded."""
         stream = self._container.add_stream(
             self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
         )
         assert isinstance(stream, av.video.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = self._conform.width, self._conform.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
         context = stream.codec_context
         context.time_base = self._time_base
         context.gop_size = KEYFRAME_INTERVAL
@@ -168,14 +161,15 @@ class ClipWriter:
         context.flags |= _CODEC_FLAG_BITEXACT
         if self._encoding.bit_rate_kbps:
             context.bit_rate = self._encoding.bit_rate_kbps * 1000
-        for name, value in self._conform.colors(frame).items():
-            setattr(context, name, value)
+        for name in ("color_range", "colorspace", "color_trc", "color_primaries"):
+            setattr(context, name, getattr(frame, name))
         self._stream = stream
         self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
         if self._audio:
             self._audio_stream = self._container.add_stream_from_template(self._audio.template)
             # An estimate that moves while the source is read; the muxer works out the real one.
             self._audio_stream.codec_context.bit_rate = 0
+        return stream
 
     def _mux(self, packets: Sequence[av.Packet[Any] | None]) -> None:
         """Writes encoded packets; None flushes the filter at the end."""

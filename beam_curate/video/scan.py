@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from beam_curate.video.colours import trust
 from beam_curate.video.decode import SourceHeader, header, open_video, packets_of, read_frames
 from beam_curate.video.mending import mend
 
@@ -115,6 +116,7 @@ def shot_frames(path: str) -> Iterator[SourceHeader | ShotFrames | Times]:
     with open_video(path) as (container, stream):
         yield header(container, stream)
     for frame, damaged in read_frames(path):
+        trust(frame)
         small = reformatter.reformat(
             frame, SHOT_FRAME_WIDTH, SHOT_FRAME_HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC
         )

@@ -99,6 +99,7 @@ class Timeline:
             first_pts=int(self.pts[0]),
             pixel_aspect_num=header.pixel_aspect.numerator,
             pixel_aspect_den=header.pixel_aspect.denominator,
+            crop=header.crop,
             mended=bool(mended.bad or mended.restarts),
         )
         notes = (*_notes(header, times, info), *_notes_on_times(mended, self))

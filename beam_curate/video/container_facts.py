@@ -1,0 +1,60 @@
+"""Facts of a video stream that its container states and PyAV does not give: clean aperture and Dolby Vision profile."""
+
+from __future__ import annotations
+
+import io
+import struct
+from fractions import Fraction
+
+import av
+import av.container
+import av.video
+
+Crop = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of what is to be shown of a decoded frame."""
+
+_CLEAN_APERTURE = struct.pack(">I4s", 40, b"clap")  # ISO/IEC 14496-12, 12.1.4: eight numbers follow
+_DOLBY_VISION = (b"dvcC", b"dvvC", b"dvwC")  # Dolby Vision Streams within ISOBMFF, 2.2
+_HEADER_ONLY = {"movflags": "empty_moov+frag_keyframe", "strict": "experimental"}
+
+
+def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, int | None]:
+    """Returns the clean aperture, where it is not the whole frame, and the Dolby Vision profile; None where not stated.
+
+    FFmpeg reads both from every container that has them into the stream, from where PyAV hands them to a muxer alone:
+    so an mp4 header is written in memory, and looked at. A codec that mp4 cannot hold has neither.
+    """
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="mp4", options=_HEADER_ONLY) as output:
+            output.add_stream_from_template(stream)
+            output.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return None, None
+    return _crop(header.getvalue(), stream), _profile(header.getvalue())
+
+
+def _crop(header: bytes, stream: av.video.VideoStream) -> Crop | None:
+    position = header.find(_CLEAN_APERTURE)
+    if position < 0:
+        return None
+    numbers = struct.unpack_from(">IIIIiIiI", header, position + len(_CLEAN_APERTURE))
+    if not all(numbers[1::2]):
+        return None
+    width, height, right_of_centre, below_centre = (
+        Fraction(numerator, denominator) for numerator, denominator in zip(numbers[::2], numbers[1::2], strict=True)
+    )
+    stored_width, stored_height = stream.codec_context.width, stream.codec_context.height
+    left = round((stored_width - width) / 2 + right_of_centre)
+    top = round((stored_height - height) / 2 + below_centre)
+    whole = (round(width), round(height)) == (stored_width, stored_height)
+    inside = left >= 0 and top >= 0 and left + width <= stored_width and top + height <= stored_height
+    return (left, top, round(width), round(height)) if inside and not whole and width >= 1 and height >= 1 else None
+
+
+def _profile(header: bytes) -> int | None:
+    for name in _DOLBY_VISION:
+        position = header.find(name)
+        if position > 0 and len(header) > position + 6:
+            return header[position + 6] >> 1  # after two bytes of version, seven bits
+    return None

@@ -1,0 +1,93 @@
+"""Clips show the colours of their sources, to FFmpeg's own program and to the trainer's reader, decord."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colour_patches import COLOURS, LARGEST_ERROR, clip_of, errors, make, patches, seen_by_ffmpeg
+
+# FFmpeg's names of a matrix: of the tag, and for its scaler.
+MATRICES = {
+    "bt709": "bt709",
+    "bt2020nc": "bt2020",
+    "smpte170m": "smpte170m",
+    "bt470bg": "bt601",
+    "smpte240m": "smpte240m",
+    "fcc": "fcc",
+    "unknown": "bt601",
+}
+YUV = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuv422p12le", "yuva420p", "nv12")
+GREY = ("gray", "gray10le", "gray16le")
+RGB = ("gbrp", "rgb24", "rgba", "gbrp10le", "rgb48le", "pal8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    pixel_format: str
+    range: str = "tv"
+    matrix: str = "bt709"
+
+    def __str__(self) -> str:
+        return f"{self.pixel_format} {self.range} {self.matrix}"
+
+    @property
+    def codec(self) -> tuple[str, ...]:
+        if self.pixel_format in ("rgba", "rgb24", "rgb48le", "pal8"):
+            return ("-c:v", "png")
+        if self.pixel_format.startswith(("gray", "gbr", "yuva", "yuv422p12")):
+            return ("-c:v", "ffv1", "-level", "3", "-strict", "experimental")
+        return ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "8")
+
+
+ALL = [
+    *(Source(*facts) for facts in itertools.product(YUV, ("tv", "pc"), MATRICES)),
+    *(Source(pixel_format, range_, "unknown") for pixel_format in GREY for range_ in ("tv", "pc")),
+    *(Source(pixel_format, "pc", "gbr") for pixel_format in RGB),
+]
+QUICK = [
+    *(Source("yuv420p", range_, matrix) for range_ in ("tv", "pc") for matrix in MATRICES),
+    *(Source(pixel_format, "pc", "bt709") for pixel_format in YUV[1:]),
+    *(Source(pixel_format, "tv", "bt2020nc") for pixel_format in ("yuv422p", "yuv420p10le", "yuv444p10le")),
+    *(Source(pixel_format, "pc", "unknown") for pixel_format in GREY),
+    Source("gray", "tv", "unknown"),
+    *(Source(pixel_format, "pc", "gbr") for pixel_format in RGB),
+]
+
+
+def made(source: Source, folder: Path) -> Path:
+    scaled = f"scale=out_range={source.range}:flags=accurate_rnd+full_chroma_int"
+    if source.matrix not in ("gbr", "unknown") or source.pixel_format in YUV:
+        scaled += f":out_color_matrix={MATRICES[source.matrix]}"
+    tagged = f"setparams=range={source.range}:colorspace={source.matrix}"
+    return make(folder / "source.mkv", f"{scaled},format={source.pixel_format},{tagged}", *source.codec)
+
+
+def check(source: Source, folder: Path) -> None:
+    path = made(source, folder)
+    expected = (
+        np.repeat(COLOURS @ np.array([[0.2126], [0.7152], [0.0722]]), 3, 1) if source.pixel_format in GREY else COLOURS
+    )
+    if source.pixel_format in (*GREY, "pal8"):
+        expected = patches(seen_by_ffmpeg(path))  # grey has no colours, and a palette fewer
+        assert expected.min() <= 3 and expected.max() >= 252
+    clip = clip_of(path, folder)
+    assert max(errors(clip.path, expected).values()) <= LARGEST_ERROR, errors(clip.path, expected)
+    again = folder / "again"
+    again.mkdir()
+    twice = clip_of(Path(clip.path), again)  # as windows of a clip are made
+    assert max(errors(twice.path, expected).values()) <= LARGEST_ERROR, errors(twice.path, expected)
+
+
+@pytest.mark.parametrize("source", QUICK, ids=str)
+def test_colours(source: Source, tmp_path: Path) -> None:
+    check(source, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("source", ALL, ids=str)
+def test_colours_of_every_kind(source: Source, tmp_path: Path) -> None:
+    check(source, tmp_path)

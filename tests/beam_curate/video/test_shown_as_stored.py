@@ -1,0 +1,266 @@
+"""What a player makes of a frame's orientation, shape, crop, interlacing and colour tags, clips show as well."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from colour_patches import (
+    COLOURS,
+    HEIGHT,
+    LARGEST_ERROR,
+    WIDTH,
+    clip_of,
+    clips_of,
+    errors,
+    make,
+    patches,
+    seen_by_ffmpeg,
+)
+from ffmpeg_program import ffmpeg
+
+from beam_curate.errors import LostFramesError, RefusedSourceError
+from beam_curate.video import scan
+from beam_curate.video.colours import trust
+
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "8")
+YUV = "format=yuv420p"
+ONE = 1 << 16
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Writes the four numbers of a display matrix that turn and mirror into the track header."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def shown(stored: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
+    """Returns an image as the matrix shows it, by its definition: (x, y) goes to (a x + c y, b x + d y)."""
+    height, width = stored.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    x, y = a * columns + c * rows, b * columns + d * rows
+    x, y = x - x.min(), y - y.min()
+    image = np.empty((y.max() + 1, x.max() + 1, 3), stored.dtype)
+    image[y, x] = stored
+    return image
+
+
+TRANSFORMS = [
+    *((a, 0, 0, d) for a, d in itertools.product((1, -1), repeat=2)),
+    *((0, b, c, 0) for b, c in itertools.product((1, -1), repeat=2)),
+]
+
+
+@pytest.mark.parametrize("scale", [1, 2], ids=["", "twice as large"])
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+def test_every_rotation_and_mirror(transform: tuple[int, int, int, int], scale: int, tmp_path: Path) -> None:
+    path = make(tmp_path / "source.mp4", YUV, *H264)
+    stored = seen_by_ffmpeg(path)
+    with_matrix(path, *(value * ONE * scale for value in transform))
+    clip = clip_of(path, tmp_path)
+    expected = shown(stored, *transform)
+    found = seen_by_ffmpeg(clip.path)
+    assert found.shape == expected.shape
+    middle = np.abs(found.astype(int) - expected)
+    assert np.median(middle) <= 2 and np.mean(middle) < 4
+
+
+@pytest.mark.parametrize("matrix", [(0, 0, 0, 0), (ONE, ONE, ONE, ONE), (46341, 46341, -46341, 46341), (ONE, 0, 0, 0)])
+def test_a_matrix_that_no_player_can_follow_turns_nothing(matrix: tuple[int, int, int, int], tmp_path: Path) -> None:
+    path = with_matrix(make(tmp_path / "source.mp4", YUV, *H264), *matrix)
+    clip = clip_of(path, tmp_path)
+    assert (clip.width, clip.height) == (WIDTH, HEIGHT)
+    assert max(errors(clip.path).values()) <= LARGEST_ERROR
+
+
+def with_box(path: Path, box: bytes) -> Path:
+    """Adds a box to the sample entry of an mp4 whose header is behind its data."""
+    content = bytearray(path.read_bytes())
+    start, end, parents = 0, len(content), []
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
+        while content[start + 4 : start + 8] != name:
+            start += struct.unpack_from(">I", content, start)[0]
+            assert start < end
+        parents.append(start)
+        start, end = start + 8, start + struct.unpack_from(">I", content, start)[0]
+    parents.append(start + 8)  # the entry, after a version and a count
+    length = struct.unpack_from(">I", content, start + 8)[0]
+    content[start + 8 + length : start + 8 + length] = box
+    for parent in parents:
+        struct.pack_into(">I", content, parent, struct.unpack_from(">I", content, parent)[0] + len(box))
+    path.write_bytes(content)
+    return path
+
+
+def clean_aperture(*fractions: int) -> bytes:
+    return struct.pack(">I4sIIIIiIiI", 40, b"clap", *fractions)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "left", "top", "size"),
+    [
+        ((320, 1, 100, 1, 0, 1, 0, 1), 32, 14, (320, 100)),
+        ((640, 2, 100, 1, 10, 1, -4, 1), 42, 10, (320, 100)),
+        ((WIDTH, 1, HEIGHT, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
+        ((4000, 1, 3000, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),  # larger than the picture: not to be believed
+        ((320, 0, 100, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
+        ((0, 1, 0, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
+    ],
+)
+def test_the_clean_aperture_is_what_is_kept(fractions, left, top, size, tmp_path: Path) -> None:
+    path = make(tmp_path / "source.mp4", YUV, *H264)
+    stored = seen_by_ffmpeg(path)
+    clip = clip_of(with_box(path, clean_aperture(*fractions)), tmp_path)
+    assert (clip.width, clip.height) == size
+    expected = stored[top : top + size[1], left : left + size[0]].astype(int)
+    assert np.median(np.abs(seen_by_ffmpeg(clip.path) - expected)) <= 2
+
+
+@pytest.mark.parametrize("profile", [5, 7, 8])
+def test_only_dolby_vision_without_a_base_layer_is_refused(profile: int, tmp_path: Path) -> None:
+    record = struct.pack(">BBBB", 1, 0, profile << 1, (6 << 3) | 0b101) + bytes(20)
+    path = with_box(make(tmp_path / "source.mp4", YUV, *H264), struct.pack(">I4s", 8 + len(record), b"dvcC") + record)
+    for read in (scan.probe, scan.packet_times, scan.shot_frames):
+        if profile == 5:
+            with pytest.raises(RefusedSourceError, match="Dolby Vision of profile 5"):
+                list(read(str(path)))
+        else:
+            assert list(read(str(path)))
+
+
+def test_pixels_that_change_their_shape_are_right_on_both_sides(tmp_path: Path) -> None:
+    aspects = {"16/15": (410, HEIGHT), "64/45": (546, HEIGHT)}
+    parts = [
+        make(tmp_path / f"{number}.ts", f"{YUV},setsar={aspect}", *H264, "-bf", "2", frames=24)
+        for number, aspect in enumerate(aspects)
+    ]
+    joined = tmp_path / "joined.ts"
+    ffmpeg("-i", f"concat:{parts[0]}|{parts[1]}", "-c", "copy", joined)
+    first, across, second = clips_of(joined, tmp_path, ((0, 20), (20, 30), (30, 48)))
+    assert [(clip.width, clip.height) for clip in (first, second)] == list(aspects.values())
+    assert isinstance(across.error, LostFramesError) and "410x128 to 546x128" in str(across.error)
+    for clip in (first, second):
+        assert max(errors(clip.path).values()) <= LARGEST_ERROR
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    ["9,14,3", "200,255,77", "3,0,1", "1,1,0", "9,14,10", "22,17,2", "12,18,9", "0,0,0", "255,255,255"],
+)
+def test_colour_numbers_of_every_kind_pass_through(numbers: str, tmp_path: Path) -> None:
+    primaries, transfer, matrix = numbers.split(",")
+    plain = make(tmp_path / "plain.mp4", "scale=out_color_matrix=bt601,format=yuv420p", *H264)
+    path = tmp_path / "source.mp4"
+    tags = f"colour_primaries={primaries}:transfer_characteristics={transfer}:matrix_coefficients={matrix}"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata={tags}", path)
+    assert list(scan.shot_frames(str(path)))
+    clip = clip_of(path, tmp_path, hdr="keep")
+    if int(matrix) not in (1, 9, 10):  # else the source's colours are what the tags make of them
+        assert max(errors(clip.path).values()) <= LARGEST_ERROR
+    elif int(matrix) != 10:  # which the ffmpeg program does not convert
+        assert max(errors(clip.path, patches(seen_by_ffmpeg(path))).values()) <= LARGEST_ERROR
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "note"),
+    [
+        ({"colorspace": 3}, {"colorspace": 2}, "a matrix that"),
+        ({"colorspace": 99, "color_primaries": 99}, {"colorspace": 2, "color_primaries": 2}, "a matrix and primaries"),
+        ({"colorspace": 0}, {"colorspace": 2}, "a matrix that"),  # RGB, of a picture in YUV
+        ({"color_trc": 77, "color_range": 5}, {"color_trc": 2, "color_range": 0}, "a range and transfer function"),
+        ({"colorspace": 10}, {"colorspace": 9}, "constant luminance"),
+        ({"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}, {"colorspace": 9}, ""),
+    ],
+)
+def test_what_cannot_be_is_taken_as_unknown(facts: dict[str, int], expected: dict[str, int], note: str) -> None:
+    frame = av.VideoFrame(64, 64, "yuv420p")
+    for name, value in facts.items():
+        setattr(frame, name, value)
+    said = trust(frame)
+    assert note in said and bool(said) == bool(note)
+    assert {name: getattr(frame, name) for name in expected} == expected
+    assert trust(frame) == ""
+
+
+@pytest.mark.parametrize("matrix", [8, 11, 12, 13, 14])
+def test_colours_that_cannot_be_converted_are_refused(matrix: int, tmp_path: Path) -> None:
+    plain = make(tmp_path / "plain.mp4", YUV, *H264)
+    path = tmp_path / "source.mp4"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={matrix}", path)
+    (clip,) = clips_of(path, tmp_path)
+    assert isinstance(clip.error, RefusedSourceError) and f"matrix {matrix}" in str(clip.error)
+    with pytest.raises(RefusedSourceError, match=f"matrix {matrix}"):
+        list(scan.shot_frames(str(path)))
+
+
+def test_transparency_is_dropped_with_a_note(tmp_path: Path) -> None:
+    path = make(tmp_path / "source.mkv", "format=rgba,colorchannelmixer=aa=0.5", "-c:v", "png")
+    assert "transparency dropped" in clip_of(path, tmp_path).notes
+
+
+def test_progressive_frames_among_interlaced_ones_are_left_alone(tmp_path: Path) -> None:
+    """Of five frames three are progressive, as in pulled-down film."""
+    path = tmp_path / "source.ts"
+    make(path, YUV, "-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct", frames=10)
+    content = bytearray(path.read_bytes())
+    marked = _mark_progressive(content, lambda number: number % 5 < 3)
+    assert marked == 10
+    path.write_bytes(content)
+    with av.open(str(path)) as container:
+        flags = [frame.interlaced_frame for frame in container.decode(video=0)]
+    assert 0 < sum(flags) < len(flags)
+    clips = clips_of(path, tmp_path, ((0, len(flags)),))
+    assert clips[0].error is None and "deinterlaced" in clips[0].notes
+    assert clips[0].num_frames == len(flags)
+    assert max(errors(clips[0].path).values()) <= LARGEST_ERROR
+
+
+def _mark_progressive(content: bytearray, progressive) -> int:
+    """Sets or clears progressive_frame in each picture coding extension (ISO/IEC 13818-2, 6.2.3.1)."""
+    number, at = 0, content.find(b"\x00\x00\x01\xb5")
+    while at >= 0:
+        if content[at + 4] >> 4 == 8:
+            content[at + 8] = (content[at + 8] & 0x7F) | (0x80 if progressive(number) else 0)
+            number += 1
+        at = content.find(b"\x00\x00\x01\xb5", at + 4)
+    return number
+
+
+def test_tags_that_change_within_a_clip_leave_its_colours_true(tmp_path: Path) -> None:
+    kinds = [("tv", "bt709", "bt709"), ("pc", "bt2020", "bt2020nc"), ("tv", "smpte170m", "smpte170m")]
+    parts = []
+    for number, (range_, matrix, tag) in enumerate(kinds):
+        filters = f"scale=out_range={range_}:out_color_matrix={matrix},{YUV},setparams=range={range_}:colorspace={tag}"
+        parts.append(make(tmp_path / f"{number}.ts", filters, *H264, frames=6))
+    joined = tmp_path / "joined.ts"
+    ffmpeg("-i", "concat:" + "|".join(map(str, parts)), "-c", "copy", joined)
+    (clip,) = clips_of(joined, tmp_path, ((0, 18),))
+    assert clip.error is None and clip.num_frames == 18
+    import decord
+
+    reader = decord.VideoReader(clip.path)
+    for number in (0, 7, 8, 16, 17):
+        assert np.abs(patches(reader[number].asnumpy()) - COLOURS).max() <= LARGEST_ERROR, number
+
+
+def test_a_thousand_changes_end_and_hold_no_more_threads_or_memory(tmp_path: Path) -> None:
+    from beam_curate.video.conform import Conform
+
+    conform = Conform(1, None, "deinterlace", "tonemap")  # type: ignore[arg-type]
+    before = threading.active_count()
+    count = 0
+    for number in range(1000):
+        frame = av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), format="yuv420p")
+        frame.color_range, frame.colorspace = 1 + number % 2, (1, 5, 9)[number % 3]
+        count += len(list(conform(frame)))
+    count += len(list(conform(None)))
+    assert count == 1000
+    assert threading.active_count() == before
