@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from beam_curate import interrupt
+from beam_curate import ending, interrupt
 from beam_curate.errors import UsageError
-from beam_curate.models.commands import add_commands
-from beam_curate.run import EXIT_USAGE
+from beam_curate.models.commands import add_commands, farewell
 from beam_curate.run import main as run
+from beam_curate.terminal import console, shown
 
 EXIT_FAULTY = 1
 
@@ -22,13 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["split"]:
         return run(arguments[1:])  # its flags are those of `python -m beam_curate.run`
+    with interrupt.answered(farewell):
+        return ending.status_of(lambda: _command(arguments))
+
+
+def _command(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
-    try:
-        return command(parsed)
-    except UsageError as error:
-        print(f"beam-curate: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    return command(parsed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,8 +99,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from beam_curate.dataset.faults import print_report, quarantine
     from beam_curate.dataset.verify import verify
     from beam_curate.layout import NOT_FOR_TRAINING
@@ -124,11 +123,11 @@ def _verify(parsed: argparse.Namespace) -> int:
         allow_random_embeddings=parsed.allow_random_embeddings,
         count_tokens=count_tokens,
     )
-    console = Console(highlight=False, soft_wrap=True)
-    print_report(report, console)
+    printer = console()
+    print_report(report, printer)
     if parsed.quarantine is not None and not report.ok:
         moved = quarantine(report, parsed.quarantine)
-        console.print(f"{len(moved)} files moved to {parsed.quarantine}", markup=False)
+        printer.print(f"{len(moved)} files moved to {parsed.quarantine}")
     return 0 if report.ok else EXIT_FAULTY
 
 
@@ -139,8 +138,10 @@ def _clean(parsed: argparse.Namespace) -> int:
     layout = Layout(str(parsed.output.resolve()))
     if not layout.work.is_dir():
         raise UsageError(f"{parsed.output} is not an output folder of beam-curate")
-    removed, size_bytes = clean(layout)
-    print(f"{removed} files removed, {size_bytes / 1e6:.1f} MB that nothing else used freed")
+    cleaned = clean(layout)
+    for note in cleaned.notes:
+        print(f"note: {shown(note)}")
+    print(f"{cleaned.files} files removed, {cleaned.size_bytes / 1e6:.1f} MB that nothing else used freed")
     return 0
 
 

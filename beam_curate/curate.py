@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import attempt, progress
+from beam_curate import attempt, progress, terminal
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -23,7 +23,7 @@ from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, outcome, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.storage import files
-from beam_curate.storage.alive import sole_run
+from beam_curate.storage.alive import Alone, sole_run
 from beam_curate.storage.listing import Listing, list_videos
 from beam_curate.storage.selection import Selection, select, write_selection
 from runners import preflight
@@ -31,6 +31,12 @@ from runners.settings import check_runner
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
+
+_NOT_ALONE = {
+    Alone.NO: "another run is writing to this output; the result is right, the work double",
+    Alone.UNKNOWN: "the output's file system has no locks, so whether another run writes to it is not known, and "
+    "temporary files of runs that were killed stay in .work/tmp",
+}
 
 
 def curate(parsed: Parsed) -> int:
@@ -43,14 +49,14 @@ def curate(parsed: Parsed) -> int:
         UsageError: A check before the first video failed.
     """
     start = time.monotonic()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = terminal.console()
     options = parsed.options
     progress.reset()
     attempt.restart_stages()
     preflight.check_packages()
     check_runner(options.run, parsed.beam_args)
-    listing = _list(options)
     layout = Layout(os.path.abspath(options.input.output_clip_path))
+    listing = _list(options, layout)
     if listing.searched:
         preflight.check_folders(listing.root, layout.output)
     plan = make_plan(options, layout)
@@ -70,8 +76,8 @@ def curate(parsed: Parsed) -> int:
         return EXIT_DONE
     preflight.check_output(layout.output)
     with sole_run(layout) as alone:
-        if not alone:
-            console.print("warning: another run is writing to this output; the result is right, the work double")
+        if alone in _NOT_ALONE:
+            console.print(f"warning: {_NOT_ALONE[alone]}")
         broken = _work(console, plan, chosen, parsed.beam_args)
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
@@ -84,11 +90,12 @@ def curate(parsed: Parsed) -> int:
     return status
 
 
-def _list(options: Options) -> Listing:
+def _list(options: Options, layout: Layout) -> Listing:
     listing = list_videos(
         options.input.input_video_path,
         options.input.input_video_list_json_path,
         frozenset(options.input.input_extensions),
+        layout,
     )
     if not listing.videos:
         raise UsageError(
@@ -106,7 +113,8 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
     for sentence in preflight.check_models(plan.options):
         console.print(f"warning: {sentence}")
     preflight.check_endpoint(plan.options)
-    preflight.check_encoder(plan.options)
+    preflight.check_encoder(plan.options, plan.layout)
+    preflight.check_threads(plan.options)
     if warning := preflight.check_disk(plan.layout, chosen.work):
         console.print(f"warning: {warning}")
     if plan.context.text_encoder == "t5_random":

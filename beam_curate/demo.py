@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from rich.console import Console
-
+from beam_curate import terminal
 from beam_curate.curate import EXIT_DONE, EXIT_FAILED, curate
 from beam_curate.dataset.faults import print_report
 from beam_curate.dataset.verify import verify
@@ -18,7 +17,7 @@ from beam_curate.sample_video import make_sample_video
 
 def run_demo(parsed: Parsed) -> int:
     """Makes a sample video below the output folder, curates it beside, and verifies the dataset."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = terminal.console()
     options = parsed.options
     folder = Path(options.input.output_clip_path)
     sample = folder / "videos" / "sample.mp4"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -74,7 +75,12 @@ class _Interruption:
         _ignore_signals()
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)  # what threads complain about when all is taken from under them
-        threading.Thread(target=self._leave_after_grace, daemon=True).start()
+        try:
+            threading.Thread(target=self._leave_after_grace, daemon=True).start()
+        except RuntimeError:  # no more threads can be started, which may be why the program hangs
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(math.ceil(GRACE_S + _FAREWELL_S))  # ends the process where the farewell does not
+            self.leave()
         raise KeyboardInterrupt
 
     def leave(self) -> NoReturn:

@@ -10,30 +10,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate import interrupt
-from beam_curate.errors import UsageError
+from beam_curate import ending, interrupt
 from beam_curate.options import parse
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit status."""
     _drop_working_directory()
     with interrupt.answered(_farewell):
-        try:
-            parsed = parse(sys.argv[1:] if argv is None else list(argv))
-            from beam_curate.curate import curate
-            from beam_curate.demo import run_demo
+        return ending.status_of(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
-            return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
-        except UsageError as error:
-            print(f"beam-curate: {error}", file=sys.stderr)
-            return EXIT_USAGE
-        except OSError as error:
-            print(f"beam-curate: {error}", file=sys.stderr)
-            return EXIT_FAILED
+
+def _run(arguments: list[str]) -> int:
+    parsed = parse(arguments)
+    from beam_curate.curate import curate
+    from beam_curate.demo import run_demo
+
+    return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
 
 
 def _farewell(number: signal.Signals) -> None:

@@ -36,6 +36,9 @@ def console(**settings: Any) -> Console:
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*(lines(one) if isinstance(one, str) else one for one in objects), **how)
 
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich calls this while it handles the error, and would end the program
+
     return SafeConsole(highlight=False, soft_wrap=True, markup=False, **settings)
 
 

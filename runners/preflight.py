@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import tempfile
+import threading
 import uuid
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
+from beam_curate import place
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
@@ -22,12 +23,18 @@ from beam_curate.models.catalog import needed
 from beam_curate.models.model_files import check, mend
 from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.options import Options
+from beam_curate.storage import files
 from runners import model_servers
+from runners.settings import workers
 
 _LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this computer
 # Output and remembered results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
+_PROBE_BYTES = 4096  # an empty file fits on a full disk
+# Measured with --workers 2 and 8 on the local runner: 61 and 180 threads and child processes at most.
+_THREADS_PER_WORKER = 20
+_MORE_THREADS = 32
 
 
 def check_folders(input_root: str, output: str) -> None:
@@ -45,13 +52,13 @@ def check_output(output: str) -> None:
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
         probe = Path(output) / f".beam_curate_{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"--output-clip-path {output} cannot be written ({error.strerror}); name another folder or "
-            "change its permissions"
-        ) from error
+        help_for = place.remedy(error) or "name another folder or change its permissions"
+        raise UsageError(f"--output-clip-path {output} cannot be written ({error.strerror}); {help_for}") from error
 
 
 def check_packages() -> None:
@@ -129,25 +136,54 @@ def check_endpoint(options: Options) -> None:
         model_servers.check_command(options.caption)
 
 
-def check_encoder(options: Options) -> None:
-    """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU."""
+def check_threads(options: Options) -> None:
+    """Checks that as many threads can be started as a local run needs: else a runner waits for them for ever."""
+    if options.run.runner not in _LOCAL_RUNNERS:
+        return
+    wanted = _THREADS_PER_WORKER * workers(options.run) + _MORE_THREADS
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(wanted):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--workers {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can be "
+            "started here: raise the limit (ulimit -u, or pids.max of the container), or lower --workers"
+        ) from error
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+
+
+def check_encoder(options: Options, layout: Layout) -> None:
+    """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU.
+
+    Raises:
+        UsageError: The encoder does not work, or the output folder does not take its file.
+    """
     import av
 
     from beam_curate.plan import encoding_of
     from beam_curate.video.conform import Conform
     from beam_curate.video.encode import ClipWriter
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "probe.mp4"
+    with files.scratch(layout) as folder:
+        path = folder / "probe.mp4"
         frame = av.VideoFrame(256, 256, "yuv420p")
         try:
             conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
             with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), conform, None) as writer:
                 writer.write(frame, 0)
-        except (av.error.FFmpegError, ValueError) as error:
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in place.OF_THE_PLACE:
+                raise UsageError(f"--output-clip-path {layout.output}: {place.explained(error)}") from error
+            other = "" if options.transcode.transcode_encoder == "libx264" else "; take --transcode-encoder libx264"
             raise UsageError(
-                f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}); "
-                "take --transcode-encoder libx264"
+                f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}){other}"
             ) from error
 
 

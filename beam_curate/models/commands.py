@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from beam_curate import ending, interrupt, terminal
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options import default_workspace, parse
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
 """Downloaded without ``--models`` and ``--for``."""
@@ -23,13 +23,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m beam_curate.models", description="Models: list, download, check.")
     add_commands(parser)
-    parsed = parser.parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = parsed.command
-    try:
+
+    def run() -> int:
+        parsed = parser.parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = parsed.command
         return command(parsed)
-    except UsageError as error:
-        print(f"beam-curate: {error}", file=sys.stderr)
-        return EXIT_USAGE
+
+    with interrupt.answered(farewell):
+        return ending.status_of(run)
+
+
+def farewell(number: signal.Signals) -> None:
+    """Says how a command goes on that a signal ends."""
+    word = "Interrupted" if number == signal.SIGINT else f"Stopped by {number.name}"
+    print(f"\n{word}. What is done is kept; the same command goes on from there.", flush=True)
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +96,6 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from beam_curate.models.model_files import check
@@ -108,7 +114,7 @@ def _list(parsed: argparse.Namespace) -> int:
         facts = (model.name, model.model_id, model.revision[:12], model.licence, gated[model.gated])
         table.add_row(*facts, f"{model.disk_gb:.1f}", f"{model.memory_gb():.1f}", there)
     # A file or a pipe takes whole lines; a narrow terminal folds the cells.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+    terminal.console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
 
 
@@ -121,11 +127,8 @@ def _download(parsed: argparse.Namespace) -> int:
         try:
             download(model, workspace, keep_original=parsed.keep_original, say=_say)
         except ModelFilesError as error:
-            print(f"beam-curate: {error}", file=sys.stderr)
+            terminal.complain(error)
             failed = True
-        except KeyboardInterrupt:
-            print("\nInterrupted. What came is kept; the same command goes on from there.", file=sys.stderr)
-            return EXIT_INTERRUPTED
     return EXIT_FAILED if failed else 0
 
 

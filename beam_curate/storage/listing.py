@@ -14,6 +14,9 @@ from pathlib import Path
 
 from beam_curate.elements import Video
 from beam_curate.errors import SourceChangedError, UsageError
+from beam_curate.layout import Layout
+from beam_curate.storage.outputs import Outputs
+from beam_curate.terminal import shown
 
 _GLOB_CHARACTERS = "*?["
 
@@ -35,13 +38,16 @@ class Listing:
     searched: bool = True
 
 
-def list_videos(input_path: str | None, list_path: str | None, extensions: frozenset[str]) -> Listing:
-    """Lists the videos of a run.
+def list_videos(
+    input_path: str | None, list_path: str | None, extensions: frozenset[str], output: Layout | None = None
+) -> Listing:
+    """Lists the videos of a run, without clips that this program made.
 
     Args:
         input_path: A folder (searched through), a file or a glob; None when there is only a list.
         list_path: A JSON array of full paths, each below ``input_path`` when that is given.
         extensions: Lower-case, with the dot.
+        output: Where this run writes: its folders count as made by this program even while they are not there yet.
 
     Raises:
         UsageError: The path or the list does not exist or is not what it should be.
@@ -53,28 +59,22 @@ def list_videos(input_path: str | None, list_path: str | None, extensions: froze
     else:
         assert input_path is not None
         root, paths = _from_path(input_path, notes)
+    outputs = Outputs(output)
     for path in paths:
         if Path(path).suffix.lower() not in extensions:
             if list_path is not None:
-                notes.append(f"{_shown(path)}: left out, its extension is not in --input-extensions")
+                notes.append(f"{shown(path)}: left out, its extension is not in --input-extensions")
             continue
         try:
-            path.encode()
-            facts = os.stat(path)
-        except UnicodeEncodeError:
-            notes.append(f"{_shown(path)}: left out, its path is not UTF-8; rename it")
+            facts = _regular_file(path)
+        except _LeftOutError as reason:
+            notes.append(f"{shown(path)}: left out, {reason}")
             continue
-        except OSError as error:
-            notes.append(f"{path}: left out, {error.strerror}")
-            continue
-        except ValueError:
-            notes.append(f"{_shown(path)}: left out, no path holds a zero byte")
-            continue
-        if not stat.S_ISREG(facts.st_mode):
-            notes.append(f"{path}: left out, it is not a regular file")
+        if outputs.holds(path):
             continue
         relative = Path(os.path.relpath(path, root)).as_posix()
         videos.append(Video(path, relative, facts.st_size, str(facts.st_mtime_ns)))
+    notes += outputs.notes()
     videos.sort(key=lambda video: video.relative_path)
     searched = list_path is None and (os.path.isdir(input_path or "") or "**" in (input_path or ""))
     return Listing(root, tuple(videos), tuple(notes), searched)
@@ -92,9 +92,24 @@ def check_unchanged(video: Video) -> None:
         raise SourceChangedError("the file changed after it was listed; run again when it is complete")
 
 
-def _shown(path: str) -> str:
-    """Returns a path as it can be printed, whatever it holds."""
-    return path.encode(errors="backslashreplace").decode()
+class _LeftOutError(Exception):
+    """Says why a file is no source."""
+
+
+def _regular_file(path: str) -> os.stat_result:
+    """Returns the facts of a file that can be a source; raises `_LeftOutError` for others."""
+    try:
+        path.encode()
+        facts = os.stat(path)
+    except UnicodeEncodeError as error:
+        raise _LeftOutError("its path is not UTF-8; rename it") from error
+    except OSError as error:
+        raise _LeftOutError(error.strerror) from error
+    except ValueError as error:
+        raise _LeftOutError("no path holds a zero byte") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise _LeftOutError("it is not a regular file")
+    return facts
 
 
 def _from_path(input_path: str, notes: list[str]) -> tuple[str, Iterator[str]]:
@@ -139,7 +154,7 @@ def _walk(root: str, notes: list[str]) -> Iterator[str]:
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
-            notes.append(f"{_shown(folder)}: left out, {error.strerror}")
+            notes.append(f"{shown(folder)}: left out, {error.strerror}")
             continue
         for entry in entries:
             if entry.name.startswith("."):

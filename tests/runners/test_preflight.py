@@ -151,25 +151,33 @@ def test_a_gpu_is_large_enough_or_the_flag_is_named(tmp_path: Path) -> None:
         preflight.check_models(options(tmp_path))
 
 
-def test_an_encoder_that_works() -> None:
-    preflight.check_encoder(Options(transcode=TranscodeOptions()))
+def test_an_encoder_that_works(tmp_path: Path) -> None:
+    preflight.check_encoder(Options(transcode=TranscodeOptions()), Layout(str(tmp_path)))
 
 
-def test_encoder_settings_are_tried_as_given() -> None:
-    preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")))
+def test_encoder_settings_are_tried_as_given(tmp_path: Path) -> None:
+    preflight.check_encoder(
+        Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")), Layout(str(tmp_path))
+    )
     with pytest.raises(UsageError, match="--transcode-encoder libx264 does not work here"):
-        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_preset="no such preset")))
+        preflight.check_encoder(
+            Options(transcode=TranscodeOptions(transcode_preset="no such preset")), Layout(str(tmp_path))
+        )
 
 
-def test_an_encoder_that_does_not_exist() -> None:
+def test_an_encoder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--transcode-encoder h265_none does not work here .*take --"):
-        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h265_none")))
+        preflight.check_encoder(
+            Options(transcode=TranscodeOptions(transcode_encoder="h265_none")), Layout(str(tmp_path))
+        )
 
 
-def test_an_encoder_without_its_hardware() -> None:
+def test_an_encoder_without_its_hardware(tmp_path: Path) -> None:
     # FFmpeg knows this one, and no machine has the device that it asks for here.
     with pytest.raises(UsageError, match="--transcode-encoder h264_vaapi does not work here"):
-        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")))
+        preflight.check_encoder(
+            Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")), Layout(str(tmp_path))
+        )
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.layout import Layout
-from beam_curate.storage.alive import sole_run
+from beam_curate.storage.alive import Alone, sole_run
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def leave(layout: Layout) -> Path:
 def test_a_run_that_is_alone_clears_what_killed_runs_left(layout: Layout) -> None:
     left = leave(layout)
     with sole_run(layout) as alone:
-        assert alone
+        assert alone is Alone.YES
         assert not left.exists()
         own = leave(layout)
     assert own.exists()
@@ -37,10 +40,10 @@ def test_a_second_run_is_told_and_clears_nothing(layout: Layout) -> None:
     with sole_run(layout) as first:
         own = leave(layout)
         with sole_run(layout) as second:
-            assert (first, second) == (True, False)
+            assert (first, second) == (Alone.YES, Alone.NO)
             assert own.exists()
     with sole_run(layout) as third:
-        assert third
+        assert third is Alone.YES
 
 
 def test_the_files_of_a_second_run_are_safe_after_the_first_has_ended(layout: Layout) -> None:
@@ -50,31 +53,85 @@ def test_the_files_of_a_second_run_are_safe_after_the_first_has_ended(layout: La
     own = leave(layout)
     first.__exit__(None, None, None)
     with sole_run(layout) as third:
-        assert not third
+        assert third is Alone.NO
         assert own.exists()
     second.__exit__(None, None, None)
     with sole_run(layout) as fourth:
-        assert fourth
+        assert fourth is Alone.YES
 
 
 def test_the_lock_of_a_killed_run_is_gone(layout: Layout) -> None:
     script = (
         "import sys, time; from beam_curate.layout import Layout; from beam_curate.storage.alive import sole_run\n"
-        "with sole_run(Layout(sys.argv[1])) as alone: print(alone, flush=True); time.sleep(60)"
+        "with sole_run(Layout(sys.argv[1])) as alone: print(alone.name, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, layout.output], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "True\n"
+        assert other.stdout.readline() == "YES\n"
         with sole_run(layout) as alone:
-            assert not alone
+            assert alone is Alone.NO
         other.kill()
         other.wait()
     with sole_run(layout) as alone:
-        assert alone
+        assert alone is Alone.YES
 
 
 def test_an_error_in_a_run_frees_the_output(layout: Layout) -> None:
     with pytest.raises(ZeroDivisionError), sole_run(layout):
         raise ZeroDivisionError
     with sole_run(layout) as alone:
-        assert alone
+        assert alone is Alone.YES
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EPERM])
+def test_a_file_system_without_locks_costs_the_warning_and_clears_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    without_locks(monkeypatch, code)
+    left = leave(layout)
+    with sole_run(layout) as alone:
+        assert alone is Alone.UNKNOWN
+        assert left.exists()
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EACCES])
+def test_a_lock_that_another_run_holds(layout: Layout, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    without_locks(monkeypatch, code)
+    with sole_run(layout) as alone:
+        assert alone is Alone.NO
+
+
+def test_a_lock_that_cannot_be_opened_is_none(layout: Layout) -> None:
+    (layout.work / "lock").mkdir(parents=True)
+    with sole_run(layout) as alone:
+        assert alone is Alone.UNKNOWN
+
+
+def test_the_file_of_the_lock_is_never_emptied(layout: Layout, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    layout.work.mkdir(parents=True)
+    (layout.work / "lock").symlink_to(precious)
+    with sole_run(layout):
+        assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("linked", ["work", "tmp"])
+def test_nothing_is_cleared_through_a_link(layout: Layout, tmp_path: Path, linked: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    precious = elsewhere / ("tmp/a" if linked == "work" else "a")
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    link = layout.work if linked == "work" else layout.tmp
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with sole_run(layout) as alone:
+        assert alone is Alone.YES
+    assert precious.read_text() == "mine"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import SourceChangedError, UsageError
+from beam_curate.layout import DATASET, Layout
 from beam_curate.storage.listing import check_unchanged, list_videos
 
 EXTENSIONS = frozenset({".mp4", ".mov"})
@@ -269,3 +270,75 @@ def test_a_file_that_changed_after_it_was_listed(tmp_path: Path) -> None:
     Path(video.uri).unlink()
     with pytest.raises(OSError, match="No such file"):
         check_unchanged(video)
+
+
+def output_at(folder: Path, *, run: bool = True) -> Layout:
+    """An output folder with a clip, a dataset item and a stored file."""
+    layout = Layout(str(folder))
+    make(folder, "clips/own.mp4", f"{DATASET}/videos/own.mp4", f"{DATASET}/train/videos/own.mp4", ".work/files/a/b.mp4")
+    if run:
+        layout.fingerprints.write_text("[]")
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("W/*/*.mp4", ["cam1/a.mp4"]),
+        ("W/**/*.mp4", ["cam1/a.mp4"]),
+        ("W/cl*/*.mp4", []),
+        ("W/*/*/*.mp4", []),
+        ("W/.work/files/*/*.mp4", []),
+        ("link/*/*.mp4", ["cam1/a.mp4"]),
+        ("W", ["cam1/a.mp4"]),
+        ("W/clips", []),
+        ("W/clips/own.mp4", []),
+        ("link/clips/own.mp4", []),
+        ("to_clips", []),
+        ("to_clip.mp4", []),
+        ("beside", ["b.mp4"]),
+    ],
+)
+@pytest.mark.parametrize("whose", ["own", "of another run", "both"])
+def test_clips_that_this_program_made_are_left_out(
+    tmp_path: Path, pattern: str, expected: list[str], whose: str
+) -> None:
+    output_at(tmp_path / "W", run=whose != "own")
+    make(tmp_path, "W/cam1/a.mp4", "beside/b.mp4")
+    (tmp_path / "link").symlink_to(tmp_path / "W")
+    (tmp_path / "to_clips").symlink_to(tmp_path / "W" / "clips")
+    (tmp_path / "to_clip.mp4").symlink_to(tmp_path / "W" / "clips" / "own.mp4")
+    (tmp_path / "beside" / "c.mp4").symlink_to(tmp_path / "W" / "clips" / "own.mp4")
+    (tmp_path / "beside" / "made").symlink_to(tmp_path / "W" / DATASET)
+    own = Layout(str(tmp_path / "link")) if whose != "of another run" else Layout(str(tmp_path / "elsewhere"))
+    listing = list_videos(str(tmp_path / pattern), None, EXTENSIONS, own)
+    assert [video.relative_path for video in listing.videos] == expected
+    assert all("beam-curate made what is in it (" in note for note in listing.notes)
+    assert listing.notes
+
+
+def test_listed_clips_of_this_program_are_left_out_with_one_note_a_folder(tmp_path: Path) -> None:
+    output_at(tmp_path / "out")
+    make(tmp_path, "in/a.mp4", "out/clips/two.mp4")
+    names = ["in/a.mp4", "out/clips/own.mp4", "out/clips/two.mp4", f"out/{DATASET}/videos/own.mp4"]
+    listing = list_videos(None, str(write_list(tmp_path, [str(tmp_path / name) for name in names])), EXTENSIONS)
+    assert [video.relative_path for video in listing.videos] == ["in/a.mp4"]
+    assert [note.split(": ")[0] for note in listing.notes] == [
+        str(tmp_path / "out" / "clips"),
+        str(tmp_path / "out" / DATASET),
+    ]
+    assert "(2 files)" in listing.notes[0]
+
+
+def test_a_folder_that_is_only_named_like_one_of_ours_is_footage(tmp_path: Path) -> None:
+    make(tmp_path, "in/clips/a.mp4", f"in/{DATASET}/b.mp4", "in/.work/notes.txt")
+    assert found(tmp_path / "in") == ["clips/a.mp4", f"{DATASET}/b.mp4"]
+
+
+def test_names_in_notes_can_be_printed(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    for name in ("\x1b[31mred\x1b]0;title\x07.mp4", "line\nbreak.mp4", "\u202egnp.mp4"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    notes = list_videos(str(tmp_path), None, EXTENSIONS).notes
+    assert len(notes) == 3
+    assert all(note.isprintable() for note in notes)

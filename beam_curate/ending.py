@@ -1,0 +1,62 @@
+"""How every command ends: one message and an exit status, whatever went wrong."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+
+from beam_curate import place, terminal
+from beam_curate.errors import CurateError, UsageError
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PIPE = 141  # as of a program that SIGPIPE ends
+
+
+def status_of(command: Callable[[], int]) -> int:
+    """Runs a command; returns its exit status, after a message where it did not come to its end.
+
+    Who reads the output may leave, as ``head`` does: then the command ends without a word.
+    """
+    try:
+        status = _run(command)
+        sys.stdout.flush()
+    except UsageError as error:
+        terminal.complain(error)
+        return EXIT_USAGE
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            _write_to_nowhere()
+            return EXIT_PIPE
+        terminal.complain(place.explained(error))
+        return EXIT_FAILED
+    except CurateError as error:
+        terminal.complain(error)
+        return EXIT_FAILED
+    return status
+
+
+def _run(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit:  # as argparse leaves after --help
+        sys.stdout.flush()
+        raise
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output or standard error is a pipe whose reader has left."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
+def _write_to_nowhere() -> None:
+    """Lets what is still buffered go nowhere: Python would complain of it when it ends."""
+    with open(os.devnull, "w") as nowhere:
+        for number in (1, 2):
+            os.dup2(nowhere.fileno(), number)

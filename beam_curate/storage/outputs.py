@@ -1,0 +1,59 @@
+"""Telling clips that this program made from footage: they are never curated again."""
+
+from __future__ import annotations
+
+import collections
+import os
+
+from beam_curate.layout import DATASET, Layout
+from beam_curate.terminal import shown
+
+_MADE = ("clips", DATASET, ".work")  # the folders of an output that hold videos
+_MARKS = ("fingerprints.json", "lock", "done", "files")  # in .work; any of them tells that it is ours
+
+
+class Outputs:
+    """Says whether files lie in the folders of clips of this program, and counts those.
+
+    An output folder is known by what is in its ``.work``, wherever links lead to it.
+
+    Args:
+        own: The output of this run, which may not be there yet.
+    """
+
+    def __init__(self, own: Layout | None) -> None:
+        self._own = os.path.realpath(own.output) if own else None
+        self._made_in: dict[str, str | None] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def holds(self, path: str) -> bool:
+        """Whether a file, or what it is a link to, was made by this program."""
+        folders = [os.path.realpath(os.path.dirname(path))]
+        if os.path.islink(path):
+            folders.append(os.path.dirname(os.path.realpath(path)))
+        for one in folders:
+            if made := self._made(one):
+                self._counts[made] += 1
+                return True
+        return False
+
+    def notes(self) -> list[str]:
+        """Returns a sentence for each folder whose clips were asked for."""
+        return [
+            f"{shown(folder)}: left out, beam-curate made what is in it ({count} files); to curate clips again, copy "
+            "them to another folder"
+            for folder, count in sorted(self._counts.items())
+        ]
+
+    def _made(self, folder: str) -> str | None:
+        """Returns which folder of an output a folder, without links, is or lies in, or None."""
+        if folder not in self._made_in:
+            parent, name = os.path.split(folder)
+            if name in _MADE and self._is_output(parent):
+                self._made_in[folder] = folder
+            else:
+                self._made_in[folder] = self._made(parent) if parent != folder else None
+        return self._made_in[folder]
+
+    def _is_output(self, folder: str) -> bool:
+        return folder == self._own or any(os.path.exists(os.path.join(folder, ".work", mark)) for mark in _MARKS)
