@@ -37,7 +37,7 @@ def console(**settings: Any) -> Console:
             super().print(*(lines(one) if isinstance(one, str) else one for one in objects), **how)
 
         def on_broken_pipe(self) -> None:
-            raise  # noqa: PLE0704 - rich calls this while it handles the error, and would end the program
+            raise  # rich calls this while it handles the error, and would end the program
 
     return SafeConsole(highlight=False, soft_wrap=True, markup=False, **settings)
 

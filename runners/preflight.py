@@ -150,8 +150,8 @@ def check_threads(options: Options) -> None:
             started.append(thread)
     except RuntimeError as error:
         raise UsageError(
-            f"--workers {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can be "
-            "started here: raise the limit (ulimit -u, or pids.max of the container), or lower --workers"
+            f"--workers {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can "
+            "be started here: raise the limit (ulimit -u, or pids.max of the container), or lower --workers"
         ) from error
     finally:
         end.set()
