@@ -24,8 +24,8 @@ VERSIONS = {
     SHOTS_STAGE: 2,
     cutter.STAGE: 2,
     captioner.STAGE: 3,
-    text.STAGE: 1,
-    windows.STAGE: 1,
+    text.STAGE: 2,
+    windows.STAGE: 2,
     DATASET: 1,
 }
 

@@ -8,26 +8,28 @@ from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 VARIANTS = {
     "default": (
         "Describe this video in detail: the place and the light, the people, animals and things in it and how they "
-        "look, what happens from beginning to end, and how the camera moves. Describe only what can be seen."
+        "look, what happens from beginning to end, and how the camera moves. Describe only what can be seen. "
+        "Write in English."
     ),
     "av": (
         "This video was taken from a moving car and shows the road ahead. Describe how the car itself moves and how "
         "other vehicles move around it. Describe what matters for driving safely: pedestrians and cyclists, lanes, "
         "traffic signs and signals, the state of the road, weather and light, and any risky or aggressive driving. "
-        "Mention buildings and other landmarks. Describe only what can be seen."
+        "Mention buildings and other landmarks. Describe only what can be seen. Write in English."
     ),
     "av-surveillance": (
         "This video was taken by a fixed camera that watches traffic. Describe how vehicles move through the scene and "
         "towards each other. Describe what matters for safety: pedestrians and cyclists, lanes, traffic signs and "
         "signals, the state of the road, weather and light, and any risky or aggressive driving. Mention buildings "
-        "and other landmarks. Describe only what can be seen."
+        "and other landmarks. Describe only what can be seen. Write in English."
     ),
 }
 """By the value of ``--captioning-prompt-variant``."""
 
 REFINE = (
     "Below is a description of this video. Improve it: correct what is wrong, add important visual details that are "
-    "missing, and say everything clearly and precisely. Answer with the improved description alone."
+    "missing, and say everything clearly and precisely. Answer with the improved description alone, in "
+    "English."
 )
 """Of the second pass; the first caption follows it."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from beam_curate import attempt, progress
 from beam_curate.dataset.pickles import dump_embedding
+from beam_curate.dataset.rules import language_fault
 from beam_curate.elements import Clip, ClipChunk, TextEmbedding
 from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
@@ -91,6 +92,9 @@ class CaptionEncoder:
             if (clip.clip_id, position) not in found:
                 continue
             tokens, array = found[clip.clip_id, position]
+            if reason := language_fault(tokens.unreadable):
+                windows[position] = dataclasses.replace(window, left_out=reason)
+                continue
             if isinstance(array, Exception):
                 clip = attempt.failed(chunk, clip, STAGE, array)
                 continue

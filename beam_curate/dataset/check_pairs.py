@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from beam_curate.dataset.faults import Fault, Item
 from beam_curate.dataset.pickles import MAX_FILE_BYTES, MAX_TOKENS, load_embedding
+from beam_curate.dataset.rules import as_encoded, as_tokenized
 
 EQUAL_CAPTION_TOLERANCE = 0.01
 """Largest difference between embeddings of one caption, which differ a little when their batches did.
@@ -23,20 +23,27 @@ cosmos-curate's tests of its encoder allow as much. Between different captions i
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The caption and the embedding of an item, as hashes: all embeddings would not fit in memory."""
+    """The caption and the embedding of an item, as hashes: all embeddings would not fit in memory.
+
+    Captions of one ``caption_hash`` have one embedding; only those of one ``encoded_hash`` may have.
+    """
 
     item: Item
     caption_hash: bytes
+    encoded_hash: bytes
     embedding_hash: bytes
     num_rows: int
 
     @classmethod
     def of(cls, item: Item, caption: str, embedding: np.ndarray) -> Pair:
         """Returns the pair for a caption and its embedding, float16 [n, 1024]."""
-        # T5's tokenizer normalizes to NFKC and joins white space, so these captions have equal embeddings.
-        as_tokenized = " ".join(unicodedata.normalize("NFKC", caption).split())
-        caption_hash = hashlib.sha256(as_tokenized.encode()).digest()
-        return cls(item, caption_hash, hashlib.sha256(embedding.tobytes()).digest(), len(embedding))
+        return cls(
+            item,
+            hashlib.sha256(as_tokenized(caption).encode()).digest(),
+            hashlib.sha256(as_encoded(caption).encode()).digest(),
+            hashlib.sha256(embedding.tobytes()).digest(),
+            len(embedding),
+        )
 
 
 def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
@@ -75,11 +82,11 @@ def read_embedding(path: Path) -> np.ndarray:
 def _shared_embedding(group: list[Pair]) -> Iterator[Fault]:
     """Yields the faults of items with one embedding: all of them when their captions are not equal."""
     first = group[0]
-    other = next((pair for pair in group if pair.caption_hash != first.caption_hash), None)
+    other = next((pair for pair in group if pair.encoded_hash != first.encoded_hash), None)
     if other is None:
         return
     for pair in group:
-        shown = other if pair.caption_hash == first.caption_hash else first
+        shown = other if pair.encoded_hash == first.encoded_hash else first
         message = f"is also the embedding of {shown.item.stem}, whose caption is different"
         yield pair.item.fault("t5_xxl", "shared_embedding", message)
 

@@ -10,11 +10,10 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from beam_curate.dataset.rules import frames_fault, width_fault
+
 READABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vp9", "ffv1"})
 """FFmpeg's names of the codecs that decord 0.6.0, the trainer's reader, reads in mp4; it cannot read AV1."""
-
-MIN_WIDTH = 64
-"""Pixels. decord 0.6.0 fails on frames 16 to 48 pixels wide."""
 
 MIN_PICTURE_STD = 1.0
 """Of 255. A standard deviation below it, over the pixels of all sampled frames, means one plain colour."""
@@ -74,15 +73,15 @@ def _check_stream(
     findings = []
     if codec not in READABLE_CODECS:
         findings.append(("video_codec", f"is encoded as {codec}, which decord 0.6.0 is not known to read"))
-    if stream.width < MIN_WIDTH:
-        findings.append(("video_width", f"is {stream.width} pixels wide; decord 0.6.0 needs at least {MIN_WIDTH}"))
+    if fault := width_fault(stream.width):
+        findings.append(("video_width", fault))
     if not has_rate:
         findings.append(("video_frame_rate", "has no usable average frame rate"))
     if decoded.error or decoded.num_frames != expected:
         why = f" ({decoded.error})" if decoded.error else ""
         findings.append(("video_damaged", f"is damaged: {decoded.num_frames} of {expected} frames decode{why}"))
-    if expected < min_frames:
-        findings.append(("video_short", f"has {expected} frames; the trainer needs at least {min_frames}"))
+    if fault := frames_fault(expected, min_frames):
+        findings.append(("video_short", fault))
     if window_frames not in (None, expected):
         findings.append(("video_window", f"has {expected} frames, but its name says {window_frames}"))
     if decoded.num_frames and decoded.picture_std < MIN_PICTURE_STD:

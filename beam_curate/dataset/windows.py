@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import attempt, progress
+from beam_curate.dataset.rules import width_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Window
 from beam_curate.layout import Layout
 from beam_curate.video import children
@@ -15,8 +16,18 @@ from beam_curate.video.timeline import Timeline
 STAGE = "windows"
 
 
-def left_out(window: Window, min_frames: int) -> str | None:
-    """Returns why a window does not reach the dataset, or None when it does."""
+def left_out(window: Window, min_frames: int, width: int) -> str | None:
+    """Returns why a window does not reach the dataset, or None when it does.
+
+    Args:
+        window: With its caption and embedding; an earlier stage may have left it out.
+        min_frames: Fewest frames of an item.
+        width: Of the clip, in pixels.
+    """
+    if window.left_out is not None:
+        return window.left_out
+    if fault := width_fault(width):
+        return f"its video {fault}"
     if window.num_frames < min_frames:
         return f"fewer than {min_frames} frames (--predict2-min-frames): {window.num_frames}"
     if window.caption is None or not window.caption.usable:
@@ -50,7 +61,11 @@ class WindowCutter:
         return attempt.attempt_clips(chunk, STAGE, self._cut)
 
     def _cut(self, clip: Clip) -> Clip:
-        windows = [dataclasses.replace(window, left_out=left_out(window, self.min_frames)) for window in clip.windows]
+        assert clip.media is not None
+        width = clip.media.width
+        windows = [
+            dataclasses.replace(window, left_out=left_out(window, self.min_frames, width)) for window in clip.windows
+        ]
         wanted = [position for position, window in enumerate(windows) if window.left_out is None]
         if len(windows) > 1 and wanted:
             for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted]), strict=True):

@@ -30,10 +30,17 @@ _TOKEN_BUDGETS = {"cpu": 1024, "cuda": 8192}
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """A tokenized text, the end-of-sequence token included; at most 512 ids."""
+    """A tokenized text, the end-of-sequence token included; at most 512 ids.
+
+    Attributes:
+        ids: Of the tokens.
+        truncated: Whether the text has more.
+        unreadable: Share of its characters, white space aside, that became unknown tokens.
+    """
 
     ids: tuple[int, ...]
     truncated: bool
+    unreadable: float = 0.0
 
 
 class T5Encoder:
@@ -57,12 +64,18 @@ class T5Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenizes texts; surrounding white space does not count, as in the trainer's own script."""
-        ids = self._tokenizer([text.strip() for text in texts], truncation=False, verbose=False)["input_ids"]
-        end = self._tokenizer.eos_token_id
-        return [
-            Tokens((*text[: MAX_TOKENS - 1], end), True) if len(text) > MAX_TOKENS else Tokens(tuple(text), False)
-            for text in ids
-        ]
+        texts = [text.strip() for text in texts]
+        with_offsets = self._tokenizer.is_fast
+        found = self._tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=with_offsets)
+        offsets = found["offset_mapping"] if with_offsets else [[] for _ in texts]
+        end, unknown = self._tokenizer.eos_token_id, self._tokenizer.unk_token_id
+        made = []
+        for text, ids, places in zip(texts, found["input_ids"], offsets, strict=True):
+            lost = "".join(text[start:stop] for id_, (start, stop) in zip(ids, places, strict=False) if id_ == unknown)
+            unreadable = _num_visible(lost) / max(1, _num_visible(text))
+            cut = len(ids) > MAX_TOKENS
+            made.append(Tokens((*ids[: MAX_TOKENS - 1], end) if cut else tuple(ids), cut, unreadable))
+        return made
 
     def encode(self, batch: Sequence[Tokens]) -> list[NDArray[np.float16] | Exception]:
         """Encodes tokenized texts, padded to the longest of the batch, in halves where memory is short.
@@ -85,6 +98,10 @@ class T5Encoder:
             states = self._model(input_ids=ids.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
         arrays = states.to(torch.float16).cpu().numpy()
         return [_checked(arrays[row, : len(tokens.ids)].copy()) for row, tokens in enumerate(batch)]
+
+
+def _num_visible(text: str) -> int:
+    return sum(not letter.isspace() for letter in text)
 
 
 def padded_tokens(batch: Sequence[Tokens]) -> int:
