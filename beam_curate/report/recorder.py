@@ -130,7 +130,7 @@ def record_video(
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
-    """Returns what is missing of a video; None when each chunk is there once, it failed, or it is a duplicate."""
+    """Returns what is missing of a video; None when each chunk and clip is there once, it failed, or is a duplicate."""
     if not chunks:
         return None if failures or video.duplicate_of else f"neither clips nor a failure arrived; {AGAIN}"
     expected = max(chunk.num_chunks for chunk in chunks)
@@ -138,8 +138,20 @@ def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Fai
     missing = [index for index in range(expected) if not seen[index]]
     if missing:
         return f"{len(missing)} of {expected} chunks did not arrive ({_few(missing)}, counted from 0); {AGAIN}"
-    if twice := sorted(index for index, times in seen.items() if times > 1 or index >= expected):
+    if twice := sorted(index for index, times in seen.items() if times > 1 or not 0 <= index < expected):
         return f"chunks arrived more than once ({_few(twice)}, counted from 0); {AGAIN}"
+    return _incomplete_clips(chunks)
+
+
+def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
+    """Returns what is missing of the clips of a video whose chunks are all there."""
+    clips = [clip for chunk in chunks for clip in chunk.clips]
+    expected = max(chunk.num_total_clips for chunk in chunks)
+    if len(clips) != expected or len({clip.clip_id for clip in clips}) != expected:
+        return f"{len(clips)} clips arrived and {expected} were found; each has to arrive once; {AGAIN}"
+    neither = [clip.clip_id for clip in clips if clip.media is None and not clip.failures]
+    if neither:
+        return f"{len(neither)} clips have neither a file nor a failure, the first is {neither[0]}; {AGAIN}"
     return None
 
 

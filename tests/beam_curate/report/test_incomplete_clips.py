@@ -1,0 +1,48 @@
+"""A video is whole only when each of its clips is there once, with a file or with a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from facts import make_chunk, make_clip, make_context, make_failure, make_video_element
+
+from beam_curate.elements import ClipChunk
+from beam_curate.layout import Layout
+from beam_curate.report.recorder import publish_chunk, record_video
+
+VIDEO = make_video_element()
+
+CASES: dict[str, tuple[bool, Callable[[Layout], list[ClipChunk]]]] = {
+    "no clips were found": (True, lambda layout: [make_chunk([])]),
+    "each once": (True, lambda layout: [make_chunk([make_clip(layout, "x"), make_clip(layout, "y")])]),
+    "one failed": (
+        True,
+        lambda layout: [
+            make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(clip_id="y"),))])
+        ],
+    ),
+    "neither a file nor a failure": (False, lambda layout: [make_chunk([make_clip(layout, "x", None)])]),
+    "one is gone": (False, lambda layout: [make_chunk([make_clip(layout, "x")], total=2)]),
+    "all are gone": (False, lambda layout: [make_chunk([], total=2)]),
+    "one too many": (False, lambda layout: [make_chunk([make_clip(layout, "x"), make_clip(layout, "y")], total=1)]),
+    "one in two chunks": (
+        False,
+        lambda layout: [make_chunk([make_clip(layout, "x")], index=i, num_chunks=2, total=2) for i in range(2)],
+    ),
+    "a chunk before the first": (
+        False,
+        lambda layout: [make_chunk([make_clip(layout, name)], index=i, total=2) for name, i in (("x", 0), ("y", -1))],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_each_clip_once_with_a_file_or_a_failure(tmp_path: Path, what: str) -> None:
+    whole, make = CASES[what]
+    context = make_context(tmp_path / "out")
+    chunks = [publish_chunk(context, chunk) for chunk in make(context.layout)]
+    assert record_video(context, VIDEO, chunks, ()) is whole
+    marker = context.layout.done(context.fingerprint, VIDEO.relative_path, VIDEO.size_bytes, VIDEO.etag)
+    assert marker.exists() is whole
