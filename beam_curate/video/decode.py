@@ -18,6 +18,7 @@ from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
 from beam_curate.video.boxes import notes_on
 from beam_curate.video.container_facts import Crop, container_facts
+from beam_curate.video.tracks import audio_track, codec_name, open_container, track_notes, video_track
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
@@ -55,26 +56,18 @@ class SourceHeader:
 
 @contextlib.contextmanager
 def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
-    """Opens a file and picks its video stream; cover pictures do not count.
+    """Opens a file and picks its video stream, see `beam_curate.video.tracks`.
 
     Args:
         path: The file.
         threads: Whether to decode in several threads where errors are told then, too.
 
     Raises:
-        UnreadableSourceError: There is no video stream.
+        UnreadableSourceError: There is no video stream that can be decoded, or the file is a list of others.
         av.error.FFmpegError: FFmpeg cannot open the file.
     """
-    # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol.
-    with av.open(f"file:{path}", metadata_errors="ignore") as container:
-        streams = [
-            stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
-        ]
-        if not streams:
-            raise UnreadableSourceError("it has no video stream (audio or pictures only)")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
+    with open_container(path) as container:
+        stream = video_track(container)
         codec = stream.codec_context.codec.canonical_name
         stream.thread_type = "AUTO" if threads and codec in _RELIABLE_IN_THREADS else "NONE"
         if codec in _SILENT_CODECS:
@@ -92,7 +85,8 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
     if dolby_vision_profile == _DOLBY_VISION_WITHOUT_BASE:
         raise RefusedSourceError("it is Dolby Vision of profile 5, whose colours (IPT) cannot be converted here")
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(0)
-    audio = container.streams.audio[0] if container.streams.audio else None
+    audio = audio_track(container, stream)
+    boxes = notes_on(container.name.removeprefix("file:")) if "mp4" in container.format.name else ()
     duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     return SourceHeader(
         width=stream.codec_context.width,
@@ -101,14 +95,14 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         time_base=stream.time_base or Fraction(1, 1000),
         video_codec=stream.codec_context.codec.canonical_name,
         pixel_format=stream.codec_context.pix_fmt or "unknown",
-        audio_codec=audio.codec_context.codec.canonical_name if audio and audio.codec_context else None,
+        audio_codec=None if audio is None else codec_name(audio),
         container=container.format.name,
         bit_rate_kbps=(stream.codec_context.bit_rate or container.bit_rate or 0) // 1000,
         claimed_frames=stream.frames,
         claimed_duration_s=duration_s or float((container.duration or 0) / av.time_base),
         pixel_aspect=_overriding_aspect(stream),
         crop=crop,
-        notes=notes_on(container.name.removeprefix("file:")) if "mp4" in container.format.name else (),
+        notes=(*track_notes(container, stream), *boxes),
     )
 
 

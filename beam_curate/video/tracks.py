@@ -1,0 +1,134 @@
+"""Opening a source: which containers are read, and which of their tracks are the picture and the sound."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import av
+import av.audio
+import av.container
+import av.video
+from av.stream import Disposition
+
+from beam_curate.errors import UnreadableSourceError
+
+# Demuxers (FFmpeg's names) of files that hold their media themselves: cameras, phones, recorders, editors, broadcast,
+# raw streams. Not among them is what names other files or addresses (concat, hls, dash, sdp, imf, mlv and their like),
+# what numbers files on (image2), and devices.
+CONTAINERS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o", "mxf", "gxf", "ogg", "nut"),
+    *("wtv", "rm", "ivr", "dv", "cine", "r3d", "lxf", "ser", "yuv4mpegpipe", "gif", "apng", "swf", "nsv", "nuv", "pva"),
+    *("dhav", "hxvs", "iv8", "ifv", "luodat", "nc", "mxg", "mtv", "ty", "smjpeg", "mpjpeg", "mjpeg", "mjpeg_2000"),
+    *("ivf", "obu", "av1", "h261", "h263", "h264", "hevc", "vvc", "evc", "apv", "m4v", "mpegvideo", "vc1", "vc1test"),
+    *("dnxhd", "dirac", "cavsvideo", "avs2", "avs3"),
+)
+_LOCAL = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+_PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+# To tell moving pictures from stills, where there are several video tracks.
+_SAMPLED_PACKETS = 300
+_SAMPLED_BYTES = 64 << 20
+_SLIDES = 8  # a track with less than an eighth of another's pictures is a slide show beside it
+_PREVIEW = 4  # one with less than a quarter of another's pixels is a preview of it
+
+
+@contextlib.contextmanager
+def open_container(path: str, **options: str) -> Iterator[av.container.InputContainer]:
+    """Opens a file that holds its media itself; nothing it names elsewhere is opened.
+
+    Raises:
+        UnreadableSourceError: It is a list of other files, or of a kind that is not read here.
+        av.error.FFmpegError: FFmpeg cannot open the file.
+    """
+    # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol.
+    try:
+        container = av.open(f"file:{path}", metadata_errors="ignore", options=_LOCAL | options)
+    except av.error.ArgumentError as error:  # so the white list refuses
+        raise UnreadableSourceError(
+            "not a video file of a kind that is read here (mp4, mov, mkv, ts and the like): a list of other files, say"
+        ) from error
+    with container:
+        yield container
+
+
+def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
+    """Returns the video track that is curated: the same one whenever the file is opened.
+
+    Of the tracks that can be decoded: moving pictures before stills and slide shows, full size before previews, what
+    the file marks as its default before others, then the first.
+
+    Raises:
+        UnreadableSourceError: There is no video track, or none that can be decoded.
+    """
+    tracks = _video_tracks(container)
+    if not tracks:
+        raise UnreadableSourceError("it has no video stream (audio or pictures only)")
+    decodable = [track for track in tracks if track.codec_context is not None]
+    if not decodable:
+        raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
+    if len(decodable) == 1:
+        return decodable[0]
+    counts = _sampled(container.name, decodable)
+    most = max(counts.values())
+    largest = max(_pixels(track) for track in decodable)
+
+    def rank(track: av.video.VideoStream) -> tuple[bool, bool, bool, int]:
+        count = counts[track.index]
+        still = count < 2 or count * _SLIDES < most
+        preview = _pixels(track) * _PREVIEW < largest
+        return still, preview, not track.disposition & Disposition.default, track.index
+
+    return min(decodable, key=rank)
+
+
+def track_notes(container: av.container.InputContainer, chosen: av.video.VideoStream) -> tuple[str, ...]:
+    """Returns a note that names the video tracks which are not curated."""
+    tracks = _video_tracks(container)
+    if len(tracks) < 2:
+        return ()
+    numbers = {track.index: number for number, track in enumerate(tracks, 1)}
+    others = ", ".join(f"{numbers[t.index]} ({_described(t)})" for t in tracks if t.index != chosen.index)
+    used = f"{numbers[chosen.index]} ({_described(chosen)})"
+    return (f"it has {len(tracks)} video tracks: track {used} is curated, not track {others}",)
+
+
+def audio_track(container: av.container.InputContainer, chosen: av.video.VideoStream) -> av.audio.AudioStream | None:
+    """Returns the audio track that belongs to the video track: of its programme, where the file has several."""
+    track = container.streams.best("audio", related=chosen)
+    return track if isinstance(track, av.audio.AudioStream) else None
+
+
+def codec_name(track: av.audio.AudioStream) -> str:
+    """Returns FFmpeg's name of a track's codec, or ``unknown`` where it has no decoder for it."""
+    return track.codec_context.codec.canonical_name if track.codec_context is not None else "unknown"
+
+
+def _video_tracks(container: av.container.InputContainer) -> list[av.video.VideoStream]:
+    return [track for track in container.streams.video if not track.disposition & _PICTURE_ONLY]
+
+
+def _pixels(track: av.video.VideoStream) -> int:
+    return track.codec_context.width * track.codec_context.height
+
+
+def _described(track: av.video.VideoStream) -> str:
+    if track.codec_context is None:
+        return "no decoder for it"
+    context = track.codec_context
+    return f"{context.codec.canonical_name}, {context.width}x{context.height}"
+
+
+def _sampled(name: str, tracks: Sequence[av.video.VideoStream]) -> Mapping[int, int]:
+    """Counts the packets of each track at the beginning of the file: what its header says of them may be missing."""
+    counts: collections.Counter[int] = collections.Counter({track.index: 0 for track in tracks})
+    size = 0
+    with open_container(name.removeprefix("file:")) as container, contextlib.suppress(av.error.FFmpegError, IndexError):
+        for packet in itertools.islice(container.demux([container.streams[i] for i in counts]), _SAMPLED_PACKETS):
+            counts[packet.stream_index] += packet.size > 0
+            size += packet.size
+            if size > _SAMPLED_BYTES:
+                break
+    return counts
