@@ -260,6 +260,11 @@ class Caption:
         """Whether the text may be trained on."""
         return self.status in ("success", "truncated") and bool(self.text.strip())
 
+    @property
+    def outcome(self) -> str:
+        """The reason of a failure, else the status: what records and the summary count."""
+        return self.failure_reason or self.status
+
 
 @dataclasses.dataclass(frozen=True)
 class TextEmbedding:

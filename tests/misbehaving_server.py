@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--dies-at", type=int, default=0, help="the question that it does not survive")
     parser.add_argument("--fails", action="store_true", help="to start")
     parser.add_argument("--hangs", action="store_true", help="at every question")
+    parser.add_argument("--breaks", action="store_true", help="answers every question with HTTP 500, and prints why")
     parser.add_argument("--never-ready", action="store_true")
     parser.add_argument("--child", action="store_true", help="starts a process of its own")
     parser.add_argument("--tells-environment", action="store_true", help="in its answers")
@@ -236,6 +238,15 @@ def main() -> None:
     def otherwise(body: dict[str, Any]) -> Reply:
         if next(count) == arguments.dies_at:
             os._exit(3)
+        if arguments.breaks:
+            print("Traceback (most recent call last):\n  File 'x.py', line 1", file=sys.stderr)
+            print("RuntimeError: CUDA error: no kernel image is available", file=sys.stderr)
+            print(
+                'INFO: 127.0.0.1 - "POST /v1/chat/completions HTTP/1.1" 500 Internal Server Error',
+                file=sys.stderr,
+                flush=True,
+            )
+            return BROKEN
         if arguments.hangs:
             return HANGING
         shown = json.dumps(dict(os.environ)) if arguments.tells_environment else body["model"]

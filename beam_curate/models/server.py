@@ -112,6 +112,13 @@ class ServerEngine:
             again = self.answer([questions[position] for position in lost], generation)
             for position, answer in zip(lost, again, strict=True):
                 answers[position] = answer
+        elif lost:
+            reason = life.process.own_reason()
+            life.process.keep_log()
+            for position in lost:
+                answers[position] = ModelServerError(
+                    f"{answers[position]}; the server's own reason, from {life.process.log}: {reason}"
+                )
         return answers
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.3
 _REPORT_S = 30.0
 _LINES_SHOWN = 15
+_MOST_OF_A_LINE = 300  # characters
+_TAIL_BYTES = 1 << 16  # of a log
+_ERROR_LINE = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b|\bout of memory\b|\bCUDA error\b", re.IGNORECASE)
+_NO_REASON = re.compile(r"HTTP/1|EngineDeadError|\(above\)|Exception in ASGI", re.IGNORECASE)
 _PAGES = ("/health", "/v1/models")  # of servers that do not have the first, the second one tells
 
 
@@ -36,11 +41,13 @@ class ServerProcess:
         environment: All that it sees of the environment.
 
     Attributes:
-        log: What it prints. The file is removed when the server is stopped, and stays when it ends by itself.
+        log: What it prints. The file is removed when the server is stopped, and stays when it ends by itself or when
+            `keep_log` was called.
     """
 
     def __init__(self, command: Sequence[str], port: int, environment: Mapping[str, str]) -> None:
         self._port = port
+        self._keeps_log = False
         handle, name = tempfile.mkstemp(prefix="beam_curate_server_", suffix=".log")
         self.log = Path(name)
         with open(handle, "wb") as log:
@@ -71,11 +78,12 @@ class ServerProcess:
                 return
             now = time.monotonic()
             if now - start > timeout_s:
+                self.keep_log()
                 shown = self.last_lines()
                 self.stop()
                 raise ModelServerError(
-                    f"the model server was not ready within {timeout_s:g} s (--vllm-start-timeout-s); its last lines: "
-                    f"{shown}"
+                    f"the model server was not ready within {timeout_s:g} s (--vllm-start-timeout-s); its last lines, "
+                    f"from {self.log}: {shown}"
                 )
             if now - reported >= _REPORT_S:
                 reported = now
@@ -95,8 +103,23 @@ class ServerProcess:
 
     def last_lines(self) -> str:
         """Returns the end of what it printed, in one line."""
-        lines = self.log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
-        return " | ".join(line.strip() for line in lines if line.strip()) or "nothing"
+        lines = self._tail()[-_LINES_SHOWN:]
+        return " | ".join(line.strip()[:_MOST_OF_A_LINE] for line in lines if line.strip()) or "nothing"
+
+    def _tail(self) -> list[str]:
+        with contextlib.suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return log.read().decode(errors="replace").splitlines()
+        return []
+
+    def keep_log(self) -> None:
+        """Leaves the log where it is when the server is stopped, since a message names it."""
+        self._keeps_log = True
+
+    def own_reason(self) -> str:
+        """Returns the last line of the log that names an error, else the end of the log, in one line."""
+        found = [line.strip() for line in self._tail() if _ERROR_LINE.search(line) and not _NO_REASON.search(line)]
+        return found[-1][:_MOST_OF_A_LINE] if found else self.last_lines()
 
     def stop(self) -> None:
         """Ends it and all that it started, if it has not ended yet."""
@@ -109,7 +132,8 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self.log.unlink(missing_ok=True)
+        if not self._keeps_log:
+            self.log.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         for page in _PAGES:

@@ -5,6 +5,7 @@ Records hold no times of day and no durations of work, so that the same videos a
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -138,6 +139,7 @@ def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
         "num_clips_failed": sum(clip.media is None for clip in chunk.clips),
         "failed_clips": [clip.clip_id for clip in chunk.clips if clip.media is None],
         "dataset_items": [item.name for item in items_of(chunk, context.validation_fraction)],
+        "caption_outcomes": dict(sorted(collections.Counter(caption.outcome for caption in captioned).items())),
         "windows_left_out": {
             f"{clip.clip_id}_{window.start_frame}_{window.end_frame}": window.left_out
             for clip in chunk.clips

@@ -142,6 +142,7 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
         "num_pending_videos": states["pending"],
         "num_failed_clips": sum(chunk.get("num_clips_failed", 0) for chunk in chunks),
         "num_dataset_items": sum(len(chunk.get("dataset_items", ())) for chunk in chunks),
+        "caption_outcomes": _caption_outcomes(chunks),
         "num_windows_left_out": sum(len(chunk.get("windows_left_out", {})) for chunk in chunks),
         "num_videos_without_clips": sum(not one.num_clips for one in processed),
         "footage_lost": footage.total([one.record or {} for one in processed], states["failed"]),
@@ -151,6 +152,16 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
     for one in outcomes:
         summary[one.video.relative_path] = _video_summary(one)
     return summary
+
+
+def _caption_outcomes(chunks: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Returns how many windows have a caption, a truncated one, or none for which reason."""
+    found: collections.Counter[str] = collections.Counter()
+    for chunk in chunks:
+        outcomes = chunk.get("caption_outcomes")
+        for name, number in outcomes.items() if isinstance(outcomes, dict) else ():
+            found[name] += number if isinstance(number, int) else 0
+    return dict(sorted(found.items()))
 
 
 def _video_summary(one: Outcome) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,19 @@ from beam_curate.report.summary import Outcome
 from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20
+_CAPTION_OUTCOMES = {
+    "truncated": "with a truncated caption (--captioning-max-output-tokens)",
+    "blocked": "without a caption: blocked by a content filter",
+    "empty": "without a caption: the model said nothing",
+    "cut_off": "without a caption: cut off in its reasoning (--captioning-max-output-tokens)",
+    "degenerate": "without a caption: it only repeated itself",
+    "markup": "without a caption: tokens of a chat template in it",
+    "undecodable": "without a caption: bytes that are no text in it",
+    "not_finite": "without a caption: the model computed NaN",
+    "too_long": "without a caption: more than the model reads at once",
+    "refused": "without a caption: refused by the server",
+    "exception": "without a caption: no answer",
+}
 
 
 def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
@@ -27,6 +40,7 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
         ("clips", f"{summary['total_num_clips_passed']} ({summary['total_clip_duration']:.0f} s)"),
         ("", f"{ours['num_failed_clips']} failed"),
         ("captioned", f"{summary['total_num_clips_with_caption']} clips"),
+        *(("", f"{number} windows {words}") for words, number in _caption_outcomes(ours["caption_outcomes"])),
         ("dataset", f"{ours['num_dataset_items']} items, {ours['num_windows_left_out']} windows left out"),
     ):
         if not value.startswith("0 ") or name:
@@ -54,6 +68,13 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
             console.print(f"note: {one.video.relative_path}: {note}")
+
+
+def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yields what to say of captions that are not simply good, and of how many windows."""
+    for name, number in sorted(outcomes.items()):
+        if name != "success":
+            yield _CAPTION_OUTCOMES.get(name, f"without a caption ({name})"), number
 
 
 def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, Any]]]) -> None:

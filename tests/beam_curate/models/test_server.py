@@ -27,7 +27,7 @@ from program import started_by, wait_for
 
 from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelServerError
-from beam_curate.models import server
+from beam_curate.models import server, server_process
 from beam_curate.models.endpoint import Asking
 from beam_curate.models.server import Launch, ServerEngine
 from beam_curate.models.slot import ModelSlots
@@ -190,6 +190,50 @@ def test_a_server_that_does_not_start_says_what_it_printed_and_where_the_rest_is
     assert "serving /models/tiny" in Path(log).read_text()
 
 
+def test_a_server_that_breaks_at_its_questions_tells_its_own_reason_and_its_log_stays() -> None:
+    with engine("--breaks") as asked:
+        first, other = asked.answer([question()] * 2, GREEDY)
+        assert servers_of(os.getpid())  # it is alive
+    for error in (first, other):
+        assert isinstance(error, ModelServerError)
+        assert "HTTP 500: internal error" in str(error)
+        assert "RuntimeError: CUDA error: no kernel image is available" in str(error)
+    (log,) = {word.rstrip(":") for word in str(first).split() if word.endswith(".log:")}
+    assert "Traceback" in Path(log).read_text()
+
+
+def test_a_server_that_answers_otherwise_leaves_no_log(tmp_path: Path) -> None:
+    with engine() as asked:
+        asked.answer([question()], GREEDY)
+    assert not list(tmp_path.glob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("", "nothing"),
+        ("loading\nready\n", "loading | ready"),
+        (
+            'ValueError: no such picture\nINFO "POST / HTTP/1.1" 500 Internal Server Error\n',
+            "ValueError: no such picture",
+        ),
+        (
+            "ERROR 07-03 [core.py:1] torch.OutOfMemoryError: CUDA out of memory.\nEngineDeadError: see (above)\n",
+            "out of memory",
+        ),
+        ("x" * 10_000_000 + "\nKeyError: 'a'\nclosed\n", "KeyError: 'a'"),
+        ("A" * 10_000_000, "AAA"),
+        ("\udcff bad bytes", "bad bytes"),
+    ],
+)
+def test_the_reason_in_a_log(log: str, reason: str, tmp_path: Path) -> None:
+    process = server_process.ServerProcess.__new__(server_process.ServerProcess)
+    process.log = tmp_path / "server.log"
+    process.log.write_bytes(log.encode(errors="surrogateescape"))
+    assert reason in process.own_reason()
+    assert len(process.own_reason()) < 5000
+
+
 def test_a_command_that_is_not_there_is_named() -> None:
     with engine(command="no-such-program serve") as asked:
         (error,) = asked.answer([question()], GREEDY)
@@ -202,6 +246,8 @@ def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
         assert not servers_of(os.getpid())
     assert isinstance(error, ModelServerError)
     assert "--vllm-start-timeout-s" in str(error)
+    (log,) = (word.rstrip(":") for word in str(error).split() if word.endswith(".log:"))
+    assert "serving /models/tiny" in Path(log).read_text()
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit()", "os._exit(1)"])

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
+from rich.console import Console
 
-from beam_curate.elements import Caption, Video
+from beam_curate.elements import Caption, Video, Window
 from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.report.records import RecordContext
 from beam_curate.report.summary import Outcome, RunFacts, outcome, write_summary
+from beam_curate.report.table import print_report
 
 # What cosmos-curate 1.4 writes and its viewers and benchmarks read.
 COUNTS = {
@@ -210,3 +212,40 @@ def test_no_videos_at_all(tmp_path: Path) -> None:
     assert made["num_input_videos"] == made["max_clip_duration"] == 0
     assert context.layout.failures.read_text() == ""
     assert read(context.layout.all_captions) == {}
+
+
+def test_what_became_of_captions_is_counted_and_told(tmp_path: Path) -> None:
+    context = make_context(tmp_path / "out")
+    captions = [
+        Caption("qwen", "A car.", "success"),
+        Caption("qwen", "A car", "truncated"),
+        Caption("qwen", "", "blocked"),
+        *[Caption("qwen", "", "error", failure_reason="degenerate")] * 2,
+        Caption("qwen", "", "error", failure_reason="cut_off"),
+        Caption("qwen", "", "error", failure_reason="something new"),
+    ]
+    windows = tuple(Window(100 * number, 100 * number + 99, caption) for number, caption in enumerate(captions))
+    chunk = make_chunk([make_clip(context.layout, "a", windows=windows)], GOOD)
+    record_video(context, GOOD, [publish_chunk(context, chunk)], [])
+    made = summary(context, videos=[GOOD])
+    assert made["beam_curate"]["caption_outcomes"] == {
+        "blocked": 1, "cut_off": 1, "degenerate": 2, "something new": 1, "success": 1, "truncated": 1,
+    }  # fmt: skip
+    console = Console(record=True, width=200)
+    print_report(console, made, outcomes(context, [GOOD]))
+    said = " ".join(console.export_text().split())
+    for words in ("1 windows with a truncated caption", "2 windows without a caption: it only repeated itself",
+                  "1 windows without a caption: blocked", "1 windows without a caption (something new)"):  # fmt: skip
+        assert words in said
+    meta = read(context.layout.clip_meta("a"))
+    assert meta["windows"][3]["caption_failure_reason"] == "degenerate"
+
+
+@pytest.mark.parametrize("damaged", [None, [], "x", {"success": "many"}, {"success": None}])
+def test_a_count_of_captions_that_cannot_be_is_none(context: RecordContext, damaged: object) -> None:
+    found = outcomes(context)
+    for one in found:
+        for chunk in one.chunks:
+            chunk["caption_outcomes"] = damaged
+    made = write_summary(context, found, RUN, all_captions=False)
+    assert sum(made["beam_curate"]["caption_outcomes"].values()) == 0
