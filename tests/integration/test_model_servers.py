@@ -27,7 +27,6 @@ from program import command, dataset_stems, run, start, started_by, summary, wai
 from tiny_models import PLAIN, make_qwen2_5_vl
 
 from beam_curate.dataset.verify import verify
-from beam_curate.errors import ModelRequestError
 from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.server import Launch, ServerEngine
 from beam_curate.models.vision_language import Answer, Generation, Question
@@ -39,8 +38,6 @@ KEY = "sk-this-is-a-secret-0123456789"
 # Four clips of one window each, and each of them a chunk: what is computed and redone together.
 STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "10", "--clip-re-chunk-size", "1")
 QUICK = ("--openai-caption-retries", "1", "--openai-retry-delay-seconds", "0.01")
-# Fields that `transformers serve` does not know.
-NEUTRAL = ("--vllm-sampling-repetition-penalty", "1", "--vllm-sampling-min-tokens", "0")
 
 
 @pytest.fixture(scope="module")
@@ -178,22 +175,22 @@ def cmdline(pid: int) -> bytes:
 
 
 def check_what_a_real_server_answers(engine: EndpointEngine, question: Question) -> None:
-    """Counts tokens, says when an answer was cut off, and names what it refuses."""
+    """Counts tokens, says when an answer was cut off, and is asked without what it refuses."""
     whole, cut = (engine.answer([question], Generation(most))[0] for most in (100, 5))
     assert isinstance(whole, Answer) and isinstance(cut, Answer)
     assert (whole.text, whole.finish, cut.finish) == (PLAIN, "stop", "length")
     assert PLAIN.startswith(cut.text)
     assert cut.output_tokens == 5
     assert whole.prompt_tokens == cut.prompt_tokens > 4 * 6  # 2 x 3 tokens a picture
-    (refused,) = engine.answer([question], Generation(100, min_tokens=16))
-    assert isinstance(refused, ModelRequestError)
-    assert "--vllm-sampling-min-tokens 0" in str(refused)
+    # It knows neither field, which is learnt from what it refuses.
+    (adapted,) = engine.answer([question], Generation(100, repetition_penalty=1.05, min_tokens=16))
+    assert adapted == whole
 
 
 def test_a_run_that_starts_a_real_server_leaves_none_behind(footage: Path, workspace: Path, tmp_path: Path) -> None:
     flags = ("--captioning-algorithm", "qwen", "--captioning-engine", "vllm", "--vllm-command", TRANSFORMERS)
     output = tmp_path / "out"
-    run(footage, output, *STRIDE, *QUICK, *NEUTRAL, *flags, "--workspace", str(workspace))
+    run(footage, output, *STRIDE, *QUICK, *flags, "--workspace", str(workspace))
     assert {window["qwen_caption"] for window in windows(output).values()} == {PLAIN}
     assert summary(output)["beam_curate"]["counts_of_this_run"]["models loaded: qwen2.5_vl"] == 1
     assert not [path for path in Path("/proc").glob("[0-9]*") if str(workspace).encode() in cmdline(int(path.name))]

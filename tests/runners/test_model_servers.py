@@ -90,6 +90,55 @@ def test_a_server_that_hangs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         check(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
 
 
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "nonsense here"])
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+def test_no_proxy_leads_to_this_computer(name: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, proxy)
+    with MisbehavingServer(models=("mine",)).running() as server:
+        check(server.url, "mine")
+        check(server.url.replace("127.0.0.1", "localhost"), "other")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [("socks5://127.0.0.1:9", "ALL_PROXY.*socksio"), ("nonsense here", "ALL_PROXY.*http://HOST:PORT")],
+)
+def test_a_proxy_that_cannot_be_used_is_told(proxy: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UsageError, match=words):
+        check("http://models.example.org/v1", "mine")
+
+
+def test_a_server_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MisbehavingServer(models=("mine",)).running() as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+        with pytest.raises(UsageError, match=r"models\.example\.org"):  # it does not take a whole URL as a path
+            check("http://models.example.org/v1", "auto")
+    assert server.keys == [""]
+
+
+@pytest.mark.parametrize("status", [402, 429])
+def test_a_server_whose_money_is_used_up_is_refused(status: int) -> None:
+    body = {"error": {"message": "Insufficient Balance", "code": "insufficient_quota"}}
+    with (
+        MisbehavingServer(models=(), otherwise=lambda request: Reply(status, body)).running() as server,
+        pytest.raises(UsageError, match="account or quota is used up"),
+    ):
+        check(server.url, "mine")
+
+
+def test_a_model_that_takes_another_limit_of_tokens_passes() -> None:
+    said = "Unsupported parameter: 'max_tokens' is not supported with this model mine. Use 'max_completion_tokens'."
+    with MisbehavingServer(models=(), otherwise=lambda body: refusal(400, said)).running() as server:
+        check(server.url, "mine")
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "x" * 50_000_000, "", "{}", "null"])
+def test_whatever_a_server_lists_the_check_ends(body: str) -> None:
+    with MisbehavingServer(models=Reply(body=body)).running() as server, pytest.raises(UsageError):
+        check(server.url)
+
+
 def test_a_model_that_takes_long_to_load_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_servers, "_LOADING_S", 0.3)
     with MisbehavingServer(models=(), otherwise=lambda body: HANGING).running() as server:
