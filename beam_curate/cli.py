@@ -50,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "dataset",
-        type=Path,
         metavar="DATASET",
         help="folder with videos/, metas/ and t5_xxl/, or with train/ and val/ of that form",
     )
@@ -106,7 +105,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.models.model_files import mend
     from beam_curate.models.t5 import token_counter
 
-    dataset: Path = parsed.dataset
+    dataset = Path(parsed.dataset)
+    if not parsed.dataset.strip():
+        raise UsageError("DATASET is empty: name the folder to check")
     if not dataset.is_dir():
         raise UsageError(f"{dataset}: no such folder")
     count_tokens = None

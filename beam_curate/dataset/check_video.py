@@ -10,7 +10,9 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from beam_curate.dataset.rules import frames_fault, width_fault
+from beam_curate.dataset.rules import MOST_PIXELS, frames_fault, size_fault
+from beam_curate.errors import UnreadableSourceError
+from beam_curate.video.tracks import open_container
 
 READABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vp9", "ffv1"})
 """FFmpeg's names of the codecs that decord 0.6.0, the trainer's reader, reads in mp4; it cannot read AV1."""
@@ -51,11 +53,13 @@ def check_video(path: Path, *, min_frames: int, window_frames: int | None = None
         window_frames: Frames that the file's name promises, or None where it promises nothing.
     """
     try:
-        with av.open(str(path), options=_DEMUXER_OPTIONS) as container:
+        with open_container(str(path), **_DEMUXER_OPTIONS) as container:
             stream = container.streams.best("video")  # the stream that decord takes
             if not isinstance(stream, VideoStream) or stream.codec_context is None:
                 return VideoCheck(findings=(("video_unreadable", "has no video that FFmpeg can decode"),))
             return _check_stream(container, stream, min_frames, window_frames)
+    except UnreadableSourceError as error:
+        return VideoCheck(findings=(("video_unreadable", str(error)),))
     except (av.FFmpegError, OSError) as error:
         return VideoCheck(findings=(("video_unreadable", f"cannot be opened as a video ({_reason(error)})"),))
 
@@ -67,13 +71,15 @@ def _check_stream(
     codec = stream.codec_context.codec.canonical_name
     frame_rate = float(stream.average_rate or 0)
     has_rate = math.isfinite(frame_rate) and frame_rate > 0
+    if stream.width * stream.height > MOST_PIXELS:  # decoding it could take all memory
+        return VideoCheck(codec, findings=(("video_size", str(size_fault(stream.width, stream.height))),))
     decoded = _decode(container, stream)
     # A cut-off file has fewer packets than its header says.
     expected = max(stream.frames, decoded.num_packets)
     findings = []
     if codec not in READABLE_CODECS:
         findings.append(("video_codec", f"is encoded as {codec}, which decord 0.6.0 is not known to read"))
-    if fault := width_fault(stream.width):
+    if fault := size_fault(stream.width, stream.height):
         findings.append(("video_width", fault))
     if not has_rate:
         findings.append(("video_frame_rate", "has no usable average frame rate"))

@@ -30,6 +30,7 @@ REMEDIES = {
     "video_unreadable": _REDO,
     "video_codec": "encode it as H.264",
     "video_width": "move the item out",
+    "video_size": "move the item out",
     "video_frame_rate": _REDO,
     "video_damaged": _REDO,
     "video_short": "move the item out, or check with the trainer's own number of frames plus one",
@@ -124,11 +125,17 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
         Where the files are now, in the order of moving.
 
     Raises:
-        UsageError: ``folder`` lies in the dataset.
+        UsageError: ``folder`` lies in the dataset, or that is none.
         OSError: A file could not be moved; those before it have been.
     """
     if folder.resolve().is_relative_to(report.dataset.resolve()):
         raise UsageError(f"{folder} lies in the dataset {report.dataset}; choose a folder outside it")
+    missing = {fault.file.name for fault in report.faults if fault.rule == "missing_folder"}
+    if {"videos", "t5_xxl"} <= missing:
+        raise UsageError(
+            f"{report.dataset} is no dataset, so nothing is moved: it has neither videos/ nor t5_xxl/; name the folder "
+            "that has them, such as OUTPUT/cosmos_predict2_video2world_dataset"
+        )
     items = {Item(fault.file.parent.parent, fault.stem): None for fault in report.faults if fault.stem is not None}
     moved = []
     for item in items:

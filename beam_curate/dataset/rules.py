@@ -20,8 +20,17 @@ _LAST_LATIN_LETTER = "\u024f"  # Latin Extended-B; what lies beyond is another s
 _GENERAL_PUNCTUATION = range(0x2010, 0x2028)
 
 
-def width_fault(width: int) -> str | None:
-    """Returns what is wrong with the width of a video in pixels, or None."""
+MOST_PIXELS = 2**26
+"""Of a frame: twice 8K. The trainer holds 93 frames of it in memory at once."""
+
+MOST_CAPTION_BYTES = 2**20
+"""A caption is cut at 512 tokens, which are a few thousand bytes."""
+
+
+def size_fault(width: int, height: int) -> str | None:
+    """Returns what is wrong with the size of a video in pixels, or None."""
+    if width * height > MOST_PIXELS:
+        return f"has frames of {width}x{height}; more than {MOST_PIXELS} pixels are no video for a trainer"
     if width < MIN_WIDTH:
         return f"is {width} pixels wide; decord 0.6.0 needs at least {MIN_WIDTH}"
     return None

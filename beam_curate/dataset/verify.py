@@ -22,6 +22,7 @@ from beam_curate.dataset.check_pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.check_video import VideoCheck, check_video
 from beam_curate.dataset.faults import SUFFIXES, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
+from beam_curate.dataset.rules import MOST_CAPTION_BYTES
 from beam_curate.layout import NOT_FOR_TRAINING
 
 __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]
@@ -31,6 +32,7 @@ MIN_FRAMES = 94
 
 _SPLITS = ("train", "val")
 _WINDOW = re.compile(r"_(\d+)_(\d+)$")
+_MANY, _LARGE_SHARE = 3, 0.1  # so many items with one caption, of all, are told
 _MAX_WORKERS = 16  # each holds a few decoded frames
 
 
@@ -79,7 +81,10 @@ def verify(
         num_frames=sum(one.num_frames for one in checked),
         duration_s=sum(one.duration_s for one in checked),
         faults=tuple(sorted(faults, key=lambda fault: (str(fault.file), fault.rule))),
-        notes=tuple(_notes(Counter(one.codec for one in checked), count_tokens is None, bool(marks))),
+        notes=(
+            *_notes(Counter(one.codec for one in checked), count_tokens is None, bool(marks)),
+            *_repeated(Counter(one.pair.caption_hash for one in checked if one.pair)),
+        ),
     )
 
 
@@ -93,6 +98,13 @@ def _notes(codecs: Counter[str], tokens_unchecked: bool, random_embeddings: bool
     for codec, count in sorted(codecs.items()):
         if codec not in ("", "h264"):
             yield f"Videos encoded as {codec} instead of H.264: {count}."
+
+
+def _repeated(captions: Counter[bytes]) -> Iterator[str]:
+    """Yields a note where many items have one caption, as those of a server that always says the same."""
+    count = max(captions.values(), default=0)
+    if count >= _MANY and count > _LARGE_SHARE * captions.total():
+        yield f"One caption is that of {count} of {captions.total()} items: does the captioner say what it sees?"
 
 
 def _roots(dataset: Path) -> tuple[list[Path], list[Fault]]:
@@ -212,6 +224,8 @@ def _window_frames(stem: str) -> int | None:
 
 def _read_caption(path: Path) -> str:
     """Returns a caption, stripped as it is for the encoder."""
+    if path.stat().st_size > MOST_CAPTION_BYTES:
+        raise ValueError(f"has {path.stat().st_size} bytes; a caption has at most {MOST_CAPTION_BYTES}")
     try:
         caption = path.read_text("utf-8").strip()
     except UnicodeDecodeError as error:

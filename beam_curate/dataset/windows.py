@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import attempt, progress
-from beam_curate.dataset.rules import width_fault
+from beam_curate.dataset.rules import size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Window
 from beam_curate.layout import Layout
 from beam_curate.video import children
@@ -16,17 +16,17 @@ from beam_curate.video.timeline import Timeline
 STAGE = "windows"
 
 
-def left_out(window: Window, min_frames: int, width: int) -> str | None:
+def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | None:
     """Returns why a window does not reach the dataset, or None when it does.
 
     Args:
         window: With its caption and embedding; an earlier stage may have left it out.
         min_frames: Fewest frames of an item.
-        width: Of the clip, in pixels.
+        size: Width and height of the clip in pixels.
     """
     if window.left_out is not None:
         return window.left_out
-    if fault := width_fault(width):
+    if fault := size_fault(*size):
         return f"its video {fault}"
     if window.num_frames < min_frames:
         return f"fewer than {min_frames} frames (--predict2-min-frames): {window.num_frames}"
@@ -62,9 +62,9 @@ class WindowCutter:
 
     def _cut(self, clip: Clip) -> Clip:
         assert clip.media is not None
-        width = clip.media.width
+        size = clip.media.width, clip.media.height
         windows = [
-            dataclasses.replace(window, left_out=left_out(window, self.min_frames, width)) for window in clip.windows
+            dataclasses.replace(window, left_out=left_out(window, self.min_frames, size)) for window in clip.windows
         ]
         wanted = [position for position, window in enumerate(windows) if window.left_out is None]
         if len(windows) > 1 and wanted:

@@ -165,7 +165,7 @@ def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer
     else:
         assert failures == ()
     if caption.status in ("error", "blocked"):
-        assert left_out(done.clips[0].windows[0], 10, 640) == "no usable caption"
+        assert left_out(done.clips[0].windows[0], 10, (640, 360)) == "no usable caption"
 
 
 LOOP = "The car drives on along the road. " * 100
@@ -217,7 +217,7 @@ def test_a_caption_that_only_repeats_itself_is_asked_for_once_more(
     )
     if caption.status == "error":
         assert not done.clips[0].failures[0].retriable
-        assert left_out(done.clips[0].windows[1], 10, 640) is not None
+        assert left_out(done.clips[0].windows[1], 10, (640, 360)) is not None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tiny_models
 
 from beam_curate.dataset.check_pairs import Pair, check_pairs
 from beam_curate.dataset.faults import Item
-from beam_curate.dataset.rules import MOST_UNREADABLE, as_encoded, language_fault, width_fault
+from beam_curate.dataset.rules import MOST_UNREADABLE, as_encoded, language_fault, size_fault
 from beam_curate.dataset.windows import left_out
 from beam_curate.elements import Caption, StoredFile, TextEmbedding, Window
 from beam_curate.models import t5
@@ -87,10 +87,24 @@ def test_captions_that_may_not(one: str, other: str) -> None:
     assert [fault.rule for fault in faults] == ["shared_embedding"] * 2
 
 
-@pytest.mark.parametrize("width", [2, 16, 24, 48, 62, 64, 66, 3840])
-def test_widths_that_the_trainer_cannot_read_are_left_out(width: int) -> None:
+SIZES = [
+    (2, 64),
+    (16, 3840),
+    (24, 64),
+    (48, 480),
+    (62, 62),
+    (64, 2),
+    (66, 66),
+    (3840, 16),
+    (8192, 4320),
+    (16000, 16000),
+]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_sizes_that_the_trainer_cannot_read_are_left_out(width: int, height: int) -> None:
     window = Window(0, 99, Caption("describe", "A ball.", "success"), EMBEDDING)
-    reason = left_out(window, 94, width)
-    assert (reason is None) == (width >= 64) == (width_fault(width) is None)
+    reason = left_out(window, 94, (width, height))
+    assert (reason is None) == (64 <= width < 16000) == (size_fault(width, height) is None)
     if reason:
-        assert f"{width} pixels wide" in reason
+        assert f"{width} pixels wide" in reason or f"{width}x{height}" in reason

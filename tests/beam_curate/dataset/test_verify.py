@@ -478,3 +478,54 @@ def test_what_the_loader_drops_is_called_faulty(dataset, clips, name):
     FAULTS[name][0](dataset, clips)
     assert loader_items(dataset) == ["b", WINDOW]
     assert not verify.verify(dataset).ok
+
+
+def test_a_caption_larger_than_memory_is_a_fault(dataset):
+    with (dataset / "metas" / "a.txt").open("wb") as file:
+        file.truncate(6 << 30)  # sparse
+    report = verify.verify(dataset)
+    assert [fault.message for fault in report.faults] == ["has 6442450944 bytes; a caption has at most 1048576"]
+
+
+def test_a_list_of_other_files_is_no_video(dataset, clips):
+    (dataset / "videos" / "a.mp4").write_text(f"ffconcat version 1.0\nfile {clips['good']}\n")
+    assert [fault.rule for fault in verify.verify(dataset).faults] == ["video_unreadable"]
+
+
+def test_links_to_devices_and_pipes_are_not_opened(dataset):
+    for number, name in enumerate(("videos/x.mp4", "metas/x.txt", "t5_xxl/x.pickle")):
+        (dataset / name).symlink_to("/dev/zero")
+        os.mkfifo((dataset / name).with_stem(f"pipe{number}"))
+    assert {fault.rule for fault in verify.verify(dataset).faults} == {"other_file"}
+
+
+def test_pictures_too_large_for_a_trainer_are_not_decoded(tmp_path, dataset):
+    huge = tmp_path / "huge.mp4"
+    with av.open(str(huge), "w") as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 16000, 4200, "yuvj420p"
+        stream.codec_context.color_range = 2
+        container.mux(stream.encode(av.VideoFrame(16000, 4200, "yuvj420p")))
+        container.mux(stream.encode())
+    shutil.copy(huge, dataset / "videos" / "a.mp4")
+    assert [fault.rule for fault in verify.verify(dataset).faults] == ["video_size"]
+
+
+def test_one_caption_for_many_is_noted(tmp_path, clips):
+    root = tmp_path / "dataset"
+    for folder in faults.SUFFIXES:
+        (root / folder).mkdir(parents=True)
+    for number in range(4):
+        write_item(root, f"item{number}", "A road.", clips["good"])
+    report = verify.verify(root)
+    assert report.ok
+    assert any("that of 4 of 4 items" in note for note in report.notes)
+
+
+def test_a_folder_that_is_no_dataset_is_not_emptied(tmp_path, dataset):
+    before = sorted(tmp_path.rglob("*"))
+    (dataset.parent / "metas").mkdir()
+    (dataset.parent / "metas" / "v0").mkdir()
+    with pytest.raises(UsageError, match="is no dataset"):
+        verify.quarantine(verify.verify(dataset.parent), tmp_path.parent / "bad")
+    assert (dataset.parent / "metas" / "v0").is_dir() and set(before) <= set(tmp_path.rglob("*"))

@@ -40,7 +40,7 @@ CASES = [
 
 @pytest.mark.parametrize(("window", "reason"), CASES, ids=[f"{i}-{case[1]}" for i, case in enumerate(CASES)])
 def test_why_a_window_is_left_out(window: Window, reason: str | None) -> None:
-    assert left_out(window, 94, 640) == reason
+    assert left_out(window, 94, (640, 360)) == reason
 
 
 @pytest.fixture
