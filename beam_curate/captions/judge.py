@@ -16,6 +16,7 @@ DEGENERATE = "degenerate"
 EMPTY = "empty"
 MARKUP = "markup"
 UNDECODABLE = "undecodable"
+DECLINED = "declined"
 
 _NO_CAPTION = "unknown caption"  # what cosmos-curate's captioners say when they have nothing to say
 
@@ -49,9 +50,19 @@ _CHAT_TOKENS = re.compile(
     r"|</?s>|<(?:start|end)_of_(?:turn|image|utterance)>|<(?:bos|eos|pad|unk|mask|sep|cls|fake_token_around_image)>"
     r"|<(?:image|video|audio|img|IMG_CONTEXT|image_soft_token|global-img)(?:[_-]?\d+)?>|</(?:img|video|audio)>"
     r"|<(?:extra_id_|unused|reserved_special_token_|special_)\d+>|</?tool_calls?>|</?function(?:_call|=\w+)?>|◁[^◁▷]{1,40}▷"
-    r"|</?(?:think(?:ing)?|answer|reasoning|reflection|seed:think)>",
+    r"|(?:<|&lt;)/?(?:think(?:ing)?|answer|reasoning|reflection|seed:think|caption|output|response|description)"
+    r"(?:>|&gt;)",
 )
-_BROKEN_JSON = re.compile(r'\A[\[{]\s*[{\[]?\s*"[\w ]{1,40}"\s*:')
+_JSON = re.compile(r"\A[\[{]\s*[{\[]?\s*([\"'])[\w ]{1,40}\1\s*:")
+# What models say instead of an answer; nothing follows it that would be about the video.
+_DECLINED = re.compile(
+    r"\A(?:(?:i'?m|i am) (?:very |really |so )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)?[,.]?\s*(?:but |that )?"
+    r"(?:i|as an ai[^,.]{0,40},? i) ?(?:'m|am)? ?"
+    r"(?:cannot|can't|can not|could not|couldn't|won't|will not|unable to|not able to|don't|do not)(?: currently| actually)? "
+    r"(?:help|assist|comply|provide|see|view|watch|access|analy[sz]e|describe|process|identify|fulfill|do|have|continue|open)\b",
+    re.IGNORECASE,
+)
+_LONGEST_DECLINE = 400  # characters
 
 
 def fault(text: str) -> str | None:
@@ -62,8 +73,10 @@ def fault(text: str) -> str | None:
         return UNDECODABLE
     if is_degenerate(text):
         return DEGENERATE
-    if _CHAT_TOKENS.search(text) or _BROKEN_JSON.match(text):
+    if _CHAT_TOKENS.search(text) or _JSON.match(text):
         return MARKUP
+    if len(text) <= _LONGEST_DECLINE and _DECLINED.match(text.replace("\u2019", "'")):
+        return DECLINED
     return None
 
 

@@ -21,9 +21,11 @@ _REASONING = re.compile(
     r"|◁(?P<close3>/)?think▷"
     r"|<\|(?:begin_of_|start_)?(?:thought|thinking|think)\|>"
     r"|(?P<close4><\|(?:end_of_|end_|/)(?:thought|thinking|think)\|>)"
-    r"|<unused94>|(?P<close5><unused95>)",
+    r"|<unused94>|(?P<close5><unused95>)"
+    r"|<details\b[^<>]{0,200}>|(?P<close6></details>)",
     re.IGNORECASE,
 )
+_CLOSES = ("close", "close2", "close3", "close4", "close5", "close6")
 _CHANNEL = re.compile(r"<\|channel\|?>\s*(\w+)(?:[^<]|<\|constrain\|>){0,80}?(?:<\|message\|>|\n)", re.IGNORECASE)
 _CHANNEL_END = re.compile(r"<\|(?:end|return|start|call)\|>|<channel\|>", re.IGNORECASE)
 # The same without its tokens, as decoders leave it that skip them.
@@ -32,6 +34,19 @@ _GRANITE = re.compile(
     r"\A\s*here(?:'s| is) my (?:thought process|thinking)[^:\n]*:"
     r".*?(?:here(?:'s| is) my (?:response|answer)[^:\n]*:|\Z)",
     re.DOTALL | re.IGNORECASE,
+)
+_THINKING_QUOTE = re.compile(
+    r"\A\W{0,4}thinking(?:\.\.\.|…)\W{0,4}\n(?:[ \t]*>[^\n]*(?:\n|\Z)|[ \t]*\n)*", re.IGNORECASE
+)
+# Reasoning under a heading, up to the heading of the answer.
+_MARKS = r"(?:\*\*|__|#{1,6} +)?"
+_HEADED = re.compile(
+    rf"\A\s*{_MARKS}(?:(?:my |the )?(?:reasoning|thoughts?|thinking|rationale|chain of thought)(?: process)?){_MARKS}:",
+    re.IGNORECASE,
+)
+_ANSWER_HEAD = re.compile(
+    rf"^[ \t]*{_MARKS}(?:final |my |the )*(?:answer|caption|description|response|output){_MARKS}:{_MARKS}",
+    re.IGNORECASE | re.MULTILINE,
 )
 _WRAPPERS = r"answer|final_answer|output|response|caption|description|summary|conclusion|result|final|text|content"
 _WRAPPED = re.compile(rf"<({_WRAPPERS})>(.*)</\1>", re.DOTALL | re.IGNORECASE)
@@ -43,11 +58,16 @@ _END_TOKENS = re.compile(
     re.IGNORECASE,
 )
 _BOX = re.compile(r"<\|begin_of_(box|solution)\|>(.*?)(?:<\|end_of_\1\|>|\Z)", re.DOTALL | re.IGNORECASE)
-_BOXED = re.compile(r"\$*\\boxed\{(?:\\text\{(?P<text>[^{}]*)\}|(?P<plain>[^{}]*))\}\$*", re.DOTALL)
+_BOXED = re.compile(
+    r"(?:(?:so |therefore,? )?the (?:final )?(?:answer|caption) is:?\s*)?"
+    r"(?:\$+|\\\[|\\\()?\s*\\boxed\{(?:\\text\{(?P<text>[^{}]*)\}|(?P<plain>[^{}]*))\}\s*(?:\$+|\\\]|\\\))?\.?",
+    re.DOTALL | re.IGNORECASE,
+)
 _FENCE = re.compile(r"```[\w+-]{0,20}[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _LABEL = re.compile(
     r"\s*(?:\*\*|__|#{1,6} +)?(?:the |final |video |image |scene |detailed |improved |refined )*"
     r"(?:answer|caption|description|output|response|assistant|summary)(?:\*\*|__)?:(?:\*\*|__)?\s*"
+    r"|\s*assistant[ \t]*\n\s*"
     r"|\s*(?:\*\*|__|#{1,6} +)(?:the |final |video |image |scene |detailed |improved |refined )*"
     r"(?:answer|caption|description|summary)(?:\*\*|__)?[ \t]*\n\s*",
     re.IGNORECASE,
@@ -94,15 +114,19 @@ def _final_channel(text: str) -> str:
             return _CHANNEL_END.split(text[final[-1].end() :], maxsplit=1)[0]
         closed = text.rpartition("<channel|>")[2] if "<channel|>" in text else ""  # Gemma ends its thought so
         return closed if not _CHANNEL.search(closed) else ""
-    text = _BARE_CHANNELS.sub("", text, count=1)
-    return _GRANITE.sub("", text, count=1)
+    for begin in (_BARE_CHANNELS, _GRANITE, _THINKING_QUOTE):
+        text = begin.sub("", text, count=1)
+    if _HEADED.match(text):
+        heads = list(_ANSWER_HEAD.finditer(text))
+        return text[heads[-1].end() :] if heads else ""
+    return text
 
 
 def _without_reasoning(text: str) -> str:
     kept: list[str] = []
     start, depth, last_close, begins = 0, 0, -1, -1
     for mark in _REASONING.finditer(text):
-        if any(mark.group(name) for name in ("close", "close2", "close3", "close4", "close5")):
+        if any(mark.group(name) for name in _CLOSES):
             if depth == 0:
                 kept.clear()  # the template began it
             depth = max(0, depth - 1)
@@ -132,7 +156,8 @@ def _without_end_tokens(text: str) -> str:
 
 
 def _in_tags(text: str) -> str:
-    if whole := _WRAPPED.fullmatch(text):
+    whole = _WRAPPED.fullmatch(text)
+    if whole and f"</{whole[1]}>".lower() not in whole[2].lower():
         return whole[2]
     if answer := _ANSWER.search(text):  # whatever stands around it
         return answer[1]
@@ -149,6 +174,8 @@ def _in_box(text: str) -> str:
 
 
 def _in_fence(text: str) -> str:
+    if text.count("```") == 1:  # one that was cut off
+        return re.sub(r"\A```[\w+-]{0,20}[ \t]*\n|\n[ \t]*```\Z", "", text)
     fence = _FENCE.fullmatch(text)
     return fence[1] if fence and "```" not in fence[1] else text
 

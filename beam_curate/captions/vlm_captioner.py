@@ -38,6 +38,7 @@ _FAULTS = {
         "tokens of a chat template are in the model's answer of {} tokens: its server has another template than the "
         "model was trained with"
     ),
+    judge.DECLINED: "instead of a caption the model's answer of {} tokens says that it cannot or will not give one",
     judge.UNDECODABLE: "the model's answer of {} tokens holds bytes that are no text",
 }
 """What is said of an answer without a caption, by the reason in the records."""

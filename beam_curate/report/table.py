@@ -21,6 +21,7 @@ _CAPTION_OUTCOMES = {
     "cut_off": "without a caption: cut off in its reasoning (--captioning-max-output-tokens)",
     "degenerate": "without a caption: it only repeated itself",
     "markup": "without a caption: tokens of a chat template in it",
+    "declined": "without a caption: the model says that it cannot",
     "undecodable": "without a caption: bytes that are no text in it",
     "not_finite": "without a caption: the model computed NaN",
     "too_long": "without a caption: more than the model reads at once",
@@ -79,15 +80,19 @@ def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 
 def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, Any]]]) -> None:
     console.print(f"What failed ({len(failures)}):")
-    for one, failure in failures[:_MOST_FAILURES]:
+    alike: dict[tuple[Any, ...], list[tuple[Outcome, dict[str, Any]]]] = {}
+    for one, failure in failures:  # a mistake in the set-up is the same for all, and is told once
+        kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
+        alike.setdefault(kind, []).append((one, failure))
+    for (stage, message, error_type, retriable), found in list(alike.items())[:_MOST_FAILURES]:
+        one, failure = found[0]
         clip = f", clip {failure['clip_id']}" if failure["clip_id"] else ""
-        again = "will be tried again" if failure["retriable"] else "permanent"
-        console.print(
-            f"  {one.video.relative_path}{clip}: {failure['stage']}: "
-            f"{failure['message']} ({failure['error_type']}, {again})"
-        )
-    if len(failures) > _MOST_FAILURES:
-        console.print(f"  and {len(failures) - _MOST_FAILURES} more in failures.jsonl")
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        again = "will be tried again" if retriable else "permanent"
+        console.print(f"  {one.video.relative_path}{clip}{more}: {stage}: {message} ({error_type}, {again})")
+    left = sum(len(found) for found in list(alike.values())[_MOST_FAILURES:])
+    if left:
+        console.print(f"  and {left} more in failures.jsonl")
     if any(failure["retriable"] for _, failure in failures):
         console.print("Run the same command again: it does only what is missing.")
     if any(not failure["retriable"] for _, failure in failures):

@@ -140,7 +140,8 @@ DEGENERATE = {
 }
 MARKUP = [
     *("A car turns.<|im_end|>\n<|im_start|>user\nWhat?", "<|im_start|>assistant\nA car.", "<image>\nA car."),
-    *("[INST] A.", "[/INST]A."),
+    *("[INST] A.", "[/INST]A.", "{'caption': 'A car", '{"cars": 3}', "&lt;think&gt;Hm."),
+    *("<caption>A</caption> <caption>B",),
     *("A car <|vision_start|><|image_pad|><|vision_end|> turns.", "A car.</s>A bus.", "<start_of_turn>model\nA car."),
     *("A <|object_ref_start|>car<|object_ref_end|><|box_start|>(1,2)<|box_end|> turns.", "<s> A car.", "A <unk> car."),
     *("<tool_call>{}</tool_call> A car.", "<\uff5cAssistant\uff5c>A car.", "A car.<|eot_id|>A bus.", "<<SYS>> A car."),
@@ -161,6 +162,40 @@ def test_one_that_says_nothing_is_degenerate(name: str) -> None:
 @pytest.mark.parametrize("text", MARKUP)
 def test_chat_tokens_are_a_fault(text: str) -> None:
     assert fault(text) == "markup"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m sorry, I can\u2019t assist with that request.",
+        "I'm unable to view videos directly. If you describe it, I can help.",
+        "I cannot see any video.",
+        "Sorry, I cannot analyze this video.",
+        "I am not able to provide a description of this video.",
+        "As an AI language model, I cannot watch videos.",
+        "Unfortunately, I don't have access to the video.",
+        "I can't identify people in images.",
+    ],
+)
+def test_a_model_that_declines_says_nothing_of_the_video(text: str) -> None:
+    assert fault(text) == "declined"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can see a red car that turns left.",
+        "A man says: I'm sorry, I can't help you.",
+        "Sorry signs hang in the shop window.",
+        "Unfortunately parked, a car blocks the lane.",
+        "I'm seeing a street at dusk.",
+        "I see a car. I cannot see its driver.",
+        f"I cannot see the driver, but {LONG}",
+    ],
+)
+def test_a_caption_in_the_first_person_is_sound(text: str) -> None:
+    assert fault(text) is None
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "Unknown caption", "unknown caption.", "\u3000"])

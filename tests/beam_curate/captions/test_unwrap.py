@@ -64,6 +64,20 @@ OTHERS = [
     ("<|channel>thought\nHm.<channel|>A car turns.<turn|>", CAPTION),
     ("Here is my thought process: Hm.\n\nHere is my response: A car turns.", CAPTION),
     ("Here's my thought process: Hm.", ""),
+    # headings
+    ("**Reasoning:** Hm.\n\n**Answer:** A car turns.", CAPTION),
+    ("Reasoning: Hm.\nMore.\nFinal caption: A car turns.", CAPTION),
+    ("Thought: Hm.\nAnswer: A car turns.", CAPTION),
+    ("### Thinking process:\nHm.\n### Description:\nA car turns.", CAPTION),
+    ("Reasoning: Hm.", ""),
+    ("*Thinking...*\n\n> Hm.\n> A bus?\n\nA car turns.", CAPTION),
+    ('<details type="reasoning" done="true"><summary>Thought</summary>Hm.</details>\nA car turns.', CAPTION),
+    ("```\nA car turns.", CAPTION),
+    ("A car turns.\n```", CAPTION),
+    ("<answer>A car</answer><answer>B car</answer>", "A car"),
+    ("The final answer is $\\boxed{A car turns.}$", CAPTION),
+    ("\\[ \\boxed{A car turns.} \\]", CAPTION),
+    ("assistant\nA car turns.", CAPTION),
 ]
 WRAPPERS = [
     *("<answer>{}</answer>", "<Answer>\n{}\n</Answer>", "<caption>{}</caption>", "<description>{}</description>"),

@@ -249,3 +249,16 @@ def test_a_count_of_captions_that_cannot_be_is_none(context: RecordContext, dama
             chunk["caption_outcomes"] = damaged
     made = write_summary(context, found, RUN, all_captions=False)
     assert sum(made["beam_curate"]["caption_outcomes"].values()) == 0
+
+
+def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None:
+    context = make_context(tmp_path / "out")
+    failures = [make_failure(True, clip_id=f"c{number}", uri=GOOD.uri) for number in range(50)]
+    clips = [make_clip(context.layout, f"c{number}", None, failures=(one,)) for number, one in enumerate(failures)]
+    record_video(context, GOOD, [publish_chunk(context, make_chunk(clips, GOOD))], [])
+    console = Console(record=True, width=400)
+    print_report(console, summary(context, videos=[GOOD]), outcomes(context, [GOOD]))
+    said = console.export_text()
+    assert said.count(failures[0].message) == 1
+    assert "deep/good.mp4, clip c0 and 49 more: " in said
+    assert "What failed (50)" in said
