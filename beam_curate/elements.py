@@ -243,8 +243,8 @@ class Caption:
         prompt_tokens: Tokens read, 0 where the captioner has none.
         output_tokens: Tokens written, 0 where the captioner has none.
         failure_reason: Why there is no text where status is ``error``: ``empty``, ``cut_off`` (in its reasoning),
-            ``degenerate`` (repeats itself or holds no words), ``markup`` (tokens of a chat template), ``declined`` (says
-            that it cannot), ``undecodable``, ``not_finite`` (the model computed NaN), ``too_long`` (prompt and
+            ``degenerate`` (repeats itself or holds no words), ``markup`` (tokens of a chat template), ``declined``
+            (says that it cannot), ``undecodable``, ``not_finite`` (the model computed NaN), ``too_long`` (prompt and
             pictures), ``refused`` (by the server), ``exception`` (no answer at all); None otherwise.
     """
 

@@ -56,9 +56,11 @@ _CHAT_TOKENS = re.compile(
 _JSON = re.compile(r"\A[\[{]\s*[{\[]?\s*([\"'])[\w ]{1,40}\1\s*:")
 # What models say instead of an answer; nothing follows it that would be about the video.
 _DECLINED = re.compile(
-    r"\A(?:(?:i'?m|i am) (?:very |really |so )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)?[,.]?\s*(?:but |that )?"
+    r"\A(?:(?:i'?m|i am) (?:very |really |so )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)?"
+    r"[,.]?\s*(?:but |that )?"
     r"(?:i|as an ai[^,.]{0,40},? i) ?(?:'m|am)? ?"
-    r"(?:cannot|can't|can not|could not|couldn't|won't|will not|unable to|not able to|don't|do not)(?: currently| actually)? "
+    r"(?:cannot|can't|can not|could not|couldn't|won't|will not|unable to|not able to|don't|do not)"
+    r"(?: currently| actually)? "
     r"(?:help|assist|comply|provide|see|view|watch|access|analy[sz]e|describe|process|identify|fulfill|do|have|continue|open)\b",
     re.IGNORECASE,
 )

@@ -51,7 +51,7 @@ _BLOCKED = _words(
 )
 _TOO_LONG = _words(
     r"context[ _]?(length|window|size)|exceed_context|maximum model length|max_model_len|n_ctx|too long",
-    r"too many tokens",
+    r"too many tokens|must be at least 1, got -",
     r"(prompt|input|request)[^.]{0,60}(longer than|exceeds?|too large|too big)|string_above_max_length",
     r"reduce the length|(inputs?|prompt) tokens? .{0,40}max|payload too large|entity too large",
     r"max_new_tokens. must be <=",
@@ -76,7 +76,8 @@ _KEY = _words(
     r"api[ _-]?key|unauthori[sz]ed|authenticat|invalid[ _](token|credentials)|access[ _]token|permission[ _]?denied"
 )
 _MODEL = _words(
-    r"model_?not_?found|invalid_?model|deploymentnotfound|model_not_available|unknown model|no such model",
+    r"model_?not_?found|invalid_?model|deploymentnotfound|model_not_available|unknown model",
+    r"no such model|no models? loaded",
     r"model\W.{0,120}(does not exist|not found|not loaded|no access|is not available|not a valid)",
     r"model\W.{0,120}(has been deprecated|decommissioned)",
     r"(not a valid|invalid) model|no endpoints found|not found.{0,20}model|unsupported model|models? .{0,40}unloaded",
@@ -88,6 +89,7 @@ _NO_PICTURES = _words(
     r"image_url.{0,40}only supported by certain",
     r"content (must be|should be) a (valid )?string",
 )
+_LOADING = _words(r"(currently|still|being) (being )?load(ing|ed)|loading model|model is loading")
 _NO_VIDEO = _words(r"video_url")
 _WAIT = (
     re.compile(r"retry[ _-]?delay\W{1,8}(?P<s>\d+(\.\d+)?)s", re.IGNORECASE),
@@ -129,7 +131,8 @@ class Refusal:
     @property
     def passes(self) -> bool:
         """Whether the same request may be answered later."""
-        return (self.status in (408, 409, 425, 429) or self.status >= 500) and not self.is_exhausted
+        later = self.status in (408, 409, 425, 429) or self.status >= 500 or bool(_LOADING.search(self.text))
+        return later and not self.is_exhausted
 
     @property
     def is_exhausted(self) -> bool:

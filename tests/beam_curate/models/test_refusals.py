@@ -85,6 +85,7 @@ PASSING = [
     (503, gemini(503, "The model is overloaded. Please try again later.", "UNAVAILABLE")),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
     (504, ""),
+    (400, openai("The model m is currently loading")),
     (520, "error code: 520"),
 ]
 BLOCKED = [
@@ -114,6 +115,7 @@ TOO_LONG = [
     (413, openai("Request too large for model", "request_too_large")),
     (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000"}),
     (400, openai("At most 16 image(s) may be provided in one prompt.")),
+    (400, openai("'max_tokens' must be at least 1, got -300.")),
     (400, openai("Too many images provided. This model supports up to 5 images")),
     (400, openai("Please reduce the length of the messages or completion.")),
 ]  # fmt: skip
@@ -132,6 +134,7 @@ SETUP = [
     (400, {"error": {"message": "m is not a valid model ID", "code": 400}}, "endpoint-model"),
     (400, {"object": "error", "message": "Invalid model: m", "type": "invalid_model"}, "endpoint-model"),
     (404, {"error": {"message": "No endpoints found that support image input", "code": 404}}, "endpoint-model"),
+    (400, {"error": "No models loaded. Please load a model in the developer page."}, "endpoint-model"),
     (405, {"detail": "Method Not Allowed"}, "--captioning-endpoint"),
     (500, {"error": {"message": "image input is not supported - hint: provide the mmproj"}}, "endpoint-model"),
     (400, openai("m is not a multimodal model"), "endpoint-model"),
