@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from beam_curate.errors import CurateError
+from beam_curate.errors import CurateError, LimitError
+
+_LIMIT_ERRORS = frozenset(kind.__name__ for kind in LimitError.__subclasses__())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +38,22 @@ class Failure:
     message: str
     retriable: bool
 
+    @property
+    def depends_on_limits(self) -> bool:
+        """Whether other limits (--decode-timeout-s, --decode-memory-mb) may do without it."""
+        return self.error_type in _LIMIT_ERRORS
+
     @classmethod
     def of(cls, error: BaseException, stage: str, uri: str, clip_id: str | None = None) -> Failure:
-        """Returns the failure for an exception; an error of an unknown kind counts as retriable."""
+        """Returns the failure for an exception.
+
+        What is no `CurateError` is no fault of the content, and retriable: a system call that failed, or else a fault
+        of this program, which is named as such.
+        """
         retriable = error.retriable if isinstance(error, CurateError) else True
         message = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, (CurateError, OSError)):
+            message = f"internal error: {type(error).__name__}: {message}"
         return cls(stage, uri, clip_id, type(error).__name__, message, retriable)
 
 

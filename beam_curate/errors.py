@@ -32,6 +32,14 @@ class SetupError(CurateError):
     retriable = True
 
 
+class LimitError(ContentError):
+    """The footage does not keep within a limit: it gives the same error on every run with the same limits."""
+
+
+class InternalError(PlaceError):
+    """A fault of this program or of a library: nobody's content, and another version or run may do without it."""
+
+
 class UnreadableSourceError(ContentError):
     """The file is not a video that can be decoded."""
 
@@ -40,15 +48,31 @@ class RefusedSourceError(ContentError):
     """The source is of a kind that the options refuse."""
 
 
-class DecoderCrashedError(ContentError):
-    """The process that read the source died: a decoder bug or a decompression bomb."""
+class EncodingError(ContentError):
+    """The encoder or mp4 does not take the pictures of a clip."""
 
 
-class DecoderTimeoutError(ContentError):
+class DiskError(PlaceError):
+    """The operating system does not read a source or does not write a file: gone, no permission, full, read-only."""
+
+
+class MachineError(PlaceError):
+    """The machine has no process, thread or encoder to give."""
+
+
+class DecoderKilledError(PlaceError):
+    """The process that read the source was ended from outside: by a person, a scheduler, or for want of memory."""
+
+
+class DecoderCrashedError(LimitError):
+    """The process that read the source crashed: a decoder bug or a decompression bomb."""
+
+
+class DecoderTimeoutError(LimitError):
     """The process that read the source made no progress within its time limit."""
 
 
-class DecoderMemoryError(ContentError):
+class DecoderMemoryError(LimitError):
     """Reading the source needed more memory than the limit allows."""
 
 

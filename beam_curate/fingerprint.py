@@ -45,11 +45,11 @@ class Fingerprints:
 def fingerprints(options: Options) -> Fingerprints:
     """Works out the fingerprints of a run."""
     split = dataclasses.asdict(options.split)
-    # Limits and the size of chunks do not change what a shot is.
-    limits = ("decode_timeout_s", "decode_memory_mb")
+    # Limits and the size of chunks do not change what a shot is; other limits may make more of a video, though.
+    limits = {name: split.pop(name) for name in ("decode_timeout_s", "decode_memory_mb")}
     chunk = split.pop("clip_re_chunk_size")
     prefixes = ("fixed_stride_",) if options.split.splitting_algorithm == "fixed-stride" else ("transnetv2_", "fast_")
-    own = {key: value for key, value in split.items() if key.startswith(prefixes) and key not in limits}
+    own = {key: value for key, value in split.items() if key.startswith(prefixes)}
     shots = _chain(
         SHOTS_STAGE,
         "",
@@ -69,7 +69,7 @@ def fingerprints(options: Options) -> Fingerprints:
         text_ = _chain(text.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum)
         windows_ = _chain(windows.STAGE, text_, minimum=minimum)
         done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
-    done = _chain("done", done, keep_duplicates=options.input.keep_duplicates)
+    done = _chain("done", done, keep_duplicates=options.input.keep_duplicates, **limits)
     return Fingerprints(shots, clips, captions, text_, windows_, done)
 
 

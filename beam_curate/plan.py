@@ -54,6 +54,12 @@ class Plan:
     context: RecordContext
 
     @property
+    def limits(self) -> str:
+        """Limits of the processes that read sources, in words."""
+        split = self.options.split
+        return f"--decode-timeout-s {split.decode_timeout_s:g} --decode-memory-mb {split.decode_memory_mb}"
+
+    @property
     def stages(self) -> list[str]:
         """Names of the remembered stages, in order."""
         workers = {
@@ -74,7 +80,7 @@ class Plan:
             TEXT_STAGE: self.fingerprints.text,
             WINDOWS_STAGE: self.fingerprints.windows,
         }[stage]
-        return ResultStore(self.layout, stage, fingerprint, result_type, self.options.run.retry_failed)
+        return ResultStore(self.layout, stage, fingerprint, result_type, self.options.run.retry_failed, self.limits)
 
 
 def make_plan(options: Options, layout: Layout) -> Plan:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_curate.errors import LostFramesError
+from beam_curate.video.faults import of_reading
 
 
 @contextlib.contextmanager
@@ -22,7 +23,7 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
 
     Raises:
         LostFramesError: It has no video stream, or what is done inside the block finds that it cannot be decoded.
-        OSError: The file cannot be read.
+        DiskError: The operating system does not read it.
     """
     name = Path(clip).name
     try:
@@ -30,8 +31,9 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
             if not container.streams.video:
                 raise LostFramesError(f"{name} has no video stream")
             yield container, container.streams.video[0]
-    except av.error.InvalidDataError as error:
-        raise LostFramesError(f"{name} cannot be decoded: {error}") from error
+    except av.error.FFmpegError as error:
+        cause = of_reading(error, str(clip))
+        raise cause if cause.retriable else LostFramesError(f"{name} cannot be decoded: {cause}") from error
 
 
 def frame_times(clip: str | Path, rate: Fraction) -> NDArray[np.float64] | None:

@@ -40,7 +40,7 @@ def describe_windows(clip: str | Path, windows: Sequence[tuple[int, int]]) -> li
         LostFramesError: A window holds no decodable frame, the clip is damaged before its end, or the file
             has no video stream.
         ValueError: The windows are out of order, overlap, or end before they begin.
-        OSError: The file cannot be read.
+        DiskError: The operating system does not read the file.
     """
     backwards = any(first < 0 or last < first for first, last in windows)
     if backwards or any(after[0] <= before[1] for before, after in itertools.pairwise(windows)):

@@ -199,7 +199,7 @@ def sample_frames(clip: str | Path, windows: Sequence[Sampling]) -> Iterator[NDA
 
     Raises:
         LostFramesError: A frame that should be seen cannot be decoded.
-        OSError: The file cannot be read.
+        DiskError: The operating system does not read the file.
     """
     with open_clip(clip) as (container, stream):
         stream.thread_type = THREADS

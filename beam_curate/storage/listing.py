@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate.elements import Video
-from beam_curate.errors import SourceChangedError, UsageError
+from beam_curate.errors import DiskError, SourceChangedError, UsageError
 from beam_curate.layout import Layout
 from beam_curate.storage.outputs import Outputs
 from beam_curate.terminal import shown
@@ -85,9 +85,12 @@ def check_unchanged(video: Video) -> None:
 
     Raises:
         SourceChangedError: Its size or modification time is another.
-        OSError: It is gone.
+        DiskError: It is gone.
     """
-    facts = os.stat(video.uri)
+    try:
+        facts = os.stat(video.uri)
+    except OSError as error:
+        raise DiskError(f"the file is no longer there: {error.strerror}") from error
     if (facts.st_size, str(facts.st_mtime_ns)) != (video.size_bytes, video.etag):
         raise SourceChangedError("the file changed after it was listed; run again when it is complete")
 

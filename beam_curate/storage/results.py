@@ -37,7 +37,8 @@ class ResultStore(Generic[R]):
 
     A record is written after the files it names, and only if none is there: the first writer wins, and
     every other attempt at the same unit takes the winner's value. Results that hold a retriable failure are
-    not stored. A record whose file is gone counts as absent.
+    not stored, and those whose failures depend on limits only for the same limits. A record whose file is gone
+    counts as absent.
 
     Attributes:
         layout: The output folder.
@@ -45,6 +46,7 @@ class ResultStore(Generic[R]):
         fingerprint: Of all that its results depend on besides the unit.
         result_type: The dataclass of a result.
         retry_failed: Treat stored permanent failures as absent.
+        limits: Of the processes that read sources, in words.
     """
 
     layout: Layout
@@ -52,26 +54,31 @@ class ResultStore(Generic[R]):
     fingerprint: str
     result_type: type[R]
     retry_failed: bool = False
+    limits: str = ""
 
-    def path(self, unit: Any) -> Path:
-        """Where the record of a unit lies."""
+    def path(self, unit: Any, limited: bool = False) -> Path:
+        """Where the record of a unit lies, or that of its failure within the limits."""
         key = unit_key(unit)
+        if limited:
+            key = hashlib.sha256(f"{key} {self.limits}".encode()).hexdigest()
         return self.layout.results(self.stage, self.fingerprint) / key[:2] / f"{key}.json"
 
     def get(self, unit: Any) -> R | Failure | None:
         """Returns the stored result of a unit, or None when it has to be worked out."""
-        path = self.path(unit)
-        result = self._read(path)
-        if result is not None and self.retry_failed and any(failures_in(result)):
-            path.unlink(missing_ok=True)
-            return None
-        return result
+        for limited in (False, True):
+            path = self.path(unit, limited)
+            result = self._read(path)
+            if result is not None and self.retry_failed and any(failures_in(result)):
+                path.unlink(missing_ok=True)
+            elif result is not None:
+                return result
+        return None
 
     def put(self, unit: Any, result: R | Failure) -> R | Failure:
         """Stores the result of a unit and returns the stored one, which may be an earlier writer's."""
         if any(failure.retriable for failure in failures_in(result)):
             return result
-        path = self.path(unit)
+        path = self.path(unit, any(failure.depends_on_limits for failure in failures_in(result)))
         data = _adapter(self.result_type).dump_json(result, indent=1)
         if files.create(path, data, self.layout.tmp):
             return result

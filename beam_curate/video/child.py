@@ -6,7 +6,6 @@ closes or its parent is gone. What a decoder does to it, a crash, a hang, a memo
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import signal
@@ -19,9 +18,7 @@ from typing import Any
 
 import av
 
-from beam_curate.errors import CurateError, DecoderMemoryError, UnreadableSourceError
-from beam_curate.video import cut, scan
-from beam_curate.video.decode import out_of_memory
+from beam_curate.video import cut, faults, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,
@@ -41,6 +38,7 @@ def main() -> None:
     av.logging.set_level(None)
     connection = Connection(fd)
     try:
+        connection.send(("ready", None))
         while True:
             _serve(connection, *connection.recv())
     except (EOFError, ConnectionError):
@@ -55,32 +53,8 @@ def _serve(connection: Connection, task: str, arguments: tuple[Any, ...]) -> Non
     except ConnectionError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
-        answer = ("error", _typed(error))
+        answer = ("error", faults.of_reading(error, arguments[0] if arguments else ""))
     connection.send(answer)
-
-
-def _typed(error: Exception) -> Exception:
-    """Turns PyAV's errors into ours; file system errors keep their own type and so stay retriable."""
-    if isinstance(error, CurateError):
-        return error
-    if out_of_memory(error):
-        return DecoderMemoryError("reading it needs more memory than --decode-memory-mb allows")
-    if isinstance(error, av.error.FFmpegError):
-        if isinstance(error, OSError) and not (error.errno == errno.EIO and _can_be_read(str(error.filename))):
-            return OSError(error.errno, error.strerror, error.filename)
-        return UnreadableSourceError(f"not a video FFmpeg can decode: {error.strerror}")
-    return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _can_be_read(name: str) -> bool:
-    """Whether the disk gives a file's content: FFmpeg calls broken containers input/output errors, too."""
-    try:
-        with open(name.removeprefix("file:"), "rb") as file:
-            while file.read(1 << 20):
-                pass
-    except OSError:
-        return False
-    return True
 
 
 def _die_with(parent_pid: int) -> None:

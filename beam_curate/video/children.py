@@ -18,15 +18,34 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-from beam_curate.errors import DecoderCrashedError, DecoderMemoryError, DecoderTimeoutError
+from beam_curate.errors import (
+    CurateError,
+    DecoderCrashedError,
+    DecoderKilledError,
+    DecoderTimeoutError,
+    MachineError,
+)
 
 TASKS_PER_CHILD = 200  # then it is replaced, so that a leak in a decoder stays small
 
 # An arena a thread (glibc) and a stack a core (numpy's linear algebra, unused here) would take address space by
 # chance, so that the memory limit would mean something else on each machine.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+# What a Python with its libraries and drivers needs of the environment. Others may hold keys, which are no business of
+# a process that reads files of strangers.
+_PASSED_ON = (
+    *("PATH", "LANG", "TZ", "TMPDIR", "HOME", "USER", "LOGNAME", "VIRTUAL_ENV", "CONDA_PREFIX", "OMP_NUM_THREADS"),
+    *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+    *("PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
+    *("PYTHONPYCACHEPREFIX", "COVERAGE_PROCESS_START"),
+)
+_PASSED_ON_BEGINNINGS = ("LC_", "LD_", "DYLD_", "MALLOC_", "GLIBC_")
+_LOOK_S = 0.5  # how often a child that gives no answer is looked at
+# Signals by which a process ends itself; others come from outside.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +53,7 @@ class Limits:
     """What a child process may use.
 
     Attributes:
-        timeout_s: Longest time without any progress, in seconds.
+        timeout_s: Longest time without any progress, in seconds; time in which the child was stopped does not count.
         memory_mb: Address space in MiB.
     """
 
@@ -48,12 +67,13 @@ class _Child:
         self.limits = limits
         self.tasks = 0
         self.busy = False
+        self.ready = False
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "beam_curate.video.child"]
             + [str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=_environment(),
         )
         theirs.close()
         self.connection = Connection(ours.detach())
@@ -64,32 +84,55 @@ class _Child:
         try:
             self.connection.send((task, arguments))
             while True:
-                if not self.connection.poll(self.limits.timeout_s):
-                    raise DecoderTimeoutError(
-                        f"no progress in reading it for {self.limits.timeout_s:g} s (--decode-timeout-s)"
-                    )
+                self._await_answer()
                 kind, value = self.connection.recv()
-                if kind == "item":
+                if kind == "ready":
+                    self.ready = True
+                elif kind == "item":
                     if value is not None:  # None is a sign of life
                         yield value
-                    continue
-                if kind == "error":
+                elif kind == "error":
                     raise value  # still busy, so that it is replaced: what a bad file left in it costs no other
-                self.busy = False
-                return
+                else:
+                    self.busy = False
+                    return
         except (EOFError, ConnectionError) as error:
             raise self._cause_of_death() from error
 
-    def _cause_of_death(self) -> DecoderCrashedError | DecoderMemoryError:
+    def _await_answer(self) -> None:
+        """Waits for an answer; time counts only while neither this process nor the child was stopped.
+
+        It is counted in looks of known length: a clock would count what passes between SIGSTOP and SIGCONT.
+        """
+        limit_s = self.limits.timeout_s
+        waited_s = 0.0
+        while not self.connection.poll(look_s := min(_LOOK_S, limit_s - waited_s)):
+            waited_s += 0 if self._is_stopped() else look_s
+            if waited_s >= limit_s:
+                raise DecoderTimeoutError(f"no progress in reading it for {limit_s:g} s (--decode-timeout-s)")
+
+    def _is_stopped(self) -> bool:
+        """Whether the child is stopped by a signal or a debugger, where the system tells (proc(5), stat)."""
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+    def _cause_of_death(self) -> CurateError:
         code = self.process.wait()
-        if code == -signal.SIGKILL:
-            return _KilledError("the process reading it was killed; the machine may be out of memory")
-        if code < 0:
-            name = signal.Signals(-code).name
+        if -code in _CRASHES:
             # Some libraries crash where memory runs out.
             return DecoderCrashedError(
-                f"FFmpeg crashed ({name}) while reading it: a bug of it, or pictures too large for --decode-memory-mb"
+                f"FFmpeg crashed ({signal.Signals(-code).name}) while reading it: "
+                "a bug of it, or pictures too large for --decode-memory-mb"
             )
+        if code == -signal.SIGKILL:
+            return DecoderKilledError("the process reading it was killed; the machine may be out of memory")
+        if code < 0:
+            return DecoderKilledError(f"the process reading it was ended from outside ({_signal_name(-code)})")
+        if not self.ready:
+            return MachineError(f"the process that reads videos does not start (exit status {code})")
         return DecoderCrashedError(f"the process reading it ended with exit status {code}")
 
     def kill(self) -> None:
@@ -98,10 +141,21 @@ class _Child:
         self.connection.close()
 
 
-class _KilledError(DecoderMemoryError):
-    """Killed from outside: worth another try."""
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
-    retriable = True
+
+def _environment() -> dict[str, str]:
+    """Returns what a child process gets of our environment: nothing that could be a key."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_BEGINNINGS)
+    }
+    return own | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 class _Pool:
@@ -154,10 +208,13 @@ def stream(task: str, *arguments: Any, limits: Limits) -> Iterator[Any]:
 
     Raises:
         UnreadableSourceError: The file is not a video that can be decoded.
-        DecoderCrashedError: The child died.
+        DecoderCrashedError: The child crashed.
+        DecoderKilledError: The child was ended from outside.
         DecoderTimeoutError: The child made no progress for ``limits.timeout_s``.
         DecoderMemoryError: The child ran into ``limits.memory_mb``.
-        OSError: The file system refused to read or write.
+        DiskError: The operating system does not read the source.
+        MachineError: No child process or thread can be had.
+        InternalError: A fault of this program.
     """
     with _pool.borrow(limits) as child:
         yield from child.run(task, arguments)

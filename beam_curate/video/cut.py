@@ -17,9 +17,10 @@ from typing import Any
 import av
 
 from beam_curate.elements import Span, VideoInfo
-from beam_curate.errors import DecoderMemoryError, LostFramesError
+from beam_curate.errors import LostFramesError
+from beam_curate.video import faults
 from beam_curate.video.conform import Conform
-from beam_curate.video.decode import numbered, open_video, out_of_memory
+from beam_curate.video.decode import numbered, open_video
 from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
 from beam_curate.video.timeline import MAX_RATE_DENOMINATOR
 
@@ -144,8 +145,9 @@ class _Job:
         except Exception as error:  # noqa: BLE001 - one clip's error must not stop the chunk's other clips
             for _ in frames:
                 pass
+            cause = faults.of_writing(error, self._path.parent, self._encoding.encoder)
             self._path.unlink(missing_ok=True)
-            return CutFile(self.span.clip_id, error=_picklable(error))
+            return CutFile(self.span.clip_id, error=cause)
 
     def _received(self) -> Iterator[tuple[int, av.VideoFrame]]:
         while (item := self._frames.get()) is not None:
@@ -243,14 +245,3 @@ def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator
 def _until_damage(packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
     with contextlib.suppress(av.error.InvalidDataError):
         yield from packets
-
-
-def _picklable(error: Exception) -> Exception:
-    """PyAV's errors do not travel between processes; their kind and message do."""
-    if out_of_memory(error):
-        return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
-    if isinstance(error, av.error.FFmpegError):
-        if isinstance(error, OSError):
-            return OSError(error.errno, error.strerror)
-        return RuntimeError(f"encoding failed: {error.strerror}")
-    return error

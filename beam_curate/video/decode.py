@@ -16,9 +16,10 @@ from av.video.frame import PictureType
 
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
+from beam_curate.video import faults
 from beam_curate.video.boxes import notes_on
 from beam_curate.video.container_facts import Crop, container_facts
-from beam_curate.video.tracks import audio_track, codec_name, open_container, track_notes, video_track
+from beam_curate.video.tracks import audio_track, codec_name, file_name, open_container, track_notes, video_track
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
@@ -86,7 +87,7 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         raise RefusedSourceError("it is Dolby Vision of profile 5, whose colours (IPT) cannot be converted here")
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(0)
     audio = audio_track(container, stream)
-    boxes = notes_on(container.name.removeprefix("file:")) if "mp4" in container.format.name else ()
+    boxes = notes_on(file_name(container)) if "mp4" in container.format.name else ()
     duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     return SourceHeader(
         width=stream.codec_context.width,
@@ -110,13 +111,6 @@ def _overriding_aspect(stream: av.video.VideoStream) -> Fraction:
     """Returns the shape of pixels that the container states in place of the codec's, or 0."""
     stated = stream.sample_aspect_ratio
     return stated if stated and stated != stream.codec_context.sample_aspect_ratio else Fraction(0)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error comes from the memory limit; a thread or a library that finds no room is one."""
-    if isinstance(error, (MemoryError, BlockingIOError)):
-        return True
-    return "can't start new thread" in str(error) or "failed to map segment" in str(error)
 
 
 def _has_room_for_a_picture(stream: av.video.VideoStream) -> bool:
@@ -146,6 +140,7 @@ def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.
 
     Raises:
         UnreadableSourceError: No frame could be decoded.
+        DiskError: The disk fails in the middle.
     """
     count = 0
     for threads in (True, False):
@@ -203,11 +198,13 @@ def _decoded(
         except StopIteration:
             break
         except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
-            if out_of_memory(problem) or not _has_room_for_a_picture(stream):
+            if faults.out_of_memory(problem) or not _has_room_for_a_picture(stream):
                 raise MemoryError from problem
             error, lost, broken, key_fed = problem, True, True, False
             error_pts = packet.pts if packet is not None else None
             ended = packet is None  # the container itself is broken: what the decoder still holds is all
+            if ended and (cause := faults.of_reading(problem, file_name(container))).retriable:
+                raise cause from problem  # or rather, its disk fails in the middle
             frames = _flushed(stream) if ended else []
         for frame in frames:
             if frame.is_corrupt:

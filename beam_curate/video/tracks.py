@@ -71,7 +71,7 @@ def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
         raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
     if len(decodable) == 1:
         return decodable[0]
-    counts = _sampled(container.name, decodable)
+    counts = _sampled(file_name(container), decodable)
     most = max(counts.values())
     largest = max(_pixels(track) for track in decodable)
 
@@ -101,6 +101,11 @@ def audio_track(container: av.container.InputContainer, chosen: av.video.VideoSt
     return track if isinstance(track, av.audio.AudioStream) else None
 
 
+def file_name(container: av.container.InputContainer) -> str:
+    """Returns the path of the file that `open_container` opened."""
+    return str(container.name).removeprefix("file:")
+
+
 def codec_name(track: av.audio.AudioStream) -> str:
     """Returns FFmpeg's name of a track's codec, or ``unknown`` where it has no decoder for it."""
     return track.codec_context.codec.canonical_name if track.codec_context is not None else "unknown"
@@ -121,11 +126,11 @@ def _described(track: av.video.VideoStream) -> str:
     return f"{context.codec.canonical_name}, {context.width}x{context.height}"
 
 
-def _sampled(name: str, tracks: Sequence[av.video.VideoStream]) -> Mapping[int, int]:
+def _sampled(path: str, tracks: Sequence[av.video.VideoStream]) -> Mapping[int, int]:
     """Counts the packets of each track at the beginning of the file: what its header says of them may be missing."""
     counts: collections.Counter[int] = collections.Counter({track.index: 0 for track in tracks})
     size = 0
-    with open_container(name.removeprefix("file:")) as container, contextlib.suppress(av.error.FFmpegError, IndexError):
+    with open_container(path) as container, contextlib.suppress(av.error.FFmpegError, IndexError):
         for packet in itertools.islice(container.demux([container.streams[i] for i in counts]), _SAMPLED_PACKETS):
             counts[packet.stream_index] += packet.size > 0
             size += packet.size

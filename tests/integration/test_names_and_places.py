@@ -78,7 +78,7 @@ def test_what_is_no_readable_file(tmp_path: Path) -> None:
         counted = summary(output)
         assert counted["num_input_videos"] == 2 and counted["num_processed_videos"] == 1
         (failure,) = (json.loads(line) for line in (output / "failures.jsonl").read_text().splitlines())
-        assert failure["error_type"] == "PermissionError" and failure["retriable"]
+        assert failure["error_type"] == "DiskError" and failure["retriable"]
         assert len(dataset_stems(output)) == 1
 
         # Permissions are mended: the same command does the rest.
@@ -115,11 +115,11 @@ def test_files_that_change_while_the_run_goes_on(tmp_path: Path) -> None:
         failures = [json.loads(line) for line in (output / "failures.jsonl").read_text().splitlines()]
         assert all(failure["retriable"] for failure in failures)
         assert {Path(failure["uri"]).stem: failure["error_type"] for failure in failures} == {
-            "disappears": "FileNotFoundError",
+            "disappears": "DiskError",
             "grows": "SourceChangedError",
             "is replaced": "SourceChangedError",
             "becomes a folder": "SourceChangedError",
-            "is locked": "PermissionError",
+            "is locked": "DiskError",
         }
         assert len(dataset_stems(output)) == 1
         assert verify(output / "cosmos_predict2_video2world_dataset", allow_random_embeddings=True).ok

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_curate.errors import SourceChangedError, UsageError
+from beam_curate.errors import DiskError, SourceChangedError, UsageError
 from beam_curate.layout import DATASET, Layout
 from beam_curate.storage.listing import check_unchanged, list_videos
 
@@ -268,7 +268,7 @@ def test_a_file_that_changed_after_it_was_listed(tmp_path: Path) -> None:
     os.utime(video.uri, ns=(1, int(video.etag)))
     check_unchanged(video)
     Path(video.uri).unlink()
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(DiskError, match="No such file"):
         check_unchanged(video)
 
 

@@ -1,6 +1,7 @@
 """Whatever a source does to the process that reads it, the next call works."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,9 +16,13 @@ import pytest
 from beam_curate.elements import Span
 from beam_curate.errors import (
     DecoderCrashedError,
+    DecoderKilledError,
     DecoderMemoryError,
     DecoderTimeoutError,
+    DiskError,
+    InternalError,
     LostFramesError,
+    MachineError,
     UnreadableSourceError,
 )
 from beam_curate.video import children
@@ -90,7 +95,16 @@ def fresh_pool():
     [
         (signal.SIGSEGV, DecoderCrashedError, "SIGSEGV", False),
         (signal.SIGABRT, DecoderCrashedError, "SIGABRT", False),
-        (signal.SIGKILL, DecoderMemoryError, "out of memory", True),
+        (signal.SIGBUS, DecoderCrashedError, "SIGBUS", False),
+        (signal.SIGILL, DecoderCrashedError, "SIGILL", False),
+        (signal.SIGFPE, DecoderCrashedError, "SIGFPE", False),
+        (signal.SIGKILL, DecoderKilledError, "out of memory", True),
+        (signal.SIGTERM, DecoderKilledError, "from outside .SIGTERM", True),
+        (signal.SIGHUP, DecoderKilledError, "from outside .SIGHUP", True),
+        (signal.SIGQUIT, DecoderKilledError, "from outside .SIGQUIT", True),
+        (signal.SIGUSR1, DecoderKilledError, "from outside .SIGUSR1", True),
+        (signal.SIGXCPU, DecoderKilledError, "from outside .SIGXCPU", True),
+        (signal.SIGRTMIN + 1, DecoderKilledError, "from outside", True),
     ],
 )
 def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, words, retriable):
@@ -102,15 +116,108 @@ def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, wor
     assert works(video)
 
 
-def test_a_hang_is_an_error_after_the_time_limit(video):
-    pid, answers = started(video, Limits(timeout_s=3, memory_mb=1500))
-    os.kill(pid, signal.SIGSTOP)
+def test_a_hang_is_an_error_after_the_time_limit(tmp_path, video):
+    os.mkfifo(tmp_path / "pipe.mp4")  # nobody writes into it
     start_s = time.monotonic()
-    with pytest.raises(DecoderTimeoutError, match="no progress in reading it for 3 s"):
-        list(answers)
+    with pytest.raises(DecoderTimeoutError, match="no progress in reading it for 2 s") as caught:
+        call("probe", str(tmp_path / "pipe.mp4"), limits=Limits(timeout_s=2, memory_mb=1500))
+    assert not caught.value.retriable
     assert time.monotonic() - start_s < 20
-    assert status(pid) == ""
+    assert reading_processes() == []
     assert works(video)
+
+
+def test_time_in_which_the_child_is_stopped_does_not_count(video):
+    pid, answers = started(video, Limits(timeout_s=1, memory_mb=1500))
+    os.kill(pid, signal.SIGSTOP)
+    going_on = threading.Timer(3, os.kill, (pid, signal.SIGCONT))
+    going_on.start()
+    parts = [part for part in answers if hasattr(part, "frames")]
+    assert sum(len(part.frames) for part in parts) == 250
+    assert not going_on.is_alive()
+
+
+@pytest.mark.parametrize("whom", ["the parent", "the child", "both"])
+def test_a_pause_of_parent_or_child_costs_nothing(tmp_path, whom):
+    """As a batch system or Ctrl-Z does: SIGSTOP, and SIGCONT much later than the time limit."""
+    os.mkfifo(tmp_path / "pipe.mp4")
+    code = textwrap.dedent(f"""
+        from beam_curate.video import children
+        limits = children.Limits(4, 1500)
+        try:
+            children.call("probe", {str(tmp_path / "pipe.mp4")!r}, limits=limits)
+        except Exception as error:
+            print(type(error).__name__, error)
+    """)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        while not (child := Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()):
+            time.sleep(0.05)
+        pids = {"the parent": [parent.pid], "the child": [int(child[0])], "both": [parent.pid, int(child[0])]}[whom]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(6)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.3)
+        with open(tmp_path / "pipe.mp4", "wb") as pipe:  # now it is not stuck any more, and finds no video
+            pipe.write(b"no video" * 1000)
+        assert parent.stdout.read().startswith("UnreadableSourceError")
+
+
+def test_a_child_gets_no_keys(video, monkeypatch):
+    secret = "hunter2"
+    names = (
+        "OPENAI_API_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "HF_TOKEN",
+        "NVIDIA_API_KEY",
+        "MY_PASSWORD",
+    )
+    names += (
+        "LANGCHAIN_API_KEY",
+        "HOMEBREW_GITHUB_API_TOKEN",
+        "PYTHONANYWHERE_API_TOKEN",
+        "DATABASE_URL",
+        "PGPASSWORD",
+    )
+    names += (
+        "KUBECONFIG",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "SSH_AUTH_SOCK",
+        "PATH_TOKEN",
+        "USER_PASSWORD",
+        "http_proxy",
+    )
+    for name in names:
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
+    assert works(video)
+    (pid,) = reading_processes()
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert secret.encode() not in environment
+    assert b"PATH=" in environment and b"LD_LIBRARY_PATH=/nowhere" in environment
+
+
+def test_a_child_that_cannot_start_is_no_fault_of_the_video(tmp_path, video, monkeypatch):
+    (tmp_path / "beam_curate").mkdir()
+    (tmp_path / "beam_curate" / "__init__.py").write_text("raise ImportError")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(MachineError, match="does not start") as caught:
+        works(video)
+    assert caught.value.retriable
+
+
+def test_a_file_size_limit_is_no_fault_of_the_video(tmp_path, video):
+    timeline = Timeline(*filter(None, packet_times(video)))
+    spans = (timeline.span("small", 0, 2), timeline.span("large", 2, 250))
+    assert works(video)
+    (pid,) = reading_processes()
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    arguments = (video, timeline.info, spans, Encoding(crf=0), str(tmp_path))
+    small, large = (made for made in stream("cut", *arguments, limits=LIMITS) if made)
+    assert small.error is None
+    assert isinstance(large.error, DiskError) and "File too large" in str(large.error)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +299,9 @@ def test_what_is_no_video_is_unreadable(tmp_path, video, capfd, name, task):
 
 
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path, video):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DiskError, match="No such file") as caught:
         call("probe", str(tmp_path / "none.mp4"), limits=LIMITS)
+    assert caught.value.retriable
     assert works(video)
 
 
@@ -223,7 +331,7 @@ def index_first(path: Path) -> Path:
 
 
 def test_an_unknown_task_does_not_stop_the_child(video):
-    with pytest.raises(RuntimeError, match="KeyError"):
+    with pytest.raises(InternalError, match="internal error: KeyError"):
         call("no such task", limits=LIMITS)
     assert works(video)
     assert len(reading_processes()) == 1

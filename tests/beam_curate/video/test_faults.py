@@ -1,0 +1,181 @@
+"""Whose fault an error is: the number of FFmpeg's error does not decide it, the disk does."""
+
+import errno
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import av
+import media
+import pytest
+
+from beam_curate import errors
+from beam_curate.elements import Failure
+from beam_curate.errors import (
+    ContentError,
+    DecoderMemoryError,
+    DiskError,
+    EncodingError,
+    InternalError,
+    MachineError,
+    PlaceError,
+    SetupError,
+    UnreadableSourceError,
+)
+from beam_curate.video import faults
+
+NUMBERS = (
+    *(
+        "EIO",
+        "EINVAL",
+        "ENOSYS",
+        "EPERM",
+        "ERANGE",
+        "EOPNOTSUPP",
+        "ENOSPC",
+        "EACCES",
+        "ENOENT",
+        "EDOM",
+        "EBUSY",
+        "EPIPE",
+    ),
+    *(
+        "EEXIST",
+        "ENOTDIR",
+        "EISDIR",
+        "ENODEV",
+        "ENXIO",
+        "ESPIPE",
+        "EMSGSIZE",
+        "EOVERFLOW",
+        "EILSEQ",
+        "ENOBUFS",
+        "ETIMEDOUT",
+    ),
+)
+
+
+def of_ffmpeg(number: int, name: str = "file:a.mp4") -> Exception:
+    """The error that PyAV raises for a number of FFmpeg's."""
+    with pytest.raises(av.error.FFmpegError) as caught:
+        av.error.err_check(-number, name)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_of_a_file_that_the_disk_gives_it_is_the_content(tmp_path, name):
+    path = media.text_file(tmp_path / "a.mp4")
+    error = faults.of_reading(of_ffmpeg(getattr(errno, name)), str(path))
+    assert isinstance(error, UnreadableSourceError)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_of_a_folder_that_takes_files_it_is_the_content(tmp_path, name):
+    error = faults.of_writing(of_ffmpeg(getattr(errno, name)), tmp_path, "libx264")
+    assert isinstance(error, EncodingError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["EDQUOT", "EROFS", "EFBIG"])
+def test_what_only_disks_say_is_the_disk(tmp_path, name):
+    error = faults.of_writing(of_ffmpeg(getattr(errno, name)), tmp_path, "libx264")
+    assert isinstance(error, DiskError) and os.strerror(getattr(errno, name)) in str(error)
+
+
+def missing(path: Path) -> str:
+    return str(path / "none.mp4")
+
+
+def in_a_circle(path: Path) -> str:
+    (path / "a.mp4").symlink_to(path / "a.mp4")
+    return str(path / "a.mp4")
+
+
+def a_folder(path: Path) -> str:
+    return str(path)
+
+
+def below_a_file(path: Path) -> str:
+    return str(media.text_file(path / "a") / "b.mp4")
+
+
+@pytest.mark.parametrize("make", [missing, in_a_circle, a_folder, below_a_file])
+@pytest.mark.parametrize("name", ["EIO", "EINVAL", "ENOENT", "EPERM"])
+def test_of_a_file_that_the_disk_does_not_give_it_is_the_disk(tmp_path, make, name):
+    error = faults.of_reading(of_ffmpeg(getattr(errno, name)), make(tmp_path))
+    assert isinstance(error, DiskError)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES])
+def test_a_disk_that_fails(tmp_path, monkeypatch, number):
+    path = media.text_file(tmp_path / "a.mp4")
+
+    def fails(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("builtins.open", fails)
+    error = faults.of_reading(of_ffmpeg(errno.EIO), str(path))
+    assert isinstance(error, DiskError) and os.strerror(number) in str(error)
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EIO", "EINVAL"])
+def test_a_folder_that_takes_nothing(tmp_path, name):
+    gone = tmp_path / "gone"
+    assert isinstance(faults.of_writing(of_ffmpeg(getattr(errno, name)), gone, "libx264"), DiskError)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        error = faults.of_writing(of_ffmpeg(getattr(errno, name)), tmp_path, "libx264")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(error, DiskError)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_full_disk(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (tmp_path / "clip.mp4").write_bytes(bytes(200_000))
+        error = faults.of_writing(of_ffmpeg(errno.ENOSPC), tmp_path, "libx264")
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+    assert isinstance(error, DiskError) and "No space left" in str(error)
+
+
+def test_kinds_that_tell_of_themselves(tmp_path):
+    path = str(media.text_file(tmp_path / "a.mp4"))
+    assert isinstance(faults.of_reading(MemoryError(), path), DecoderMemoryError)
+    assert isinstance(faults.of_reading(RuntimeError("can't start new thread"), path), MachineError)
+    assert isinstance(faults.of_reading(FileNotFoundError(2, "No such file"), path), DiskError)
+    error = faults.of_reading(KeyError("x"), path)
+    assert isinstance(error, InternalError) and str(error) == "internal error: KeyError: 'x'"
+    assert isinstance(faults.of_writing(of_ffmpeg(errno.EINVAL), tmp_path, "h264_nvenc"), MachineError)
+    known = UnreadableSourceError("known")
+    assert faults.of_reading(known, path) is known
+
+
+def test_every_error_has_one_class_that_decides_whether_it_comes_back():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.CurateError)]
+    bases = (ContentError, PlaceError, SetupError)
+    for kind in kinds:
+        if kind is not errors.CurateError:
+            assert sum(issubclass(kind, base) for base in bases) == 1, kind
+            assert kind.retriable is not issubclass(kind, ContentError), kind
+
+
+@pytest.mark.parametrize(
+    ("error", "retriable", "message"),
+    [
+        (UnreadableSourceError("a\nb"), False, "a b"),
+        (DiskError("gone"), True, "gone"),
+        (KeyError("x"), True, "internal error: KeyError: 'x'"),
+        (ValueError(), True, "internal error: ValueError: ValueError"),
+        (OSError(28, "No space left on device"), True, "[Errno 28] No space left on device"),
+    ],
+)
+def test_failures(error, retriable, message):
+    failure = Failure.of(error, "shots", "a.mp4")
+    assert (failure.retriable, failure.message) == (retriable, message)
