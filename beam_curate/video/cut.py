@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import queue
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 
@@ -21,7 +19,8 @@ from beam_curate.errors import LostFramesError
 from beam_curate.video import faults
 from beam_curate.video.conform import Conform
 from beam_curate.video.decode import numbered, open_video
-from beam_curate.video.encode import MP4_AUDIO_CODECS, AudioTrack, ClipWriter, Encoding
+from beam_curate.video.encode import ClipWriter, Encoding
+from beam_curate.video.sound import Sound, sounds
 from beam_curate.video.timeline import MAX_RATE_DENOMINATOR
 
 # Decoded frames that wait for their encoder. So many that, at 720p, the frames of one 8 s clip fit and the
@@ -30,7 +29,6 @@ _WAITING_BYTES = 256 << 20
 _MIN_WAITING_FRAMES = 8
 _HEARTBEAT_FRAMES = 100
 _MOST_ENCODERS = 8
-_CLOCK_SLACK_S = 1  # sound that goes back by more has a clock that starts again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +57,8 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
         encoding = dataclasses.replace(encoding, bit_rate_kbps=info.bit_rate_kbps)
     frame_bytes = max(1, info.width * info.height * 3 // 2)
     waiting = threading.BoundedSemaphore(max(_MIN_WAITING_FRAMES, _WAITING_BYTES // frame_bytes))
-    with _audio_tracks(path, info, spans) as tracks, ThreadPoolExecutor(_encoders()) as encoders:
-        remaining = deque(_Job(span, info, encoding, tracks[span.clip_id], Path(folder), waiting) for span in spans)
+    with sounds(path, info, spans) as sound, ThreadPoolExecutor(_encoders()) as encoders:
+        remaining = deque(_Job(span, info, encoding, sound[span.clip_id], Path(folder), waiting) for span in spans)
         running: deque[Future[CutFile]] = deque()
         current: _Job | None = None
         try:
@@ -102,7 +100,7 @@ class _Job:
         span: Span,
         info: VideoInfo,
         encoding: Encoding,
-        audio: AudioTrack | None,
+        sound: Sound,
         folder: Path,
         waiting: threading.BoundedSemaphore,
     ) -> None:
@@ -112,7 +110,7 @@ class _Job:
         )  # in what `numbered` calls a place
         self._info = info
         self._encoding = encoding
-        self._audio = audio
+        self._sound = sound
         self._path = folder / f"{span.clip_id}.mp4"
         self._waiting = waiting
         self._frames: queue.SimpleQueue[tuple[int, av.VideoFrame] | None] = queue.SimpleQueue()
@@ -167,15 +165,16 @@ class _Job:
             length = span.end_pts - span.start_pts
             rate = (kept / (length * time_base)).limit_denominator(MAX_RATE_DENOMINATOR)
         count = written = 0
+        sound = self._sound.tried()
         conform = Conform(info.pixel_aspect, info.crop, self._encoding.interlaced, self._encoding.hdr)
-        with ClipWriter(self._path, self._encoding, rate, time_base, conform, self._audio, length) as writer:
+        with ClipWriter(self._path, self._encoding, rate, time_base, conform, sound.track, length) as writer:
             for count, (pts, frame) in enumerate(frames, 1):
                 # Of every `total` frames, `kept` evenly spaced ones stay.
                 if written * total <= (count - 1) * kept:
                     writer.write(frame, written if even else pts - span.start_pts)
                     written += 1
         self._duration_s = (written if even else length or 0) * time_base
-        self._notes = (*conform.notes, *_audio_note(self._info, self._audio))
+        self._notes = (*conform.notes, *([sound.note] if sound.note else []))
         lost = abs(total - count)
         if lost + self._damaged > self._encoding.max_decode_errors:
             raise LostFramesError(
@@ -197,51 +196,3 @@ class _Job:
                 video_codec=stream.codec_context.codec.canonical_name,
                 notes=self._notes,
             )
-
-
-def _audio_note(info: VideoInfo, audio: AudioTrack | None) -> tuple[str, ...]:
-    if info.audio_codec is None or audio is not None:
-        return ()
-    if not info.has_timestamps:
-        return ("audio dropped: without the frames' time stamps its place is not known",)
-    if info.audio_codec in MP4_AUDIO_CODECS:
-        return ("the source has no audio during this clip",)
-    return (f"audio dropped: mp4 cannot hold {info.audio_codec}",)
-
-
-@contextlib.contextmanager
-def _audio_tracks(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator[dict[str, AudioTrack | None]]:
-    """Reads the compressed audio that belongs to each span; small, so it is held in memory.
-
-    The source stays open meanwhile: the tracks point into it.
-    """
-    tracks: dict[str, AudioTrack | None] = {span.clip_id: None for span in spans}
-    if info.audio_codec not in MP4_AUDIO_CODECS or not info.has_timestamps:
-        yield tracks
-        return
-    with av.open(f"file:{path}", metadata_errors="ignore") as container:
-        stream = container.streams.audio[0]
-        packets: dict[str, list[tuple[float, av.Packet[Any]]]] = {span.clip_id: [] for span in spans}
-        starts = [(float(s.start_pts * info.time_base), float(s.end_pts * info.time_base), s) for s in spans]
-        if stream.time_base:
-            container.seek(int(starts[0][0] / stream.time_base), stream=stream, backward=True)
-        last_s = float("-inf")
-        for packet in _until_damage(container.demux(stream)):
-            if packet.pts is None or packet.time_base is None or not packet.size:
-                continue
-            time_s = float(packet.pts * packet.time_base)
-            if time_s >= starts[-1][1] or time_s < last_s - _CLOCK_SLACK_S:
-                break  # beyond the clips, or the clock starts again: what follows belongs to another time
-            last_s = time_s
-            for start_s, end_s, span in starts:
-                if start_s <= time_s < end_s:
-                    packets[span.clip_id].append((time_s - start_s, packet))
-        for clip_id, found in packets.items():
-            if found:
-                tracks[clip_id] = AudioTrack(stream, found)
-        yield tracks
-
-
-def _until_damage(packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
-    with contextlib.suppress(av.error.InvalidDataError):
-        yield from packets

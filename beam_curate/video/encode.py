@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,8 @@ import av.video
 from av.bitstream import BitStreamFilterContext
 
 from beam_curate.video.conform import Conform
+from beam_curate.video.sound import AudioTrack
 
-# Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
-MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 # A key frame at least this often, so that a trainer's random access decodes few frames in vain.
 KEYFRAME_INTERVAL = 60
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
@@ -69,14 +68,6 @@ class Encoding:
         return {"threads": str(self.threads)}
 
 
-@dataclasses.dataclass(frozen=True)
-class AudioTrack:
-    """Audio packets of one clip, to be copied: (time in s after the clip's start, packet), in order."""
-
-    template: av.audio.AudioStream
-    packets: Sequence[tuple[float, av.Packet[Any]]]
-
-
 class ClipWriter:
     """Writes one clip. A context manager; the file is complete when it is left without an error.
 
@@ -115,7 +106,7 @@ class ClipWriter:
         self._strip: BitStreamFilterContext | None = None
         self._audio = audio
         self._audio_stream: av.audio.AudioStream | None = None
-        self._audio_packets: Iterator[tuple[float, av.Packet[Any]]] = iter(audio.packets if audio else ())
+        self._audio_packets = iter(audio.packets if audio else ())
         self._next_audio = next(self._audio_packets, None)
 
     def __enter__(self) -> Self:
@@ -166,9 +157,7 @@ class ClipWriter:
         self._stream = stream
         self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
         if self._audio:
-            self._audio_stream = self._container.add_stream_from_template(self._audio.template)
-            # An estimate that moves while the source is read; the muxer works out the real one.
-            self._audio_stream.codec_context.bit_rate = 0
+            self._audio_stream = self._audio.add_to(self._container)
         return stream
 
     def _mux(self, packets: Sequence[av.Packet[Any] | None]) -> None:
@@ -197,12 +186,8 @@ class ClipWriter:
         self._container.mux(packet)
 
     def _mux_audio_until(self, time_s: float) -> None:
-        while self._audio_stream is not None and self._next_audio is not None:
-            start_s, packet = self._next_audio
-            if start_s > time_s:
+        while self._audio is not None and self._audio_stream is not None and self._next_audio is not None:
+            if self._next_audio.start_s > time_s:
                 return
-            assert packet.time_base is not None
-            packet.pts = packet.dts = max(0, round(start_s / packet.time_base))
-            packet.stream = self._audio_stream
-            self._container.mux(packet)
+            self._audio.mux(self._container, self._audio_stream, self._next_audio)
             self._next_audio = next(self._audio_packets, None)

@@ -39,8 +39,8 @@ def of_reading(error: Exception, path: str) -> CurateError:
         return known
     refusal = _refusal_to_read(path, whole=isinstance(error, OSError))
     if refusal is not None:
-        return DiskError(f"it cannot be read from its disk: {_words(refusal)}")
-    return UnreadableSourceError(f"not a video FFmpeg can decode: {_words(error)}")
+        return DiskError(f"it cannot be read from its disk: {words(refusal)}")
+    return UnreadableSourceError(f"not a video FFmpeg can decode: {words(error)}")
 
 
 def of_writing(error: Exception, folder: Path, encoder: str) -> CurateError:
@@ -50,10 +50,10 @@ def of_writing(error: Exception, folder: Path, encoder: str) -> CurateError:
         return known
     refusal = error if getattr(error, "errno", 0) in _OF_DISKS_ALONE else _refusal_to_write(folder)
     if refusal is not None:
-        return DiskError(f"the clip cannot be written: {_words(refusal)}")
+        return DiskError(f"the clip cannot be written: {words(refusal)}")
     if encoder == "h264_nvenc":
-        return MachineError(f"the GPU's encoder failed ({_words(error)}); --transcode-encoder libx264 needs no GPU")
-    return EncodingError(f"its pictures cannot be encoded as H.264 in mp4: {_words(error)}")
+        return MachineError(f"the GPU's encoder failed ({words(error)}); --transcode-encoder libx264 needs no GPU")
+    return EncodingError(f"its pictures cannot be encoded as H.264 in mp4: {words(error)}")
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -74,11 +74,12 @@ def _known(error: Exception, doing: str) -> CurateError | None:
     if isinstance(error, av.error.FFmpegError):
         return None
     if isinstance(error, OSError):
-        return DiskError(_words(error))
+        return DiskError(words(error))
     return InternalError(f"internal error: {type(error).__name__}: {error}")
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """Returns what went wrong, without number and file name."""
     return str(getattr(error, "strerror", "") or error)
 
 

@@ -98,7 +98,9 @@ def track_notes(container: av.container.InputContainer, chosen: av.video.VideoSt
 def audio_track(container: av.container.InputContainer, chosen: av.video.VideoStream) -> av.audio.AudioStream | None:
     """Returns the audio track that belongs to the video track: of its programme, where the file has several."""
     track = container.streams.best("audio", related=chosen)
-    return track if isinstance(track, av.audio.AudioStream) else None
+    if isinstance(track, av.audio.AudioStream):
+        return track
+    return container.streams.audio[0] if container.streams.audio else None  # one whose parameters come later
 
 
 def file_name(container: av.container.InputContainer) -> str:

@@ -13,7 +13,7 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize 
 
 from beam_curate.captions.frames import Sampling, SamplingRules, frame_indices, frame_size, sample_frames, sampling
 from beam_curate.elements import ClipFile, StoredFile
-from beam_curate.errors import LostFramesError
+from beam_curate.errors import DiskError, LostFramesError
 from beam_curate.models.catalog import CAPTIONERS, by_name
 
 QWEN2_5 = SamplingRules(2.0, 28)
@@ -143,5 +143,5 @@ def test_what_comes_before_the_damage_is_still_there(tmp_path: Path) -> None:
 def test_a_file_that_is_no_video_is_told(tmp_path: Path) -> None:
     with pytest.raises(LostFramesError, match=r"clip\.mp4 cannot be decoded"):
         list(sample_frames(text_file(tmp_path / "clip.mp4"), windows_of(50)))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DiskError):
         list(sample_frames(tmp_path / "nothing.mp4", windows_of(50)))
