@@ -179,7 +179,8 @@ def check_encoder(options: Options, layout: Layout) -> None:
             with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), conform, None) as writer:
                 writer.write(frame, 0)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in place.OF_THE_PLACE:
+            # An encoder that fails has an errno, too: what names the file is about the disk.
+            if isinstance(error, OSError) and error.errno in place.OF_THE_PLACE and error.filename == str(path):
                 raise UsageError(f"--output-clip-path {layout.output}: {place.explained(error)}") from error
             other = "" if options.transcode.transcode_encoder == "libx264" else "; take --transcode-encoder libx264"
             raise UsageError(

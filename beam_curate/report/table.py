@@ -14,6 +14,7 @@ from beam_curate.report.summary import Outcome
 from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20
+_MOST_NAMES = 5  # that failed alike
 _CAPTION_OUTCOMES = {
     "truncated": "with a truncated caption (--captioning-max-output-tokens)",
     "blocked": "without a caption: blocked by a content filter",
@@ -85,11 +86,13 @@ def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, An
         kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
         alike.setdefault(kind, []).append((one, failure))
     for (stage, message, error_type, retriable), found in list(alike.items())[:_MOST_FAILURES]:
-        one, failure = found[0]
-        clip = f", clip {failure['clip_id']}" if failure["clip_id"] else ""
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        names = [
+            shown(one.video.relative_path) + (f", clip {failure['clip_id']}" if failure["clip_id"] else "")
+            for one, failure in found[:_MOST_NAMES]
+        ]
+        more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
         again = "will be tried again" if retriable else "permanent"
-        console.print(f"  {one.video.relative_path}{clip}{more}: {stage}: {message} ({error_type}, {again})")
+        console.print(f"  {'; '.join(names)}{more}: {stage}: {message} ({error_type}, {again})")
     left = sum(len(found) for found in list(alike.values())[_MOST_FAILURES:])
     if left:
         console.print(f"  and {left} more in failures.jsonl")

@@ -260,5 +260,5 @@ def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None
     print_report(console, summary(context, videos=[GOOD]), outcomes(context, [GOOD]))
     said = console.export_text()
     assert said.count(failures[0].message) == 1
-    assert "deep/good.mp4, clip c0 and 49 more: " in said
+    assert "deep/good.mp4, clip c0; " in said and "clip c4 and 45 more: " in said
     assert "What failed (50)" in said
