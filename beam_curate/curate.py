@@ -20,11 +20,12 @@ from beam_curate.report import missing
 from beam_curate.report.display import live
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.stages import VIDEOS_TO_DO
-from beam_curate.report.summary import RunFacts, outcome, write_summary
+from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.storage import files
 from beam_curate.storage.alive import Alone, sole_run
 from beam_curate.storage.listing import Listing, list_videos
+from beam_curate.storage.outcomes import outcome
 from beam_curate.storage.selection import Selection, select, write_selection
 from runners import preflight
 from runners.settings import check_runner
@@ -71,6 +72,9 @@ def curate(parsed: Parsed) -> int:
     for note in (*parsed.notes, *listing.notes):
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
+    if chosen.unreadable:
+        names = ", ".join(chosen.unreadable[:5]) + (" ..." if len(chosen.unreadable) > 5 else "")
+        console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
     if options.run.dry_run:
         print_dry_run(console, plan, chosen.work)
         return EXIT_DONE

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from beam_curate.elements import ClipChunk, StoredFile, Video
 from beam_curate.layout import NOT_FOR_TRAINING, Layout
-from beam_curate.storage import files, journal
+from beam_curate.storage import files, journal, readback
 
 NOT_FOR_TRAINING_TEXT = """These text embeddings are random: they were made with --text-encoder t5_random,
 for trying the program out. Do not train on this dataset.
@@ -85,7 +85,7 @@ def publish(layout: Layout, item: Item) -> bool:
     Returns:
         Whether anything was written.
     """
-    text, pickle, video = _paths(layout, item.name)
+    text, pickle, video = paths(layout, item.name)
     data = item.text.strip().encode()
     if (
         _holds(text, data)
@@ -102,7 +102,7 @@ def publish(layout: Layout, item: Item) -> bool:
 
 def withdraw(layout: Layout, name: str) -> None:
     """Takes an item out of the dataset; nothing happens when it is not there."""
-    for path in reversed(_paths(layout, name)):
+    for path in reversed(paths(layout, name)):
         path.unlink(missing_ok=True)
 
 
@@ -125,14 +125,16 @@ def still_random(layout: Layout) -> bool:
     if any(entry.get("text_encoder") == "t5_random" for entry in journal.read_all(layout)):
         return True
     for path in (layout.root / "processed_videos").rglob("*.json"):
-        if (files.read_json(path) or {}).get("text_encoder") == "t5_random":
+        record = readback.read(path, readback.VIDEO)
+        if record and record["text_encoder"] == "t5_random":
             return True
     for marker in markers:
         marker.unlink(missing_ok=True)
     return False
 
 
-def _paths(layout: Layout, name: str) -> list[Path]:
+def paths(layout: Layout, name: str) -> list[Path]:
+    """Returns the three files of an item, in the order of publishing."""
     root, stem = os.path.split(name)
     return [layout.dataset / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
 

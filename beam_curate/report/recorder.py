@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from beam_curate.errors import IncompleteVideoError
 from beam_curate.layout import Layout
 from beam_curate.report import records
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import files, journal
+from beam_curate.storage import files, journal, readback
 
 STAGE = "records"
 AGAIN = "run the same command again: what is stored is not made again"
@@ -38,11 +39,13 @@ class Former:
 
 def former(layout: Layout, relative_path: str) -> Former:
     """Reads the records and the journal of a video."""
-    record = files.read_json(layout.processed_video(relative_path)) or {}
+    record = readback.read(layout.processed_video(relative_path), readback.VIDEO)
     entries = journal.read(layout, relative_path)
-    num_chunks = max([record.get("num_clip_chunks", 0), *(entry["num_clip_chunks"] for entry in entries)])
-    chunks = [files.read_json(layout.processed_chunk(relative_path, index)) or {} for index in range(num_chunks)]
-    made = [*chunks, *entries]
+    num_chunks = max([record["num_clip_chunks"] if record else 0, *(entry["num_clip_chunks"] for entry in entries)])
+    while os.path.lexists(layout.processed_chunk(relative_path, num_chunks)):  # the record that counts them may be gone
+        num_chunks += 1
+    read = [readback.read(layout.processed_chunk(relative_path, index), readback.CHUNK) for index in range(num_chunks)]
+    made: list[Mapping[str, Any]] = [*(chunk for chunk in read if chunk), *entries]
     return Former(
         num_chunks,
         frozenset(clip for one in made for key in ("clips", "failed_clips") for clip in one.get(key, ())),
@@ -124,7 +127,8 @@ def record_video(
     )
     journal.remove(layout, path)
     if not unsettled:
-        files.write_json(marker, {"failures": len(all_failures)}, layout.tmp)
+        files.make_durable(layout, _written(context, video, chunks))
+        files.write_json(marker, {"failures": len(all_failures), "video": video.uri}, layout.tmp)
     progress.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
     return True
 
@@ -178,7 +182,7 @@ def _forget_done(context: RecordContext, video: Video) -> None:
     layout = context.layout
     current = layout.done(context.fingerprint, video.relative_path, video.size_bytes, video.etag)
     names = {current.name}
-    record = files.read_json(layout.processed_video(video.relative_path))
+    record = readback.read(layout.processed_video(video.relative_path), readback.VIDEO)
     if record:
         names.add(layout.done("", video.relative_path, record["size_bytes"], record["etag"]).name)
     if not layout.done_folders.is_dir():
@@ -204,6 +208,20 @@ def _write_errors(
         wrong = found.get(index)
         record = records.error_record(context, video, index, wrong) if wrong else None
         _write_or_remove(context.layout.video_error(video.relative_path, index), record, context.layout)
+
+
+def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) -> Iterator[Path]:
+    """Yields every file that speaks of a video or was made of it."""
+    layout, path = context.layout, video.relative_path
+    indices = [0, *(chunk.index for chunk in chunks)]
+    yield from (layout.processed_video(path), layout.skipped_video(path))
+    yield from (layout.video_error(path, index) for index in indices)
+    yield from (layout.processed_chunk(path, chunk.index) for chunk in chunks)
+    for chunk in chunks:
+        yield from (layout.clip_meta(clip.clip_id) for clip in chunk.clips)
+        yield from (layout.clip(clip.clip_id) for clip in chunk.clips if clip.media is not None)
+        for item in predict2.items_of(chunk, context.validation_fraction):
+            yield from predict2.paths(layout, item.name)
 
 
 def _write_or_remove(path: Path, record: dict[str, Any] | None, layout: Layout) -> None:

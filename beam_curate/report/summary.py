@@ -5,75 +5,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_curate.elements import Video
-from beam_curate.layout import Layout
 from beam_curate.report import footage
 from beam_curate.report.records import COUNTS, RecordContext
 from beam_curate.storage import files
+from beam_curate.storage.outcomes import Outcome
 
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
 _TOTALS = {f"total_{name}": name for name in COUNTS}
 _SUMS = ("total_clip_duration", "total_prompt_tokens", "total_output_tokens")
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What the records say of one video.
-
-    Attributes:
-        video: The video.
-        record: ``processed_videos`` record, or None.
-        chunks: Its chunk records.
-        skipped: Why it was skipped, or None.
-        failures: What failed.
-    """
-
-    video: Video
-    record: dict[str, Any] | None
-    chunks: list[dict[str, Any]]
-    skipped: str | None
-    failures: list[dict[str, Any]]
-
-    @property
-    def num_clips(self) -> int:
-        """Clips that were made of it."""
-        return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
-
-    @property
-    def state(self) -> str:
-        """``processed``, ``skipped``, ``failed`` or ``pending``."""
-        if self.skipped:
-            return "skipped"
-        if self.record is not None:
-            return "processed"
-        return "failed" if self.failures else "pending"
-
-
-def outcome(layout: Layout, video: Video) -> Outcome:
-    """Reads the records of one video."""
-    path = video.relative_path
-    record = files.read_json(layout.processed_video(path))
-    chunks = [
-        files.read_json(layout.processed_chunk(path, index)) or {}
-        for index in range(record["num_clip_chunks"] if record else 0)
-    ]
-    skipped = files.read_json(layout.skipped_video(path))
-    return Outcome(
-        video,
-        record,
-        chunks,
-        skipped["reason"] if skipped else None,
-        list(_failures(layout, path, len(chunks))),
-    )
-
-
-def _failures(layout: Layout, relative_path: str, num_chunks: int) -> Iterator[dict[str, Any]]:
-    for index in range(max(1, num_chunks)):
-        error = files.read_json(layout.video_error(relative_path, index))
-        yield from error["failures"] if error else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +96,7 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
     return summary
 
 
-def _caption_outcomes(chunks: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _caption_outcomes(chunks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Returns how many windows have a caption, a truncated one, or none for which reason."""
     found: collections.Counter[str] = collections.Counter()
     for chunk in chunks:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_curate.report import footage
-from beam_curate.report.summary import Outcome
+from beam_curate.storage.outcomes import Outcome
 from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20
@@ -79,9 +79,9 @@ def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
             yield _CAPTION_OUTCOMES.get(name, f"without a caption ({name})"), number
 
 
-def _print_failures(console: Console, failures: list[tuple[Outcome, dict[str, Any]]]) -> None:
+def _print_failures(console: Console, failures: list[tuple[Outcome, Mapping[str, Any]]]) -> None:
     console.print(f"What failed ({len(failures)}):")
-    alike: dict[tuple[Any, ...], list[tuple[Outcome, dict[str, Any]]]] = {}
+    alike: dict[tuple[Any, ...], list[tuple[Outcome, Mapping[str, Any]]]] = {}
     for one, failure in failures:  # a mistake in the set-up is the same for all, and is told once
         kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
         alike.setdefault(kind, []).append((one, failure))

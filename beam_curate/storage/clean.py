@@ -12,7 +12,7 @@ from pathlib import Path
 
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.storage import readback
 from beam_curate.storage.alive import Alone, sole_run
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
@@ -47,8 +47,8 @@ def clean(layout: Layout) -> Cleaned:
             f"{layout.work} is a link, and what a link leads to is never removed: clean the folder that it leads to, "
             f"{layout.work.resolve()}, by hand"
         )
-    keep = files.read_json(layout.fingerprints)
-    if not isinstance(keep, list) or not keep or not all(isinstance(name, str) for name in keep):
+    keep = readback.read(layout.fingerprints, readback.FINGERPRINTS)
+    if not keep:
         raise UsageError(f"{layout.root} holds no finished run: nothing tells what to keep")
     done = Cleaned()
     with sole_run(layout) as alone:  # which also clears temporary files

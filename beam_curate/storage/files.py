@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from beam_curate.elements import StoredFile
 from beam_curate.layout import Layout
+from beam_curate.storage import readback
 
 _HASH_BLOCK_BYTES = 1 << 20
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not
 
 
 def write_bytes(path: Path, data: bytes, tmp: Path) -> None:
@@ -132,11 +136,14 @@ def keep(layout: Layout, file: Path, folder: Path, stem: str) -> StoredFile:
 
 
 def is_there(layout: Layout, file: StoredFile) -> bool:
-    """Whether a stored file exists with its size."""
+    """Whether a stored file exists with its size, among the program's own files and not by a link to others."""
+    path = layout.stored(file)
     try:
-        return layout.stored(file).stat().st_size == file.size_bytes
-    except OSError:
+        facts = path.lstat()
+    except (OSError, ValueError):
         return False
+    sound = stat.S_ISREG(facts.st_mode) and 0 < facts.st_size == file.size_bytes
+    return sound and readback.inside(path, layout.files)
 
 
 def same_file(layout: Layout, file: StoredFile, path: Path) -> bool:
@@ -153,6 +160,33 @@ def publish(layout: Layout, file: StoredFile, target: Path) -> None:
     """Makes a stored file visible under another name; nothing happens when it is there already."""
     if not same_file(layout, file, target):
         link(layout.stored(file), target, layout.tmp)
+
+
+def make_durable(layout: Layout, paths: Iterable[Path]) -> None:
+    """Waits until files, and the folders that name them, are on the disk: after that a power cut takes none of them.
+
+    Most are there by then, and waiting for one of them brings the others, so that this is cheaper than waiting at
+    each write. What is gone meanwhile, as another run may withdraw it, is left out.
+    """
+    folders: set[Path] = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            _sync(path)
+        folders.update(folder for folder in path.parents if folder.is_relative_to(layout.root))
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _temporary(tmp: Path) -> Path:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from beam_curate.layout import Layout
+from beam_curate.storage import readback
+from beam_curate.storage.readback import Published
 
 
 def write(layout: Layout, relative_path: str, entry: dict[str, Any]) -> None:
@@ -23,9 +26,11 @@ def write(layout: Layout, relative_path: str, entry: dict[str, Any]) -> None:
     # The line break comes first, so that an entry that was cut off spoils no other.
     with path.open("ab") as file:
         file.write(f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def read(layout: Layout, relative_path: str) -> list[dict[str, Any]]:
+def read(layout: Layout, relative_path: str) -> list[Published]:
     """Returns the entries of a video."""
     return list(_entries(_path(layout, relative_path)))
 
@@ -35,7 +40,7 @@ def remove(layout: Layout, relative_path: str) -> None:
     _path(layout, relative_path).unlink(missing_ok=True)
 
 
-def read_all(layout: Layout) -> Iterator[dict[str, Any]]:
+def read_all(layout: Layout) -> Iterator[Published]:
     """Yields the entries of all videos."""
     if layout.published.is_dir():
         for path in layout.published.iterdir():
@@ -46,14 +51,10 @@ def _path(layout: Layout, relative_path: str) -> Path:
     return layout.published / f"{hashlib.sha256(relative_path.encode()).hexdigest()[:32]}.jsonl"
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
+def _entries(path: Path) -> Iterator[Published]:
+    """Yields the entries of a journal; one that was cut off spoke of what was not published then."""
     try:
         lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # empty, or cut off: what it would have named was not published
-        yield entry
+    yield from filter(None, (readback.checked(line, readback.PUBLISHED) for line in lines))

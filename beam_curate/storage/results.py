@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from beam_curate.elements import Failure, failures_in, stored_files
+from beam_curate.elements import ClipChunk, Failure, failures_in, stored_files
 from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.storage import files, readback
 
 R = TypeVar("R")
 
@@ -37,8 +37,8 @@ class ResultStore(Generic[R]):
 
     A record is written after the files it names, and only if none is there: the first writer wins, and
     every other attempt at the same unit takes the winner's value. Results that hold a retriable failure are
-    not stored, and those whose failures depend on limits only for the same limits. A record whose file is gone
-    counts as absent.
+    not stored, and those whose failures depend on limits only for the same limits. A record counts as absent when it is
+    not of its shape or of its unit, and when a file it names is gone, has another size, or is not the program's own.
 
     Attributes:
         layout: The output folder.
@@ -67,7 +67,7 @@ class ResultStore(Generic[R]):
         """Returns the stored result of a unit, or None when it has to be worked out."""
         for limited in (False, True):
             path = self.path(unit, limited)
-            result = self._read(path)
+            result = self._read(path, unit)
             if result is not None and self.retry_failed and any(failures_in(result)):
                 path.unlink(missing_ok=True)
             elif result is not None:
@@ -82,17 +82,28 @@ class ResultStore(Generic[R]):
         data = _adapter(self.result_type).dump_json(result, indent=1)
         if files.create(path, data, self.layout.tmp):
             return result
-        earlier = self._read(path)
+        earlier = self._read(path, unit)
         if earlier is not None:
             return earlier
         files.write_bytes(path, data, self.layout.tmp)
         return result
 
-    def _read(self, path: Path) -> R | Failure | None:
+    def _read(self, path: Path, unit: Any) -> R | Failure | None:
         try:
             result = _adapter(self.result_type).validate_json(path.read_bytes())
         except (FileNotFoundError, pydantic.ValidationError):
             return None
-        if all(files.is_there(self.layout, file) for file in stored_files(result)):
+        if _is_of(unit, result) and all(files.is_there(self.layout, file) for file in stored_files(result)):
             return result
         return None
+
+
+def _is_of(unit: Any, result: Any) -> bool:
+    """Whether a result that was read back is one of this unit, with ids that name no other place."""
+    video = unit.video if isinstance(unit, ClipChunk) else unit
+    if isinstance(result, Failure):
+        return bool(result.uri == video.uri)
+    if isinstance(unit, ClipChunk) and (result.index, result.num_chunks) != (unit.index, unit.num_chunks):
+        return False
+    spans = [clip.span for clip in result.clips] if isinstance(result, ClipChunk) else result.spans
+    return bool(result.video == video) and all(readback.is_name(span.clip_id) for span in spans)

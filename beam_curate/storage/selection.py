@@ -9,10 +9,13 @@ import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 from beam_curate.elements import Video
 from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.storage import files, readback
+from beam_curate.storage.outcomes import outcome
+from beam_curate.storage.readback import Marker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +26,14 @@ class Selection:
         listed: How many videos the input holds.
         done: How many of them need nothing.
         videos: What is to be done, in order; a duplicate carries ``duplicate_of``.
+        unreadable: Relative paths of videos that have a done marker, while it or a record it speaks of cannot be
+            read back: they are not done.
     """
 
     listed: int
     done: int
     videos: tuple[Video, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def work(self) -> tuple[Video, ...]:
@@ -46,8 +52,13 @@ def select(
 ) -> Selection:
     """Subtracts what is done, names duplicates, and takes the first ``limit`` of the rest (0 for all)."""
     listed = list(videos)
-    done = done_names(layout, fingerprint, retry_failed=retry_failed)
-    is_done = {video.uri: layout.done_name(video) in done for video in listed}
+    marked = done_names(layout, fingerprint)
+    with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
+        found = dict(
+            zip(listed, pool.map(lambda video: _marker(layout, fingerprint, video, marked), listed), strict=True)
+        )
+    is_done = {video.uri: _counts(marker, retry_failed) for video, marker in found.items()}
+    unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
     copies = _recorded_copies(listed, layout)
     uris = {video.relative_path: video.uri for video in listed}
     for uri, relative_path in copies.items():
@@ -66,24 +77,33 @@ def select(
             break
         chosen.append(video)
         taken += 1
-    return Selection(len(listed), sum(is_done.values()), tuple(chosen))
+    return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
 
 
-def done_names(layout: Layout, fingerprint: str, *, retry_failed: bool) -> set[str]:
-    """Returns the names of done markers; with ``retry_failed`` those of videos with failures do not count."""
+def done_names(layout: Layout, fingerprint: str) -> set[str]:
+    """Returns the names of done markers."""
     try:
-        names = set(os.listdir(layout.done_folder(fingerprint)))
+        return set(os.listdir(layout.done_folder(fingerprint)))
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    if not retry_failed:
-        return names
-    folder = layout.done_folder(fingerprint)
-    return {name for name in names if not (files.read_json(folder / name) or {}).get("failures")}
+
+
+def _marker(layout: Layout, fingerprint: str, video: Video, marked: Container[str]) -> Marker | Literal[False] | None:
+    """Returns the done marker of a video: None without one, False where records that it speaks of are not there."""
+    name = layout.done_name(video)
+    if name not in marked:
+        return None
+    marker = readback.read(layout.done_folder(fingerprint) / name, readback.MARKER)
+    return marker if marker and outcome(layout, video).matches(marker) else False
+
+
+def _counts(marker: Marker | Literal[False] | None, retry_failed: bool) -> bool:
+    return marker is not None and marker is not False and not (retry_failed and marker["failures"])
 
 
 def _recorded_copies(listed: list[Video], layout: Layout) -> dict[str, str]:
     """Maps the URI of each video that was skipped as a duplicate to the relative path of its original."""
-    records = ((video.uri, files.read_json(layout.skipped_video(video.relative_path))) for video in listed)
+    records = ((video.uri, readback.read(layout.skipped_video(video.relative_path), readback.SKIP)) for video in listed)
     return {uri: record["duplicate_of"] for uri, record in records if record}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from beam_curate import progress
 from beam_curate.layout import Layout
 from beam_curate.periodic import every
-from beam_curate.storage import files
+from beam_curate.storage import files, readback
 
 _INTERVAL_S = 1.0
 
@@ -86,7 +86,8 @@ def gathered(layout: Layout) -> Iterator[None]:
 def _total(layout: Layout) -> collections.Counter[str]:
     total: collections.Counter[str] = collections.Counter()
     for path in _folder(layout).glob("*.json"):
-        total.update(files.read_json(path) or {})
+        counts: dict[str, int] | None = readback.read(path, readback.COUNTS)
+        total.update(counts or {})
     return total
 
 

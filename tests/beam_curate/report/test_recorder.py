@@ -30,6 +30,11 @@ from beam_curate.storage import files
 VIDEO = make_video_element()
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> RecordContext:
     return make_context(tmp_path / "out")
@@ -302,7 +307,7 @@ def test_a_failure_that_may_pass_withholds_the_marker(
     assert layout.processed_video("a.mp4").exists() is (level == "clip")
     if not retriable:
         marker = layout.done("A", VIDEO.relative_path, VIDEO.size_bytes, VIDEO.etag)
-        assert read(marker) == {"failures": 1}
+        assert read(marker) == {"failures": 1, "video": VIDEO.uri}
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])

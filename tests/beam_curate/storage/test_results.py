@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from facts import make_chunk, make_clip, make_failure, make_info, make_span, make_video_element, make_window
 
-from beam_curate.elements import ClipChunk, Failure, VideoShots
+from beam_curate.elements import ClipChunk, Failure, StoredFile, VideoShots
 from beam_curate.layout import Layout
 from beam_curate.storage.results import ResultStore, unit_key
 
@@ -128,7 +129,10 @@ def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
     store.put(broken, broken)
     assert again.get(whole) == whole
     assert again.get(broken) is None
-    still = make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(stage="again"),))])
+    still = dataclasses.replace(
+        broken,
+        clips=(make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(stage="again"),))),
+    )
     assert again.put(broken, still) == still
     assert store.get(broken) == still
 
@@ -167,3 +171,63 @@ def test_a_corrupt_record_is_a_miss_and_gets_replaced(layout: Layout, content: b
     assert store.get(video) is None
     assert store.put(video, shots(2)) == shots(2)
     assert store.get(video) == shots(2)
+
+
+OUTSIDE = {
+    "above": "../../../../../../../../etc/passwd",
+    "above, from within": ".work/files/../../../outside.mp4",
+    "absolute": "/etc/passwd",
+    "zero byte": ".work/files/a\0b",
+    "empty": "",
+    "the folder itself": ".work/files",
+    "a result of the user's": "clips/mine.mp4",
+    "a link": ".work/files/link.mp4",
+    "below a link": ".work/files/linked/outside.mp4",
+    "a pipe": ".work/files/pipe",
+    "too long": ".work/files/" + "a" * 5000,
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_a_path_that_is_not_of_the_programs_own_files_is_a_miss(tmp_path: Path, what: str) -> None:
+    layout = Layout(str(tmp_path / "out"))
+    store = ResultStore(layout, "clips", "f", ClipChunk)
+    chunk = make_chunk([make_clip(layout, "x")])
+    outside = tmp_path / "outside.mp4"
+    outside.write_text("pictures")
+    (layout.root / "clips").mkdir()
+    (layout.root / "clips" / "mine.mp4").write_text("pictures")
+    (layout.files / "link.mp4").symlink_to(outside)
+    (layout.files / "linked").symlink_to(tmp_path)
+    os.mkfifo(layout.files / "pipe")
+    media = chunk.clips[0].media
+    assert media is not None
+    for size_bytes in (media.file.size_bytes, Path("/etc/passwd").stat().st_size):
+        moved = dataclasses.replace(media, file=StoredFile(OUTSIDE[what], size_bytes, media.file.sha256))
+        wrong = dataclasses.replace(chunk, clips=(dataclasses.replace(chunk.clips[0], media=moved),))
+        store.path(UNIT).unlink(missing_ok=True)
+        store.put(UNIT, wrong)
+        assert store.get(UNIT) is None
+    assert store.put(UNIT, chunk) == chunk == store.get(UNIT)
+
+
+@pytest.mark.parametrize("clip_id", ["../x", "/x", "a/b", "", ".", "..", "x\0", "x\n", "-x", "x" * 300, "é"])
+def test_an_id_that_is_no_file_name_is_a_miss(layout: Layout, store: ResultStore[ClipChunk], clip_id: str) -> None:
+    clip = make_clip(layout, "x")
+    store.put(UNIT, make_chunk([dataclasses.replace(clip, span=dataclasses.replace(clip.span, clip_id=clip_id))]))
+    assert store.get(UNIT) is None
+    of_shots = ResultStore(layout, "shots", "f", VideoShots)
+    video = make_video_element()
+    of_shots.put(video, VideoShots(video, make_info(), (make_span(clip_id),)))
+    assert of_shots.get(video) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"video": make_video_element("b.mp4")}, {"index": 1}, {"index": -1}, {"num_chunks": 10**9}],
+    ids=str,
+)
+def test_a_result_of_another_unit_is_a_miss(store: ResultStore[ClipChunk], fields: dict) -> None:
+    store.put(UNIT, dataclasses.replace(UNIT, **fields))
+    assert store.get(UNIT) is None
+    assert store.put(UNIT, UNIT) == UNIT == store.get(UNIT)

@@ -1,0 +1,69 @@
+"""What became of a video, read back from its records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from beam_curate.elements import Video
+from beam_curate.layout import Layout
+from beam_curate.storage import readback
+from beam_curate.storage.readback import Marker
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the records say of one video.
+
+    Attributes:
+        video: The video.
+        record: ``processed_videos`` record, or None.
+        chunks: Its chunk records.
+        skipped: Why it was skipped, or None.
+        failures: What failed.
+    """
+
+    video: Video
+    record: Mapping[str, Any] | None
+    chunks: list[Mapping[str, Any]]
+    skipped: str | None
+    failures: list[Mapping[str, Any]]
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that were made of it."""
+        return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
+
+    @property
+    def state(self) -> str:
+        """``processed``, ``skipped``, ``failed`` or ``pending``."""
+        if self.skipped:
+            return "skipped"
+        if self.record is not None:
+            return "processed"
+        return "failed" if self.failures else "pending"
+
+    def matches(self, marker: Marker) -> bool:
+        """Whether the records are all there that a done marker speaks of."""
+        if marker.get("video", self.video.uri) != self.video.uri or not all(self.chunks):
+            return False
+        return self.state != "pending" and len(self.failures) == marker["failures"]
+
+
+def outcome(layout: Layout, video: Video) -> Outcome:
+    """Reads the records of one video; one that is not of its shape counts as absent."""
+    path = video.relative_path
+    record = readback.read(layout.processed_video(path), readback.VIDEO)
+    indices = range(record["num_clip_chunks"] if record else 0)
+    read = [readback.read(layout.processed_chunk(path, index), readback.CHUNK) for index in indices]
+    skipped = readback.read(layout.skipped_video(path), readback.SKIP)
+    chunks: list[Mapping[str, Any]] = [chunk or {} for chunk in read]
+    failures = _failures(layout, path, len(chunks))
+    return Outcome(video, record, chunks, skipped["reason"] if skipped else None, list(failures))
+
+
+def _failures(layout: Layout, relative_path: str, num_chunks: int) -> Iterator[Mapping[str, Any]]:
+    for index in range(max(1, num_chunks)):
+        error = readback.read(layout.video_error(relative_path, index), readback.ERROR)
+        yield from error["failures"] if error else ()

@@ -1,0 +1,161 @@
+"""Reading back what earlier runs wrote, which anyone may have changed since: a file is of its shape, or not there.
+
+What is not there is made again. So a record that was cut off, emptied or edited never breaks a run, and no name in
+one leads out of the output folder. Keys that are not named here pass as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, NotRequired, TypeVar
+
+import pydantic
+from pydantic import Field, StringConstraints
+from typing_extensions import TypedDict
+
+MOST_CHUNKS = 1_000_000  # a year of footage in chunks of half a minute
+_MOST = 2**53  # integers that every reader of JSON keeps
+
+_STEM = r"[A-Za-z0-9][A-Za-z0-9_\-]{0,199}"
+_NAME = re.compile(_STEM)
+
+Name = Annotated[str, StringConstraints(pattern=f"^{_STEM}$")]
+"""Id of a clip: a file name with no way out of its folder."""
+ItemName = Annotated[str, StringConstraints(pattern=f"^((train|val)/)?{_STEM}$")]
+"""Name of a dataset item."""
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Length = Annotated[float, Field(ge=0, le=_MOST)]
+
+T = TypeVar("T")
+
+
+class _Shape(TypedDict):
+    __pydantic_config__ = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)  # type: ignore[misc]
+
+
+class Lost(_Shape):
+    """Footage without a clip, of one cause."""
+
+    count: Count
+    seconds: Length
+
+
+class VideoRecord(_Shape):
+    """``processed_videos/{relpath}.json``."""
+
+    video: str
+    num_clip_chunks: Annotated[int, Field(ge=1, le=MOST_CHUNKS)]
+    num_total_clips: Count
+    duration: Length
+    video_uuid: str
+    size_bytes: Count
+    etag: str
+    notes: list[str]
+    text_encoder: str | None
+    footage_lost: NotRequired[dict[str, Lost]]
+
+
+class ChunkRecord(_Shape):
+    """``processed_clip_chunks/{relpath}_{index}.json``; counts of other names are checked by their prefix."""
+
+    video: str
+    clips: list[Name]
+    failed_clips: list[Name]
+    dataset_items: list[ItemName]
+    all_windows: dict[str, dict[str, str]]
+    windows_left_out: dict[str, str]
+    total_clip_duration: Length
+    max_clip_duration: Length
+    total_prompt_tokens: Count
+    total_output_tokens: Count
+    caption_outcomes: NotRequired[dict[str, Count]]
+
+
+class SkipRecord(_Shape):
+    """``skipped_videos/{relpath}.json``."""
+
+    video: str
+    reason: Annotated[str, StringConstraints(min_length=1)]
+    duplicate_of: str
+
+
+class FailureRecord(_Shape):
+    """A failure in a record."""
+
+    stage: str
+    uri: str
+    clip_id: str | None
+    error_type: str
+    message: str
+    retriable: bool
+
+
+class ErrorRecord(_Shape):
+    """``video_errors/{relpath}_{index}.json``."""
+
+    video: str
+    failures: Annotated[list[FailureRecord], Field(min_length=1)]
+
+
+class Marker(_Shape):
+    """A done marker: how many failures the records of the video hold."""
+
+    failures: Count
+    video: NotRequired[str]
+
+
+class Published(_Shape):
+    """An entry of the journal."""
+
+    num_clip_chunks: Annotated[int, Field(ge=1, le=MOST_CHUNKS)]
+    clips: list[Name]
+    dataset_items: list[ItemName]
+    failed_clips: NotRequired[list[Name]]  # as chunk records have them: both are read for names to withdraw
+    text_encoder: NotRequired[str | None]
+
+
+VIDEO = pydantic.TypeAdapter(VideoRecord)
+CHUNK = pydantic.TypeAdapter(ChunkRecord)
+SKIP = pydantic.TypeAdapter(SkipRecord)
+ERROR = pydantic.TypeAdapter(ErrorRecord)
+MARKER = pydantic.TypeAdapter(Marker)
+PUBLISHED = pydantic.TypeAdapter(Published)
+FINGERPRINTS = pydantic.TypeAdapter(Annotated[list[Name], Field(strict=True, min_length=1)])
+COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_MOST, le=_MOST)]])
+
+
+def read(path: Path, shape: pydantic.TypeAdapter[T]) -> T | None:
+    """Returns the content of a JSON file, or None when no such file is there or it has another shape."""
+    try:
+        return checked(path.read_bytes(), shape)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:
+    """Returns the value of a JSON text, or None when it is not JSON or has another shape."""
+    try:
+        value = shape.validate_json(data)
+    except ValueError:  # pydantic's error is one
+        return None
+    return value if not isinstance(value, dict) or all(_is_plain(*pair) for pair in value.items()) else None
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be the id of a clip."""
+    return _NAME.fullmatch(text) is not None
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """Whether a path leads to something below a folder, links followed."""
+    try:
+        return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
+    except (OSError, ValueError):  # a zero byte
+        return False
+
+
+def _is_plain(key: Any, value: Any) -> bool:
+    """Whether the counts of a record are counts."""
+    return not str(key).startswith("num_") or (type(value) is int and 0 <= value <= _MOST)
