@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
-from beam_curate.video import faults
+from beam_curate.video import faults, messages
 from beam_curate.video.boxes import notes_on
 from beam_curate.video.container_facts import Crop, container_facts
 from beam_curate.video.tracks import audio_track, codec_name, file_name, open_container, track_notes, video_track
@@ -24,8 +24,8 @@ from beam_curate.video.tracks import audio_track, codec_name, file_name, open_co
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
 SEEK_MARGIN_S = 1
-# FFmpeg's decoders of these keep errors inside a picture to themselves unless told not to. H.264's is not told: it
-# would then refuse pictures for a malformed message beside them, which many cameras write.
+# FFmpeg's decoders of these keep errors inside a picture to themselves unless told not to. H.264's notes them
+# on the picture; told to be strict, it found no more of 200 damaged files and lost sound pictures.
 _SILENT_CODECS = ("hevc", "mjpeg")
 # Their decoders say of every error, also when they work in several threads. The others note it on the picture, and in
 # threads a picture may be handed out before the note is on it.
@@ -184,6 +184,8 @@ def _decoded(
     error: av.error.FFmpegError | None = None
     error_pts: int | None = None
     packets = packets_of(container, stream)
+    context = stream.codec_context
+    unit_length = messages.length_size(context.extradata)
     ended = False
     while not ended:
         packet = None
@@ -194,6 +196,8 @@ def _decoded(
             if packet.is_corrupt and not packet.is_keyframe:
                 broken, key_fed, error_pts = True, False, packet.pts
             key_fed = key_fed or packet.is_keyframe
+            if packet.size and context.name == "hevc":
+                messages.sanitize(packet, unit_length)
             frames = packet.decode()
         except StopIteration:
             break

@@ -1,0 +1,118 @@
+"""Messages beside the pictures of HEVC (supplemental enhancement information): a bad one costs no picture.
+
+FFmpeg's decoder, told to be strict, refuses a picture for what it does not like in a message beside it, although
+nothing of the picture depends on it. So messages are looked at first, in place: those that say nothing of pictures, or
+are too short for what they are, get a type that decoders skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+
+_START_CODE = b"\0\0\1"
+_IGNORED_TYPE = 0x7F  # reserved; and a byte that changes nothing in how the bytes around it are read
+_HEADER_BYTES = 2
+_MESSAGES = (39, 40)  # types of units (H.265, 7.4.2.2) before and after the slices
+_FILLER = 38  # decoders skip such units
+# What is kept, with the least number of bytes of each (H.265, D.2): picture timing, of which interlacing is read;
+# recovery points; display orientation; the parameter sets in use; colours of the mastering display, light level, and
+# another transfer function, as HLG has.
+_KEPT = {1: 0, 6: 1, 47: 1, 129: 1, 137: 24, 144: 4, 147: 1}
+_RECOVERY_POINT, _ACTIVE_PARAMETER_SETS = 6, 129
+
+
+def length_size(extradata: bytes | None) -> int:
+    """Returns of how many bytes the length before each unit is, or 0 where units begin with a start code."""
+    if not extradata or extradata[0] != 1:
+        return 0
+    return (extradata[21] & 3) + 1 if len(extradata) > 21 else 4  # ISO/IEC 14496-15, 8.3.3.1
+
+
+def sanitize(packet: av.Packet[Any], length_size: int) -> None:
+    """Makes the messages in a packet of HEVC harmless, in place.
+
+    Args:
+        packet: Of one picture.
+        length_size: As the function of that name says.
+    """
+    data = bytearray(packet)
+    changed = False
+    for start, end in _units_with_length(data, length_size) if length_size else _units_with_start_code(data):
+        if end - start <= _HEADER_BYTES or data[start] >> 1 & 63 not in _MESSAGES:
+            continue
+        changed = True
+        if not _sanitize_unit(data, start + _HEADER_BYTES, end):
+            data[start] = data[start] & 0x81 | _FILLER << 1
+    if changed:
+        packet.update(bytes(data))
+
+
+def _units_with_length(data: bytearray, size: int) -> Iterator[tuple[int, int]]:
+    at = 0
+    while at + size <= len(data):
+        start = at + size
+        at = start + int.from_bytes(data[at:start], "big")
+        yield start, min(at, len(data))
+
+
+def _units_with_start_code(data: bytearray) -> Iterator[tuple[int, int]]:
+    at = data.find(_START_CODE)
+    while at >= 0:
+        after = data.find(_START_CODE, at + 3)
+        yield at + 3, after if after >= 0 else len(data)
+        at = after
+
+
+def _sanitize_unit(data: bytearray, start: int, end: int) -> bool:
+    """Gives unwanted messages of one unit another type; returns whether the unit is as the standards have it."""
+    places = _payload_places(data, start, end)
+    while places and data[places[-1]] == 0:
+        places.pop()  # zeros that belong to the next start code
+    at, last = 0, len(places) - 1  # the last byte holds the stop bit
+    while at < last:
+        type_at = at
+        kind, at = _number(data, places, at)
+        size, at = _number(data, places, at)
+        if at + size > last:
+            return False
+        payload = bytes(data[place] for place in places[at : at + size])
+        if at - type_at == 2 and not _is_wanted(kind, payload):
+            data[places[type_at]] = _IGNORED_TYPE
+        at += size
+    return at == last > 0
+
+
+def _payload_places(data: bytearray, start: int, end: int) -> list[int]:
+    """Returns where the bytes of a unit are, but for those that only keep start codes from appearing (H.265, 7.4.2)."""
+    places, zeros = [], 0
+    for place in range(start, end):
+        if zeros >= 2 and data[place] == 3:
+            zeros = 0
+            continue
+        places.append(place)
+        zeros = zeros + 1 if data[place] == 0 else 0
+    return places
+
+
+def _number(data: bytearray, places: list[int], at: int) -> tuple[int, int]:
+    """Reads a type or size, of which each byte 255 says that more follows; returns it and where it ends."""
+    number = 0
+    while at < len(places):
+        byte = data[places[at]]
+        number, at = number + byte, at + 1
+        if byte != 255:
+            break
+    return number, at
+
+
+def _is_wanted(kind: int, payload: bytes) -> bool:
+    if kind not in _KEPT or len(payload) < _KEPT[kind]:
+        return False
+    if kind == _RECOVERY_POINT:
+        return any(payload[:2])  # else its first number is of more than 16 bits
+    if kind == _ACTIVE_PARAMETER_SETS:  # one sequence parameter set, and a number of it below 16
+        return payload[0] & 2 != 0 and (payload[0] & 1 != 0 or any(payload[1:2]))
+    return True
