@@ -73,6 +73,8 @@ def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.
         stream.thread_type = "AUTO" if threads and codec in _RELIABLE_IN_THREADS else "NONE"
         if codec in _SILENT_CODECS:
             stream.codec_context.options = {"err_detect": "explode"}
+        if codec == "hevc" and (extradata := messages.sanitized_extradata(stream.codec_context.extradata)):
+            stream.codec_context.extradata = extradata
         yield container, stream
 
 

@@ -24,6 +24,15 @@ _KEPT = {1: 0, 6: 1, 47: 1, 129: 1, 137: 24, 144: 4, 147: 1}
 _RECOVERY_POINT, _ACTIVE_PARAMETER_SETS = 6, 129
 
 
+def sanitized_extradata(extradata: bytes | None) -> bytes | None:
+    """Returns what a container says before the first picture, with harmless messages; None where nothing changes."""
+    if not extradata:
+        return None
+    data = bytearray(extradata)
+    _sanitize(data, _units_of_record(data) if data[0] == 1 else _units_with_start_code(data))
+    return bytes(data) if data != extradata else None
+
+
 def length_size(extradata: bytes | None) -> int:
     """Returns of how many bytes the length before each unit is, or 0 where units begin with a start code."""
     if not extradata or extradata[0] != 1:
@@ -39,15 +48,34 @@ def sanitize(packet: av.Packet[Any], length_size: int) -> None:
         length_size: As the function of that name says.
     """
     data = bytearray(packet)
-    changed = False
-    for start, end in _units_with_length(data, length_size) if length_size else _units_with_start_code(data):
+    if _sanitize(data, _units_with_length(data, length_size) if length_size else _units_with_start_code(data)):
+        packet.update(bytes(data))
+
+
+def _sanitize(data: bytearray, units: Iterator[tuple[int, int]]) -> bool:
+    """Makes the messages among some units harmless, and returns whether there are any."""
+    any_found = False
+    for start, end in units:
         if end - start <= _HEADER_BYTES or data[start] >> 1 & 63 not in _MESSAGES:
             continue
-        changed = True
+        any_found = True
         if not _sanitize_unit(data, start + _HEADER_BYTES, end):
             data[start] = data[start] & 0x81 | _FILLER << 1
-    if changed:
-        packet.update(bytes(data))
+    return any_found
+
+
+def _units_of_record(data: bytearray) -> Iterator[tuple[int, int]]:
+    """Yields the units of a decoder configuration record (ISO/IEC 14496-15, 8.3.3.1): arrays behind 23 bytes."""
+    at = 23
+    while at + 3 <= len(data):
+        count = int.from_bytes(data[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(count):
+            if at + 2 > len(data):
+                return
+            start = at + 2
+            at = start + int.from_bytes(data[at:start], "big")
+            yield start, min(at, len(data))
 
 
 def _units_with_length(data: bytearray, size: int) -> Iterator[tuple[int, int]]:

@@ -136,3 +136,20 @@ def test_what_lies_beside_a_jpeg_costs_no_picture(tmp_path, name):
                 new.time_base, new.is_keyframe, new.stream = packet.time_base, True, copy
                 writer.mux(new)
     assert numbers(path) == list(range(12))
+
+
+def test_a_malformed_message_in_the_header_costs_no_picture(tmp_path, hevc):
+    """Box hvcC may hold messages as well as parameter sets (ISO/IEC 14496-15, 8.3.3.1)."""
+    content = bytearray(hevc.read_bytes())
+    unit = PREFIX + bytes([4, 1, 0xB5, 0x80])
+    array = bytes([39]) + struct.pack(">HH", 1, len(unit)) + unit
+    at = content.rindex(b"hvcC")
+    content[at + 4 + 22] += 1  # arrays
+    end = at - 4 + struct.unpack_from(">I", content, at - 4)[0]
+    content[end:end] = array
+    for name in (b"hvcC", b"hev1", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        place = (content.index if name == b"moov" else content.rindex)(name) - 4
+        struct.pack_into(">I", content, place, struct.unpack_from(">I", content, place)[0] + len(array))
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    assert numbers(path) == list(range(FRAMES))
