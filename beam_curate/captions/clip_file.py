@@ -13,7 +13,7 @@ import av.video
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import LostFramesError
+from beam_curate.errors import DiskError, LostFramesError
 from beam_curate.video.faults import of_reading
 
 
@@ -46,7 +46,10 @@ def frame_times(clip: str | Path, rate: Fraction) -> NDArray[np.float64] | None:
         clip: Local path of the clip.
         rate: Its average frames/s.
     """
-    with contextlib.suppress(LostFramesError, OSError, av.error.FFmpegError), open_clip(clip) as (container, stream):
+    with (
+        contextlib.suppress(LostFramesError, DiskError, OSError, av.error.FFmpegError),
+        open_clip(clip) as (container, stream),
+    ):
         packets = [(packet.pts, packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None]
         if not packets or stream.time_base is None or not rate:
             return None

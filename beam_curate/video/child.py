@@ -32,6 +32,7 @@ def main() -> None:
     """Serves requests until the parent closes the connection."""
     fd, parent_pid, memory_mb = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background jobs are born deaf to it
     threading.Thread(target=_die_with, args=(parent_pid,), daemon=True).start()
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
