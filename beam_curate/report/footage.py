@@ -29,13 +29,8 @@ def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
 
 
 def of_record(record: Mapping[str, Any] | None) -> Lost:
-    """Returns what a record of a video says; nothing where an earlier version, or another hand, wrote it."""
-    lost = (record or {}).get("footage_lost")
-    return {
-        cause: one
-        for cause, one in (lost.items() if isinstance(lost, dict) else ())
-        if isinstance(one, dict) and all(isinstance(one.get(key), (int, float)) for key in ("count", "seconds"))
-    }
+    """Returns what a record of a video says, of a shape that was checked; nothing where an earlier version wrote it."""
+    return dict((record or {}).get("footage_lost", {}))
 
 
 def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from beam_curate.elements import Failure, Video
 from beam_curate.errors import IncompleteVideoError
-from beam_curate.report.recorder import AGAIN, STAGE, record_video
+from beam_curate.report.recorder import AGAIN, STAGE, few, record_video
 from beam_curate.report.records import RecordContext
 
 _NOT_WHOLE = ".incomplete"
@@ -50,9 +50,8 @@ def settle(context: RecordContext, folder: Path, videos: Sequence[Video]) -> lis
 
 def sentence(lost: Sequence[Video]) -> str:
     """Says which videos a run lost."""
-    names = ", ".join(video.relative_path for video in lost[:_MOST_NAMED])
-    more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
-    return f"{len(lost)} videos did not arrive whole and are still to do: {names}{more}"
+    names = few([video.relative_path for video in lost], _MOST_NAMED)
+    return f"{len(lost)} videos did not arrive whole and are still to do: {names}"
 
 
 def _name(video: Video) -> str:

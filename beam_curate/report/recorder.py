@@ -141,9 +141,9 @@ def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Fai
     seen = collections.Counter(chunk.index for chunk in chunks)
     missing = [index for index in range(expected) if not seen[index]]
     if missing:
-        return f"{len(missing)} of {expected} chunks did not arrive ({_few(missing)}, counted from 0); {AGAIN}"
+        return f"{len(missing)} of {expected} chunks did not arrive ({few(missing)}, counted from 0); {AGAIN}"
     if twice := sorted(index for index, times in seen.items() if times > 1 or not 0 <= index < expected):
-        return f"chunks arrived more than once ({_few(twice)}, counted from 0); {AGAIN}"
+        return f"chunks arrived more than once ({few(twice)}, counted from 0); {AGAIN}"
     return _incomplete_clips(chunks)
 
 
@@ -159,9 +159,10 @@ def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
     return None
 
 
-def _few(indices: Sequence[int]) -> str:
-    listed = ", ".join(map(str, indices[:_MOST_NAMED]))
-    return listed if len(indices) <= _MOST_NAMED else f"{listed} and {len(indices) - _MOST_NAMED} more"
+def few(things: Sequence[object], most: int = _MOST_NAMED) -> str:
+    """Names the first of many, and says how many more there are."""
+    listed = ", ".join(map(str, things[:most]))
+    return listed if len(things) <= most else f"{listed} and {len(things) - most} more"
 
 
 def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) -> None:

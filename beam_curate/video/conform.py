@@ -85,7 +85,9 @@ class Conform:
             yield from self._flushed()
             self._facts = facts
             steps = self._steps(facts)
-            self._graph = _graph(facts, steps) if steps else None
+            # Without the colours, filters would take BT.601 in limited range for granted.
+            described = f":colorspace={facts.colorspace}:range={facts.color_range}"
+            self._graph = _graph((facts.width, facts.height, facts.pixel_format), steps, described) if steps else None
         if self._graph is None:
             yield self._checked(self._in_sdr(frame))
             return
@@ -253,10 +255,9 @@ class _PixelAspects:
 
 def _seeing_aspect(frame: av.VideoFrame, width: str) -> av.filter.Graph:
     """Returns a graph whose output has a width that depends on the aspect of each frame's pixels."""
-    facts = _Facts(frame.width, frame.height, frame.format.name, 0, colours.UNKNOWN, Fraction(1), (), False, False)
-    return _graph(
-        facts, [("crop", f"{_CORNER}:{_CORNER}:0:0"), ("scale", f"w={width}:h={_CORNER}:eval=frame:flags=neighbor")]
-    )
+    corner = ("crop", f"{_CORNER}:{_CORNER}:0:0")
+    scaled = ("scale", f"w={width}:h={_CORNER}:eval=frame:flags=neighbor")
+    return _graph((frame.width, frame.height, frame.format.name), [corner, scaled])
 
 
 def _through(graph: av.filter.Graph, frame: av.VideoFrame) -> av.VideoFrame:
@@ -275,14 +276,11 @@ def _square(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
     return width, round(height / pixel_aspect / 2) * 2
 
 
-def _graph(facts: _Facts, steps: list[tuple[str, str]]) -> av.filter.Graph:
+def _graph(kind: tuple[int, int, str], steps: list[tuple[str, str]], described: str = "") -> av.filter.Graph:
+    """Returns filters for frames of a width, a height and a pixel format; `described` says more of them."""
+    width, height, pixel_format = kind
     graph = av.filter.Graph()
-    # Without the colours, filters would take BT.601 in limited range for granted.
-    source = graph.add(
-        "buffer",
-        f"video_size={facts.width}x{facts.height}:pix_fmt={facts.pixel_format}:time_base=1/1000000"
-        f":colorspace={facts.colorspace}:range={facts.color_range}",
-    )
+    source = graph.add("buffer", f"video_size={width}x{height}:pix_fmt={pixel_format}:time_base=1/1000000{described}")
     filters = [graph.add(name, arguments) if arguments else graph.add(name) for name, arguments in steps]
     graph.link_nodes(source, *filters, graph.add("buffersink"))
     graph.configure()
