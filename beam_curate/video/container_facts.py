@@ -15,6 +15,7 @@ Crop = tuple[int, int, int, int]
 
 _CLEAN_APERTURE = struct.pack(">I4s", 40, b"clap")  # ISO/IEC 14496-12, 12.1.4: eight numbers follow
 _DOLBY_VISION = (b"dvcC", b"dvvC", b"dvwC")  # Dolby Vision Streams within ISOBMFF, 2.2
+_MUXERS = ("mp4", "mov")  # the second for ProRes and others that the first does not take
 _HEADER_ONLY = {"movflags": "empty_moov+frag_keyframe", "strict": "experimental"}
 
 
@@ -22,16 +23,18 @@ def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, int | No
     """Returns the clean aperture, where it is not the whole frame, and the Dolby Vision profile; None where not stated.
 
     FFmpeg reads both from every container that has them into the stream, from where PyAV hands them to a muxer alone:
-    so an mp4 header is written in memory, and looked at. A codec that mp4 cannot hold has neither.
+    so a header is written in memory, and looked at. Of a codec that neither mp4 nor mov can hold, nothing is known.
     """
-    header = io.BytesIO()
-    try:
-        with av.open(header, "w", format="mp4", options=_HEADER_ONLY) as output:
-            output.add_stream_from_template(stream)
-            output.start_encoding()
-    except (av.error.FFmpegError, ValueError):
-        return None, None
-    return _crop(header.getvalue(), stream), _profile(header.getvalue())
+    for muxer in _MUXERS:
+        header = io.BytesIO()
+        try:
+            with av.open(header, "w", format=muxer, options=_HEADER_ONLY) as output:
+                output.add_stream_from_template(stream)
+                output.start_encoding()
+        except (av.error.FFmpegError, ValueError):
+            continue
+        return _crop(header.getvalue(), stream), _profile(header.getvalue())
+    return None, None
 
 
 def _crop(header: bytes, stream: av.video.VideoStream) -> Crop | None:

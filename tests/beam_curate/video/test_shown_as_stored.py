@@ -124,6 +124,19 @@ def test_the_clean_aperture_is_what_is_kept(fractions, left, top, size, tmp_path
     assert np.median(np.abs(seen_by_ffmpeg(clip.path) - expected)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [
+        *[("libx264", "yuv420p"), ("mjpeg", "yuvj420p"), ("mpeg2video", "yuv420p"), ("ffv1", "yuv420p")],
+        *[("prores", "yuv422p10le"), ("png", "rgb24")],
+    ],
+)
+def test_the_clean_aperture_is_read_whatever_the_codec(codec: str, pixel_format: str, tmp_path: Path) -> None:
+    path = make(tmp_path / "source.mov", f"format={pixel_format}", "-c:v", codec)
+    clip = clip_of(with_box(path, clean_aperture(320, 1, 100, 1, 0, 1, 0, 1)), tmp_path)
+    assert (clip.width, clip.height) == (320, 100)
+
+
 @pytest.mark.parametrize("profile", [5, 7, 8])
 def test_only_dolby_vision_without_a_base_layer_is_refused(profile: int, tmp_path: Path) -> None:
     record = struct.pack(">BBBB", 1, 0, profile << 1, (6 << 3) | 0b101) + bytes(20)
