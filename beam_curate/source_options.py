@@ -143,13 +143,15 @@ class SplitOptions(Group):
     )
     decode_timeout_s: float = flag(
         300.0,
-        "A video fails when reading it makes no progress for this long. Raise it for slow network disks.",
+        "A video fails when reading it makes no progress for this long. Raise it for slow network disks: "
+        "what failed of it is then tried again.",
         unit="seconds",
         above=0,
     )
     decode_memory_mb: int = flag(
         4096,
-        "A video fails, alone, when reading it needs more memory than this. Raise it for 8K sources.",
+        "A video fails, alone, when reading it needs more memory than this. Raise it for 8K sources: "
+        "what failed of it is then tried again.",
         unit="MiB",
         minimum=256,
     )
