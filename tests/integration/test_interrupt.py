@@ -72,6 +72,7 @@ def test_ctrl_c_in_each_stage(stage: str, videos: Path, tmp_path: Path) -> None:
 def test_ctrl_c_twice_on_a_terminal(videos: Path, tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a background job
         os.environ["TERM"] = "xterm"
         arguments = command(videos, tmp_path / "out", *SHOTS)
         os.execv(arguments[0], arguments)
