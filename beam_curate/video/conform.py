@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 import av.filter
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
 from beam_curate.errors import LostFramesError, RefusedSourceError
@@ -211,7 +211,8 @@ def upright(frame: av.VideoFrame) -> tuple[tuple[str, str], ...]:
     (ISO/IEC 14496-12, 8.3.2.3). Its scale and its shift are not looked at, and of odd angles the nearest right one is
     taken.
     """
-    side_data: Any = frame.side_data  # typed as another class by PyAV
+    # Not frame.side_data: that makes the frame a cycle, so that its picture stays until Python's collector comes by.
+    side_data: Any = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stub has no constructor
     if Type.DISPLAYMATRIX not in side_data:
         return ()
     matrix = side_data[Type.DISPLAYMATRIX]

@@ -51,6 +51,8 @@ def of_writing(error: Exception, folder: Path, encoder: str) -> CurateError:
     refusal = error if getattr(error, "errno", 0) in _OF_DISKS_ALONE else _refusal_to_write(folder)
     if refusal is not None:
         return DiskError(f"the clip cannot be written: {words(refusal)}")
+    if not _has_room_for_a_thread():  # an encoder that finds no memory has no error of its own for it
+        return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
     if encoder == "h264_nvenc":
         return MachineError(f"the GPU's encoder failed ({words(error)}); --transcode-encoder libx264 needs no GPU")
     return EncodingError(f"its pictures cannot be encoded as H.264 in mp4: {words(error)}")

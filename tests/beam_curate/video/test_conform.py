@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 
 import av
@@ -122,3 +123,19 @@ def test_hdr_white_becomes_white(trc, code):
     assert (out.color_trc, out.colorspace, out.color_primaries) == (trc, 9, 9)
     assert out.to_ndarray()[:64].mean() == pytest.approx(code / 4, abs=1.5)
     assert any("HDR kept" in note for note in kept.notes)
+
+
+def test_frames_that_are_done_do_not_wait_for_pythons_collector():
+    conform = Conform(Fraction(0), None, "deinterlace", "tonemap")
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(20):
+            list(conform(frame_of(64, 64)))
+        gc.collect()
+        assert not [one for one in gc.garbage if isinstance(one, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -179,3 +180,17 @@ def test_every_error_has_one_class_that_decides_whether_it_comes_back():
 def test_failures(error, retriable, message):
     failure = Failure.of(error, "shots", "a.mp4")
     assert (failure.retriable, failure.message) == (retriable, message)
+
+
+def test_an_encoder_that_finds_no_memory_is_not_the_contents_fault(tmp_path):
+    code = """
+import pathlib, resource, sys, av
+from beam_curate.video import faults
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (4 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+error = av.error.ExternalError(-542398533, "Generic error in an external library")
+print(type(faults.of_writing(error, pathlib.Path(sys.argv[1]), "libx264")).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "DecoderMemoryError", done.stderr
