@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from beam_curate.flags import Group, flag
+from beam_curate.flags import DAY_S, MOST_FRAMES, Group, flag
+
+MOST_TOKENS = 1_000_000
+"""Tokens of a text that can be asked for: above the context of the models that are known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,7 @@ class CaptionOptions(Group):
         "dataset. A caption of a shorter window is closer to what happens in it.",
         unit="frames",
         minimum=4,
+        maximum=MOST_FRAMES,
     )
     captioning_remainder_threshold: int = flag(
         128,
@@ -53,6 +57,7 @@ class CaptionOptions(Group):
         "added to the window before it.",
         unit="frames",
         minimum=1,
+        maximum=MOST_FRAMES,
     )
     captioning_sampling_fps: float | None = flag(
         None,
@@ -67,6 +72,7 @@ class CaptionOptions(Group):
         8192,
         "Longest answer, reasoning included; what is cut off there is marked truncated. Below 0: no limit.",
         unit="tokens",
+        maximum=MOST_TOKENS,
     )
     captioning_batch_tokens: int = flag(
         32768,
@@ -74,6 +80,7 @@ class CaptionOptions(Group):
         "where GPU memory is short; a batch that does not fit is halved in any case.",
         unit="tokens",
         minimum=1,
+        maximum=100 * MOST_TOKENS,
     )
     qwen_stage2_caption: bool = flag(False, "Have the model refine each caption in a second pass over the same frames.")
     qwen_stage2_prompt_text: str | None = flag(
@@ -96,26 +103,32 @@ class CaptionOptions(Group):
         "How a window is sent: frames, the sampled pictures as JPEG; mp4, as video, where the server takes it.",
         choices=("frames", "mp4"),
     )
-    api_caption_batch_size: int = flag(8, "Most requests to a model server at a time.", unit="requests", minimum=1)
+    api_caption_batch_size: int = flag(
+        8, "Most requests to a model server at a time.", unit="requests", minimum=1, maximum=1024
+    )
     openai_caption_retries: int = flag(
         3,
         "How often a request is made again when the server is busy (429), stumbles (5xx) or does not answer.",
         minimum=0,
+        maximum=100,
     )
     openai_retry_delay_seconds: float = flag(
         1.0,
         "Wait before the first such repetition; it doubles each time, and the server's Retry-After is heeded.",
         unit="s",
         minimum=0,
+        maximum=3600,
     )
-    openai_timeout_s: float = flag(600.0, "Longest wait for an answer of a model server.", unit="s", above=0)
+    openai_timeout_s: float = flag(
+        600.0, "Longest wait for an answer of a model server.", unit="s", above=0, maximum=DAY_S
+    )
     vllm_command: str = flag(
         "vllm serve",
         "How the vllm engine starts its server; the model's folder, --host and --port follow.",
         metavar="COMMAND",
     )
     vllm_start_timeout_s: float = flag(
-        1800.0, "Longest wait for that server to load its model and be ready.", unit="s", above=0
+        1800.0, "Longest wait for that server to load its model and be ready.", unit="s", above=0, maximum=DAY_S
     )
     vllm_sampling_temperature: float = flag(
         0.0,
@@ -126,7 +139,7 @@ class CaptionOptions(Group):
     vllm_sampling_top_p: float = flag(
         1.0, "Draw among the likeliest words of this total probability.", above=0, maximum=1
     )
-    vllm_sampling_top_k: int = flag(0, "Draw among so many likeliest words; 0 for all.", minimum=0)
+    vllm_sampling_top_k: int = flag(0, "Draw among so many likeliest words; 0 for all.", minimum=0, maximum=MOST_TOKENS)
     vllm_sampling_repetition_penalty: float = flag(
         1.05, "Above 1, words of prompt and answer become less likely to come again.", above=0, maximum=2
     )
@@ -138,7 +151,7 @@ class CaptionOptions(Group):
         0.0, "Draw among words of at least this share of the likeliest one's probability.", minimum=0, maximum=1
     )
     vllm_sampling_min_tokens: int = flag(
-        16, "Shortest answer: some models end at once otherwise.", unit="tokens", minimum=0
+        16, "Shortest answer: some models end at once otherwise.", unit="tokens", minimum=0, maximum=MOST_TOKENS
     )
 
     @property

@@ -10,11 +10,22 @@ from typing import NoReturn
 
 from beam_curate import ending, interrupt
 from beam_curate.errors import UsageError
+from beam_curate.flags import MOST_FRAMES, Flag
 from beam_curate.models.commands import add_commands, farewell
+from beam_curate.result_options import TRAINER_MIN_FRAMES
 from beam_curate.run import main as run
 from beam_curate.terminal import console, shown
 
 EXIT_FAULTY = 1
+
+MIN_FRAMES = Flag(
+    "fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",
+    name="min_frames",
+    kind=int,
+    unit="frames",
+    minimum=1,
+    maximum=MOST_FRAMES,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "--min-frames",
-        type=int,
-        default=94,
-        help="fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",
+        type=MIN_FRAMES.checked,
+        metavar="N",
+        default=TRAINER_MIN_FRAMES,
+        help=f"{MIN_FRAMES.help_text} ({MIN_FRAMES.bounds})",
     )
     verify.add_argument(
         "--allow-random-embeddings",

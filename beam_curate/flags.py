@@ -22,6 +22,12 @@ from typing import Any, NoReturn
 
 from beam_curate.errors import UsageError
 
+DAY_S = 86_400
+"""Seconds of a day: the longest length of footage and the longest wait that can be asked for."""
+
+MOST_FRAMES = 10_000_000
+"""Frames that can be asked for: a day at 115 frames/s."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
@@ -76,7 +82,27 @@ class Flag:
         """The help text with unit and default."""
         value = "off" if self.is_switch else "none" if self.default is None else self.default
         default = f"default: {self.shown_default or (f'{value:g}' if isinstance(value, float) else value)}"
-        return f"{self.help_text} ({self.unit}; {default})" if self.unit else f"{self.help_text} ({default})"
+        facts = (self.unit, self.bounds if self.is_number else "", default)
+        return f"{self.help_text} ({'; '.join(filter(None, facts))})"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its value is a number."""
+        return self.kind in (int, float)
+
+    @property
+    def bounds(self) -> str:
+        """The values that a number may have, in words."""
+        return " and ".join(f"{word} {limit:,}" for limit, word, _ in self._limits())
+
+    def _limits(self) -> list[tuple[float, str, Callable[[Any, Any], bool]]]:
+        limits = (
+            (self.minimum, "at least", operator.ge),
+            (self.above, "above", operator.gt),
+            (self.maximum, "at most", operator.le),
+            (self.below, "below", operator.lt),
+        )
+        return [(limit, word, holds) for limit, word, holds in limits if limit is not None]
 
     def read(self, text: str) -> Any:
         """Returns the value that a text on the command line means; raises UsageError."""
@@ -86,7 +112,7 @@ class Flag:
             return self.convert(text) if self.convert else self.kind(text)
         except ValueError as error:
             wanted = {int: "give a whole number", float: "give a number"}.get(self.kind, str(error))
-            raise UsageError(f"{self.option} is {text!r}: {wanted}") from error
+            raise UsageError(f"{self.option} is {_short(text)!r}: {wanted}") from error
 
     def problem(self, value: Any) -> str | None:
         """Returns what is wrong with a value and how to mend it, or None."""
@@ -98,17 +124,18 @@ class Flag:
             return f"{self.option} is {value!r}: choose {' or '.join(self.choices)}"
         if isinstance(value, float) and not math.isfinite(value):
             return f"{self.option} is {value}: give a finite number"
-        limits = (
-            (self.minimum, "at least", operator.ge),
-            (self.above, "above", operator.gt),
-            (self.maximum, "at most", operator.le),
-            (self.below, "below", operator.lt),
-        )
-        given = [(limit, word, holds) for limit, word, holds in limits if limit is not None]
-        if all(holds(value, limit) for limit, _, holds in given):
+        if all(holds(value, limit) for limit, _, holds in self._limits()):
             return None
-        bounds = " and ".join(f"{word} {limit:g}" for limit, word, _ in given)
-        return f"{self.option} is {value}: it must be {bounds}" + (f" ({self.unit})" if self.unit else "")
+        return f"{self.option} is {_short(str(value))}: it must be {self.bounds}" + (
+            f" ({self.unit})" if self.unit else ""
+        )
+
+    def checked(self, text: str) -> Any:
+        """Returns the value that a text means, for a parser whose flags are no group; raises UsageError."""
+        value = self.read(text)
+        if problem := self.problem(value):
+            raise UsageError(problem)
+        return value
 
 
 def flag(default: Any, help_text: str, **facts: Any) -> Any:
@@ -128,6 +155,10 @@ def flag(default: Any, help_text: str, **facts: Any) -> Any:
 def dashes(name: str) -> str:
     """Returns the dash form of a name with underscores: ``--boil-time`` for ``boil_time``."""
     return "--" + name.replace("_", "-")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _local_path(text: str) -> str:

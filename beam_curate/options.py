@@ -6,6 +6,7 @@ Importing this module imports neither Beam nor torch nor PyAV: ``--help`` and mi
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -176,6 +177,12 @@ def _contradictions(options: Options) -> Iterator[str]:
 def _notes(options: Options, accepted: frozenset[str]) -> Iterator[str]:
     """Yields what a user should know at the start."""
     dataset = options.dataset
+    cores = len(os.sched_getaffinity(0))
+    if (options.run.workers or 0) > cores:
+        yield (
+            f"--workers {options.run.workers} is more than this program's {cores} cores, which makes a run slower and "
+            "takes memory: leave it out"
+        )
     if "no_generate_embeddings" not in accepted:
         yield "embeddings are not built yet and are off (cosmos-curate makes them by default)"
     if dataset.generate_cosmos_predict_dataset == "disable":

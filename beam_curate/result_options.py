@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.flags import Group, flag
+from beam_curate.flags import MOST_FRAMES, Group, flag
 
 TRAINER_MIN_FRAMES = 94
 """Frames the Cosmos-Predict2 loader needs at least: it draws 93, and fails on a video of exactly 93."""
@@ -57,11 +57,12 @@ class DatasetOptions(Group):
         "and stops at shorter ones; lower this only if yours draws fewer.",
         unit="frames",
         minimum=1,
+        maximum=MOST_FRAMES,
     )
     validation_fraction: float = flag(
         0.0,
         "Share of the source videos, each with all its clips, set aside for validation in a second dataset.",
-        unit="0 up to below 1",
+        unit="share",
         minimum=0,
         below=1,
     )
@@ -107,16 +108,18 @@ class RunOptions(Group):
     max_failure_ratio: float | None = flag(
         None,
         "End with an error when more than this share of the videos failed, so that a script notices.",
-        unit="0 to 1",
+        unit="share",
         minimum=0,
         maximum=1,
     )
     dry_run: bool = flag(False, "Check everything that can be checked and say what would be done, then stop.")
     workers: int | None = flag(
         None,
-        "Threads of the local runner. Lower it to leave cores or memory to other programs.",
+        "Threads of the local runner. Lower it to leave cores or memory to other programs; more than there are cores "
+        "make a run slower.",
         unit="threads",
         minimum=1,
+        maximum=256,
         shown_default="all cores",
     )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

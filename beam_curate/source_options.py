@@ -6,10 +6,13 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from beam_curate.flags import Group, flag
+from beam_curate.flags import DAY_S, MOST_FRAMES, Group, flag
 
 DEMO_OUTPUT = "beam_curate_demo"
 """Where the output goes when neither input nor output is named."""
+
+SHORTEST_S = 0.1
+"""Shortest clip, and shortest wait for a source, that can be asked for: below it a video never ends."""
 
 _EXTENSIONS = ".mp4,.mov,.mkv,.webm,.avi,.m4v,.ts,.mts,.m2ts,.mpg,.mpeg,.mxf,.flv,.wmv,.3gp"
 
@@ -61,9 +64,14 @@ class InputOptions(Group):
         "How many videos to take that are not finished yet; 0 takes all. Try new settings on a few first.",
         unit="videos",
         minimum=0,
+        maximum=1_000_000_000,
     )
     limit_clips: int = flag(
-        0, "Clips to cut from each video at most, from its beginning; 0 cuts all.", unit="clips", minimum=0
+        0,
+        "Clips to cut from each video at most, from its beginning; 0 cuts all.",
+        unit="clips",
+        minimum=0,
+        maximum=1_000_000,
     )
     keep_duplicates: bool = flag(
         False,
@@ -92,9 +100,11 @@ class SplitOptions(Group):
         "holds no cut; fixed-stride cuts every few seconds, which suits footage of one continuous camera.",
         choices=("transnetv2", "fixed-stride"),
     )
-    fixed_stride_split_duration: float = flag(10.0, "Length of a clip with fixed-stride.", unit="seconds", above=0)
+    fixed_stride_split_duration: float = flag(
+        10.0, "Length of a clip with fixed-stride.", unit="seconds", minimum=SHORTEST_S, maximum=DAY_S
+    )
     fixed_stride_min_clip_length_s: float = flag(
-        2.0, "A last piece shorter than this is dropped, with fixed-stride.", unit="seconds", minimum=0
+        2.0, "A last piece shorter than this is dropped, with fixed-stride.", unit="seconds", minimum=0, maximum=DAY_S
     )
     transnetv2_threshold: float = flag(
         0.4,
@@ -105,7 +115,7 @@ class SplitOptions(Group):
         maximum=1,
     )
     transnetv2_min_length_s: float = flag(
-        2.0, "Shots that are shorter than this are dropped.", unit="seconds", minimum=0
+        2.0, "Shots that are shorter than this are dropped.", unit="seconds", minimum=0, maximum=DAY_S
     )
     transnetv2_min_length_frames: int = flag(
         48,
@@ -113,9 +123,14 @@ class SplitOptions(Group):
         "a Cosmos-Predict2 dataset, whose trainer needs 94 frames.",
         unit="frames",
         minimum=0,
+        maximum=MOST_FRAMES,
     )
     transnetv2_max_length_s: float = flag(
-        60.0, "Longest clip; see --transnetv2-max-length-mode for longer shots.", unit="seconds", above=0
+        60.0,
+        "Longest clip; see --transnetv2-max-length-mode for longer shots.",
+        unit="seconds",
+        minimum=SHORTEST_S,
+        maximum=DAY_S,
     )
     transnetv2_max_length_mode: str = flag(
         "stride",
@@ -127,6 +142,7 @@ class SplitOptions(Group):
         "Cut off at both ends of a shot, where dissolves leave traces of the neighbour; 0 keeps all.",
         unit="seconds",
         minimum=0,
+        maximum=DAY_S,
     )
     fast_shots: bool = flag(
         False,
@@ -140,13 +156,15 @@ class SplitOptions(Group):
         "when memory runs out or to spread an hour-long video over workers.",
         unit="clips of 8 s",
         minimum=1,
+        maximum=10_000,
     )
     decode_timeout_s: float = flag(
         300.0,
         "A video fails when reading it makes no progress for this long. Raise it for slow network disks: "
         "what failed of it is then tried again.",
         unit="seconds",
-        above=0,
+        minimum=SHORTEST_S,
+        maximum=DAY_S,
     )
     decode_memory_mb: int = flag(
         4096,
@@ -154,6 +172,7 @@ class SplitOptions(Group):
         "what failed of it is then tried again.",
         unit="MiB",
         minimum=256,
+        maximum=1 << 20,
     )
     max_decode_errors: int = flag(
         0,
@@ -161,6 +180,7 @@ class SplitOptions(Group):
         "every smeared picture out of the dataset.",
         unit="frames",
         minimum=0,
+        maximum=MOST_FRAMES,
     )
 
     def contradictions(self) -> Iterator[str]:
@@ -188,11 +208,12 @@ class TranscodeOptions(Group):
         "Threads for each clip. 1 keeps all cores busy; with more, files differ from run to run.",
         unit="threads",
         minimum=1,
+        maximum=64,
     )
     transcode_crf: int = flag(
         18,
         "Constant quality: 0 is lossless, 18 looks like the source. Each step of 6 about halves the size.",
-        unit="quality 0-51",
+        unit="quality",
         minimum=0,
         maximum=51,
     )
@@ -212,6 +233,7 @@ class TranscodeOptions(Group):
         "Encode at this bit rate instead of constant quality, for a dataset of foreseeable size.",
         unit="kbit/s",
         minimum=1,
+        maximum=1_000_000,
         shown_default="constant quality",
     )
     transcode_max_output_frames: int | None = flag(
@@ -219,6 +241,7 @@ class TranscodeOptions(Group):
         "A clip with more frames than this gets a lower frame rate and lasts as long.",
         unit="frames",
         minimum=1,
+        maximum=MOST_FRAMES,
         shown_default="keep all",
     )
     interlaced: str = flag(

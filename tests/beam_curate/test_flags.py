@@ -120,8 +120,8 @@ def test_help_has_title_unit_default_and_only_the_dash_form() -> None:
     add_group(parser, Kitchen)
     text = parser.format_help()
     assert "Cooking:" in text
-    assert "50% more at altitude. (seconds; default: 10)" in text
-    assert "(default: nobody)" in text
+    assert "50% more at altitude. (seconds; above 0 and at most 60; default: 10)" in " ".join(text.split())
+    assert "(at least 1; default: nobody)" in text
     assert "A file. (default: none)" in text
     assert "--no-with-salt" in text
     assert "_time" not in text

@@ -162,10 +162,10 @@ def test_values_reach_their_option(line: str, name: str, value: object) -> None:
     [
         ("--input-video-path in", "--output-clip-path is missing"),
         ("--input-video-list-json-path list.json", "--output-clip-path is missing"),
-        (IN_OUT + "--limit -1", "--limit is -1: it must be at least 0 (videos)"),
+        (IN_OUT + "--limit -1", "--limit is -1: it must be at least 0 and at most 1,000,000,000 (videos)"),
         (IN_OUT + "--limit many", "--limit is 'many': give a whole number"),
         (IN_OUT + "--limit-clips=-2", "--limit-clips"),
-        (IN_OUT + "--fixed-stride-split-duration 0", "above 0 (seconds)"),
+        (IN_OUT + "--fixed-stride-split-duration 0", "at least 0.1 and at most 86,400 (seconds)"),
         (IN_OUT + "--transnetv2-threshold 1.5", "at least 0 and at most 1"),
         (IN_OUT + "--transnetv2-threshold nan", "give a finite number"),
         (IN_OUT + "--transnetv2-max-length-s 1", "below --transnetv2-min-length-s 2"),
@@ -231,6 +231,8 @@ def test_every_mistake_is_told() -> None:
             IN_OUT + "--generate-cosmos-predict-dataset predict2 --predict2-min-frames 93",
             "94 frames (93 + 1)",
         ),
+        (IN_OUT + "--workers 256", "--workers 256 is more than this program's"),
+        (IN_OUT + "--workers 1", None),
     ],
 )
 def test_notes(line: str, note: str | None) -> None:

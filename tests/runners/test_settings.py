@@ -102,7 +102,7 @@ def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: s
     assert flags_of(with_defaults(FLINK, [f"--flink_master={master}"])).parallelism == 6
     assert flags_of(with_defaults(FLINK, [f"--flink_master={master}", "--parallelism", "3"])).parallelism == 3
     assert flags_of(with_defaults(FLINK, [f"--flink_master={NOWHERE}"])).parallelism is None
-    assert flags_of(with_defaults(FLINK, [])).parallelism == os.cpu_count()
+    assert flags_of(with_defaults(FLINK, [])).parallelism == len(os.sched_getaffinity(0))
 
 
 def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> None:
