@@ -6,13 +6,11 @@ Our flags are understood as ``--dash-form`` and as ``--underscore_form``, Beam's
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from beam_curate.errors import UsageError
-from beam_curate.flags import Flag, dashes
+from beam_curate.flags import Flag, dashes, short
 from beam_curate.unsupported import UNSUPPORTED, beam_flags, nearest, opposite
 
 
@@ -156,9 +154,14 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
         UsageError: If it cannot be read, or for keys and values that are no flags, all in one message.
     """
     sorter = _Sorter([], known)
+    spellings: dict[str, str] = {}
     for key, value in _config_entries(path).items():
+        name = str(key).replace("-", "_")
+        first = spellings.setdefault(known[name].name if name in known else name, str(key))
+        if first != str(key):
+            sorter.problems.append(f"{first} and {key} are the same flag: leave one out")
         try:
-            sorter.rest += _config_tokens(str(key).replace("-", "_"), value, known)
+            sorter.rest += _config_tokens(name, value, known)
         except ValueError as error:
             sorter.problems.append(str(error))
     return sorter.result(prefix=f"{path}: ")
@@ -166,19 +169,13 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
 
 def _config_entries(path: str) -> dict[Any, Any]:
     """Reads the file and returns the mapping from names to values."""
-    import yaml  # here, because most command lines have no file
+    from beam_curate import config_file  # here, because most command lines have no file
 
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
-    except OSError as error:
-        raise UsageError(f"--config {path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is neither YAML nor JSON: {' '.join(str(error).split())}") from error
+    content = config_file.read(path)
     if isinstance(content, dict):
         pipeline = content.pop("pipeline", "split")
         if pipeline != "split":
-            raise UsageError(f"{path}: pipeline is {pipeline!r}: only split is supported")
+            raise UsageError(f"{path}: pipeline is {short(repr(pipeline))}: only split is supported")
         if "args" in content and len(content) > 1:
             extra = ", ".join(sorted(str(key) for key in content if key != "args"))
             raise UsageError(f"{path}: {extra} beside args: move it below args")
@@ -194,7 +191,7 @@ def _config_tokens(name: str, value: Any, known: Mapping[str, Flag]) -> list[str
     if entry is None and f"--{name}" in beam_flags():
         raise ValueError(f"{name} is a flag of Apache Beam: give it on the command line")
     if entry is None:
-        raise ValueError(f"unknown key {name}{nearest(name, known, dashes='')}")
+        raise ValueError(f"unknown key {short(name)}{nearest(name, known, dashes='')}")
     if value is None:
         if isinstance(entry, Flag) and entry.default is not None:
             raise ValueError(f"{name} has no value: give one or leave it out")
@@ -203,8 +200,8 @@ def _config_tokens(name: str, value: Any, known: Mapping[str, Flag]) -> list[str
         raise ValueError("config cannot stand in a config file: leave it out")
     if entry.is_switch:
         if not isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}: give true or false")
+            raise ValueError(f"{name} is {short(repr(value))}: give true or false")
         return [dashes(name if value else opposite(name))]
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{name} is {value!r}: give one value, in quotes")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {short(repr(value))}: give one value, in quotes")
     return [f"{dashes(name)}={value}"]

@@ -112,7 +112,7 @@ class Flag:
             return self.convert(text) if self.convert else self.kind(text)
         except ValueError as error:
             wanted = {int: "give a whole number", float: "give a number"}.get(self.kind, str(error))
-            raise UsageError(f"{self.option} is {_short(text)!r}: {wanted}") from error
+            raise UsageError(f"{self.option} is {short(text)!r}: {wanted}") from error
 
     def problem(self, value: Any) -> str | None:
         """Returns what is wrong with a value and how to mend it, or None."""
@@ -126,7 +126,7 @@ class Flag:
             return f"{self.option} is {value}: give a finite number"
         if all(holds(value, limit) for limit, _, holds in self._limits()):
             return None
-        return f"{self.option} is {_short(str(value))}: it must be {self.bounds}" + (
+        return f"{self.option} is {short(str(value))}: it must be {self.bounds}" + (
             f" ({self.unit})" if self.unit else ""
         )
 
@@ -157,7 +157,8 @@ def dashes(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Returns a text as messages quote it: not more than 60 characters."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

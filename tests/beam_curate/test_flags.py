@@ -311,10 +311,9 @@ def test_every_mistake_in_a_config_file_is_told(tmp_path: Path) -> None:
     [
         ("gusets: 3", "unknown key gusets; did you mean guests?"),
         ("guests: true", "guests is True: give one value, in quotes"),
-        ("guests: [1, 2]", "guests is [1, 2]: give one value"),
-        ("guests: {a: 1}", "guests is {'a': 1}: give one value"),
-        ("guests: 2020-01-01", "give one value"),
-        ("serve: 1", "serve is 1: give true or false"),
+        ("guests: [1, 2]", "guests is ['1', '2']: give one value"),
+        ("guests: {a: 1}", "guests is {'a': '1'}: give one value"),
+        ("serve: 1", "serve is '1': give true or false"),
         ("serve: 'yes'", "serve is 'yes': give true or false"),
         ("dish:", "dish has no value"),
         ("dish: ''", "--dish needs a value"),
