@@ -1,8 +1,8 @@
 """The file of `--config`: YAML, read as the rules of YAML 1.2 and its reader would have it, or JSON.
 
 Numbers stay texts, which their flags read as they do on the command line: ``010`` is ten and ``1:30`` no number,
-whereas YAML 1.1 makes 8 and 90 of them. What a flat file of flags never needs is refused by its line: a name given twice, tags,
-and aliases, by which a file of a few lines can stand for one that fills the memory.
+whereas YAML 1.1 makes 8 and 90 of them. What a flat file of flags never needs is refused by its line: a name given
+twice, tags, and aliases, by which a file of a few lines can stand for one that fills the memory.
 """
 
 from __future__ import annotations
