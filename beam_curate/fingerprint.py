@@ -22,7 +22,7 @@ from beam_curate.video import cutter
 SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 2,
-    cutter.STAGE: 2,
+    cutter.STAGE: 3,
     captioner.STAGE: 3,
     text.STAGE: 2,
     windows.STAGE: 2,

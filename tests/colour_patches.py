@@ -8,6 +8,7 @@ from pathlib import Path
 import decord
 import numpy as np
 from ffmpeg_program import ffmpeg
+from media import BLOCK_ROWS, PATCHES
 from PIL import Image
 
 from beam_curate.video import scan
@@ -71,12 +72,26 @@ def patches(image: np.ndarray) -> np.ndarray:
     return np.array([middle.reshape(-1, 3).mean(0) for middle in middles])
 
 
+def bottom_patches(image: np.ndarray) -> np.ndarray:
+    """Returns the mean colour in the middle of each of `media.PATCHES`, [8, 3]."""
+    height, width = image.shape[0] // BLOCK_ROWS, image.shape[1] // len(PATCHES)
+    row = image[-height * 3 // 2 : -height // 2]
+    middles = [row[:, place * width + width // 3 : place * width + width * 2 // 3] for place in range(len(PATCHES))]
+    return np.array([middle.reshape(-1, 3).mean(0) for middle in middles])
+
+
 def seen_by_ffmpeg(path: str | Path) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(ffmpeg("-i", path, *AS_RGB))))
 
 
 def seen_by_decord(path: str | Path) -> np.ndarray:
     return decord.VideoReader(str(path))[0].asnumpy()
+
+
+def largest_error(path: str | Path, expected: np.ndarray) -> float:
+    """Returns by how much a clip's patches differ from what is expected of them, seen by both programs."""
+    seen = [bottom_patches(look(path)) for look in (seen_by_ffmpeg, seen_by_decord)]
+    return max(float(np.abs(colours - expected).max()) for colours in seen)
 
 
 def errors(path: str | Path, expected: np.ndarray = COLOURS) -> dict[str, float]:

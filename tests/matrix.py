@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import av
+import hdr_colours
 import numpy as np
+from av.video.reformatter import Colorspace
+from hdr_colours import coded, hlg, pq
 from matrix_makers import (
     Maker,
     after_each_other,
@@ -28,14 +31,14 @@ from matrix_makers import (
     with_tracks,
 )
 from matrix_pictures import anamorphic, field_pictures, interlaced, rotated
-from media import AUDIO_RATE
+from media import AUDIO_RATE, PATCHES
 
 FRAMES = 60
 RATE = Fraction(24)
 SIZE = (320, 180)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """A file and what the program must make of it.
 
@@ -54,7 +57,8 @@ class Case:
         restarts: Numbers of the first frames after a clock that starts again: no clip goes across.
         lost_clips: Numbers of the clips that must fail with a LostFramesError, the others being fine.
         sizes: Of each clip, where they differ.
-        levels: Whether white must be white and black black in the clips.
+        colours: What the patches must be in the clips, [8, 3].
+        noise: By how much the source's own codec may change them.
         note: Words of the note that its record must carry; without, it must carry none.
         also: A further check of (source, its clips).
         fast: Whether it belongs to the short tests.
@@ -74,7 +78,8 @@ class Case:
     restarts: tuple[int, ...] = ()
     lost_clips: tuple[int, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
-    levels: bool = True
+    colours: np.ndarray = dataclasses.field(default_factory=lambda: PATCHES)
+    noise: float = 0
     note: str = ""
     also: Callable[[Path, list[Path]], None] | None = None
     fast: bool = True
@@ -104,7 +109,8 @@ def plain(
     cuts: tuple[int, ...] | None = None,
     times: tuple[Fraction, ...] = (),
     note: str = "",
-    levels: bool = True,
+    colours: np.ndarray = PATCHES,
+    noise: float = 0,
     also: Callable[[Path, list[Path]], None] | None = None,
     fast: bool = True,
     **settings: Any,
@@ -121,7 +127,8 @@ def plain(
         times=times,
         cuts=cuts,
         has_audio=audio is not None and not audio.startswith("pcm"),  # mp4 holds no PCM that players expect
-        levels=levels,
+        colours=colours,
+        noise=noise,
         note=note,
         also=also,
         fast=fast,
@@ -154,12 +161,16 @@ def first_sound(source: Path, clips: list[Path]) -> None:
 B_FRAMES = {"bf": "2"}
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-pyramid=1"}
 TEN_BIT = {"codec": "libx265", "pixel_format": "yuv420p10le"}
+WIDE = TEN_BIT | {"matrix": Colorspace.BT2020, "frames": 36, "colours": hdr_colours.PATCHES, "noise": hdr_colours.NOISE}
 _WIDE = "colorprim=bt2020:colormatrix=bt2020nc:log-level=none:range=limited:transfer="
 _MASTERED = (
     ":hdr10=1:max-cll=1000,400:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
 )
-HDR10, HLG = _WIDE + "smpte2084" + _MASTERED, _WIDE + "arib-std-b67"
+PQ, HDR10, HLG = _WIDE + "smpte2084", _WIDE + "smpte2084" + _MASTERED, _WIDE + "arib-std-b67"
 NTSC, FILM = Fraction(30000, 1001), Fraction(24000, 1001)
+
+LUMA = np.repeat(PATCHES @ np.array([[0.299], [0.587], [0.114]]), 3, axis=1)  # ITU-R BT.601
+MEANS = np.repeat(PATCHES.mean(axis=1, keepdims=True), 3, axis=1)
 
 STEPS_MS = (20, 120, 30, 60, 10)
 VARIABLE_MS = tuple(itertools.accumulate(itertools.islice(itertools.cycle(STEPS_MS), 99), initial=0))
@@ -208,7 +219,14 @@ CASES: tuple[Case, ...] = (
     plain("mjpeg.avi", codec="mjpeg", pixel_format="yuvj420p", fast=False),
     plain("mjpeg.mov", codec="mjpeg", pixel_format="yuvj422p", fast=False),
     plain("prores.mov", codec="prores_ks", pixel_format="yuv422p10le", fast=False, **CUT),
-    plain("dnxhr.mxf", codec="dnxhd", options={"profile": "dnxhr_lb"}, pixel_format="yuv422p", fast=False),
+    plain(
+        "dnxhr.mxf",
+        codec="dnxhd",
+        options={"profile": "dnxhr_lb"},
+        pixel_format="yuv422p",
+        matrix=Colorspace.ITU709,  # which FFmpeg's decoder takes for granted
+        fast=False,
+    ),
     plain("mpeg2.ts", codec="mpeg2video", options=B_FRAMES, fast=False),
     plain("mpeg2.mpg", codec="mpeg2video", options=B_FRAMES),
     plain("flv1.flv", codec="flv", fast=False),
@@ -311,7 +329,7 @@ CASES: tuple[Case, ...] = (
     ),
     plain("odd-size.mp4", size=(321, 181), pixel_format="yuv444p", clip_size=SIZE),
     plain("odd-size.webm", size=(321, 181), codec="libvpx-vp9", clip_size=SIZE, fast=False),
-    plain("64-wide.mp4", size=(64, 36)),
+    plain("64-wide.mp4", size=(64, 36), noise=3),  # patches of 8x8 pixels, at the default crf of 23
     plain("tall.mp4", size=(96, 1280), fast=False),
     plain("4k.mp4", size=(3840, 2160), rate=Fraction(10), frames=8, fast=False),
     plain("8k.mp4", size=(7680, 4320), rate=Fraction(8), frames=6, fast=False),
@@ -319,12 +337,20 @@ CASES: tuple[Case, ...] = (
     # Pictures
     Case("interlaced.ts", interlaced(FRAMES, SIZE), also=without_combs),
     Case("interlaced-bottom-first.mp4", interlaced(FRAMES, SIZE, False), also=without_combs, fast=False),
-    Case("field-pictures.ts", field_pictures(36, (320, 192)), frames=36, size=(320, 192), fast=False),
+    Case(
+        "field-pictures.ts",
+        field_pictures(36, (320, 192)),
+        frames=36,
+        size=(320, 192),
+        colours=MEANS,
+        fast=False,
+    ),
     Case(
         "field-pictures-apart.ts",
         field_pictures(36, (320, 192), apart=True),
         frames=36,
         size=(320, 192),
+        colours=MEANS,
         fast=False,
     ),
     plain("10-bit.mp4", pixel_format="yuv420p10le", fast=False),
@@ -333,9 +359,22 @@ CASES: tuple[Case, ...] = (
     plain("4-4-4.mkv", pixel_format="yuv444p", fast=False),
     plain("full-range.mp4", pixel_format="yuvj420p"),
     plain("rgb.mkv", codec="libx264rgb", pixel_format="rgb24", options={"preset": "ultrafast"}, fast=False),
-    plain("grey.mkv", pixel_format="gray", fast=False),
-    plain("hdr10.mp4", options={"x265-params": HDR10}, frames=36, **TEN_BIT),
-    plain("hlg.mkv", options={"x265-params": HLG}, frames=36, fast=False, **TEN_BIT),
+    plain(
+        "grey.mkv",
+        pixel_format="gray",
+        options={"x264-params": "fullrange=on"},
+        colours=LUMA,
+        fast=False,
+    ),
+    plain("hdr10.mp4", options={"x265-params": HDR10}, patches=coded(hdr_colours.PATCHES, pq), **WIDE),
+    plain(
+        "hdr10-unmastered.mp4",
+        options={"x265-params": PQ},
+        patches=coded(hdr_colours.PATCHES, pq),
+        fast=False,
+        **WIDE,
+    ),
+    plain("hlg.mkv", options={"x265-params": HLG}, patches=coded(hdr_colours.PATCHES, hlg), fast=False, **WIDE),
     # Tracks
     plain("cover-first.mp4", with_cover),
     plain("cover.mkv", with_cover, fast=False),

@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from av.stream import Disposition
-from media import make_video
+from media import PATCHES, make_video
 
 Maker = Callable[[Path], object]
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nA subtitle.\n\n"
@@ -20,8 +20,8 @@ KLV = b"\x06\x0e+4" + bytes(12)  # a key of SMPTE 336M and nothing behind it
 
 
 def video(**settings: Any) -> Maker:
-    """A file as `make_video` writes it."""
-    return lambda path: make_video(path, **settings)
+    """A file as `make_video` writes it, with patches of known colours."""
+    return lambda path: make_video(path, **({"patches": PATCHES} | settings))
 
 
 def by_parts(part_names: tuple[str, ...], join: Callable[[Path, list[Path]], None], *parts: Maker) -> Maker:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from matrix_makers import Maker, mux_one
-from media import ENCODER_OPTIONS, make_video
+from media import ENCODER_OPTIONS, PATCHES, drawn
 
 
 def rotated(
@@ -93,14 +92,8 @@ def field_pictures(frames: int, size: tuple[int, int], apart: bool = False) -> M
 
 
 def pictures(frames: int, size: tuple[int, int], **settings: Any) -> Iterator[np.ndarray]:
-    """The pictures of `make_video`, [height, width, 3], without loss."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = make_video(
-            Path(folder) / "a.mkv", frames=frames, size=size, codec="ffv1", pixel_format="bgr0", **settings
-        )
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+    """The pictures of `make_video` with patches of known colours, [height, width, 3]."""
+    return drawn(frames, size, patches=PATCHES, **settings)
 
 
 def encode(

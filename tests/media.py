@@ -9,11 +9,20 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 
 NUM_BITS = 16
 BLOCK_ROWS = 9  # a block of the barcode is 1/16 of the width and 1/9 of the height
 MIN_CONTRAST = 64  # grey levels between a block and its complement below it
 AUDIO_RATE = 48000  # samples/s
+PATCHES = np.array(
+    [
+        *[(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)],
+        *[(200, 120, 90), (60, 90, 160)],
+    ],
+    dtype=np.uint8,
+)
+"""Colours of the flat patches along the bottom, from left to right; each is 1/8 of the width and 2/9 of the height."""
 ENCODER_OPTIONS = {
     "libx264": {"preset": "ultrafast"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
@@ -38,6 +47,8 @@ def make_video(
     seed: int = 0,
     pts: Sequence[int] | None = None,
     time_base: Fraction | None = None,
+    patches: np.ndarray | None = None,
+    matrix: Colorspace | None = None,
 ) -> Path:
     """Writes a video in the container that the suffix of `path` names, and returns `path`.
 
@@ -56,6 +67,8 @@ def make_video(
         seed: Another seed, another background.
         pts: One per frame, ascending, in units of the time base; counts up from 0 by default.
         time_base: Seconds per unit of pts; one over the rate by default.
+        patches: Colours [8, 3] of flat patches along the bottom, e.g. `PATCHES`.
+        matrix: From RGB to YUV, where it is not BT.601. The file says so only if `codec` does, or `options`.
     """
     time_base = time_base or 1 / rate
     stamps = [start_pts + stamp for stamp in (range(frames) if pts is None else pts)]
@@ -68,8 +81,10 @@ def make_video(
         stream.codec_context.gop_size = keyframe_interval
         stream.codec_context.thread_count = 1  # the same bytes each time
         tone = _Tone(container, audio, stamps[0] * time_base) if audio else None
-        for picture, stamp in zip(_pictures(frames, size, shots, seed), stamps, strict=True):
+        for picture, stamp in zip(drawn(frames, size, shots, seed, patches), stamps, strict=True):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if matrix is not None:
+                frame = frame.reformat(format=pixel_format, dst_colorspace=matrix)
             frame.pts, frame.time_base = stamp, time_base
             container.mux(stream.encode(frame))
             if tone:
@@ -146,8 +161,14 @@ class _Tone:
         self._container.mux(self._stream.encode(None))
 
 
-def _pictures(frames: int, size: tuple[int, int], shots: Sequence[int], seed: int) -> Iterator[np.ndarray]:
-    """Yields one picture [height, width, 3] per frame: a background that moves, the barcode on top."""
+def drawn(
+    frames: int,
+    size: tuple[int, int],
+    shots: Sequence[int] = (0,),
+    seed: int = 0,
+    patches: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Yields the pictures [height, width, 3] of `make_video`: a background that moves, the barcode on top."""
     starts = sorted({0, *shots})
     moves = ((2, 0), (0, -2), (-2, 2), (2, 2))  # pixels a frame, right and down
     for shot, (start, end) in enumerate(itertools.pairwise([*starts, frames])):
@@ -156,6 +177,8 @@ def _pictures(frames: int, size: tuple[int, int], shots: Sequence[int], seed: in
         for number in range(start, end):
             picture = np.roll(texture, (down * number, right * number), axis=(0, 1))
             _draw_number(picture, number)
+            if patches is not None:
+                _draw_patches(picture, patches)
             yield picture
 
 
@@ -181,6 +204,13 @@ def _draw_number(picture: np.ndarray, number: int) -> None:
     for bit, row in itertools.product(range(NUM_BITS), (0, 1)):
         top, bottom, left, right = _block_edges(picture, row, bit)
         picture[top:bottom, left:right] = 255 * ((number >> bit & 1) ^ row)
+
+
+def _draw_patches(picture: np.ndarray, colours: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    edges = [place * width // len(colours) for place in range(len(colours) + 1)]
+    for colour, (left, right) in zip(colours, itertools.pairwise(edges), strict=True):
+        picture[height - 2 * height // BLOCK_ROWS :, left:right] = colour
 
 
 def _block_mean(grey: np.ndarray, row: int, bit: int) -> float:

@@ -26,6 +26,8 @@ _MATRIX_NAMES = {colours.BT709: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020", 
 # A pixel much wider than high, or the reverse, is a damaged header, not a format.
 _WIDEST_PIXEL = 4
 _ASPECT_STEPS = 10_000  # how finely the shape of pixels is told
+# With the peak of the mastering display known, or of a scene, FFmpeg's scaler makes that white: all else becomes dark.
+_NO_SIDE_DATA = ("sidedata", "mode=delete")
 _CORNER = 16  # pixels a side that are looked at for it: fewer, and the scaler refuses
 
 
@@ -138,7 +140,7 @@ class Conform:
             raise LostFramesError(f"a picture of {facts.width}x{facts.height} is too small to encode")
         if even != (width, height):  # an odd size loses a row or a column: better than a resampled picture
             steps.append(("crop", f"{even[0]}:{even[1]}:0:0:exact=1"))
-        return steps if facts.tonemap else [*steps, *self._colour_steps(facts)]
+        return [*steps, _NO_SIDE_DATA] if facts.tonemap else [*steps, *self._colour_steps(facts)]
 
     def _colour_steps(self, facts: _Facts) -> list[tuple[str, str]]:
         first = self._first
