@@ -22,6 +22,7 @@ from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
+from beam_curate.report.verdict import Asked, verdict
 from beam_curate.storage import files
 from beam_curate.storage.alive import Alone, sole_run
 from beam_curate.storage.listing import Listing, list_videos
@@ -44,7 +45,7 @@ def curate(parsed: Parsed) -> int:
     """Curates the videos that the options name.
 
     Returns:
-        The exit status: 1 when more videos failed than ``--max-failure-ratio`` allows.
+        The exit status: 1 when the run broke off or did not do what was asked; see `beam_curate.report.verdict`.
 
     Raises:
         UsageError: A check before the first video failed.
@@ -156,9 +157,8 @@ def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selec
         console.print(f"dataset: {layout.dataset}")
     if still_random:
         console.print("warning: its text embeddings are random; do not train on them (--text-encoder t5_11b)")
-    failed = summary["beam_curate"]["num_failed_videos"]
-    ratio = failed / max(1, failed + summary["num_processed_videos"])
-    if options.run.max_failure_ratio is not None and ratio > options.run.max_failure_ratio:
-        console.print(f"{ratio:.0%} of the videos failed, more than --max-failure-ratio allows")
+    asked = Asked(plan.captioner is not None, plan.windows is not None, options.run.max_failure_ratio)
+    if why := verdict(outcomes, {video.uri for video in chosen.work}, asked):
+        console.print(f"error: {why}")
         return EXIT_FAILED
     return EXIT_DONE

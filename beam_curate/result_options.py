@@ -107,7 +107,9 @@ class RunOptions(Group):
     )
     max_failure_ratio: float | None = flag(
         None,
-        "End with an error when more than this share of the videos failed, so that a script notices.",
+        "End with exit status 1 when more than this share of the videos failed, or of the clips: 0 for none at all. A "
+        "video has failed when it cannot be read, or when all of its clips failed; a clip, when its file, a caption or "
+        "an embedding could not be made. All videos of the input count, those of earlier runs too.",
         unit="share",
         minimum=0,
         maximum=1,

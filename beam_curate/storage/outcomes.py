@@ -36,10 +36,26 @@ class Outcome:
         return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
 
     @property
+    def failed_clips(self) -> set[str]:
+        """Clips of which a part failed: the file, a caption, an embedding or a window."""
+        return {failure["clip_id"] for failure in self.failures if failure["clip_id"] is not None}
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it failed as a whole, or each of its clips did."""
+        clips = {clip for chunk in self.chunks for key in ("clips", "failed_clips") for clip in chunk.get(key, ())}
+        return self.state == "failed" or bool(clips and clips <= self.failed_clips)
+
+    @property
     def state(self) -> str:
-        """``processed``, ``skipped``, ``failed`` or ``pending``."""
+        """``processed``, ``skipped``, ``failed`` or ``pending``.
+
+        A video that failed as a whole has failed, though what earlier runs made of it may still be there.
+        """
         if self.skipped:
             return "skipped"
+        if any(failure["clip_id"] is None for failure in self.failures):
+            return "failed"
         if self.record is not None:
             return "processed"
         return "failed" if self.failures else "pending"

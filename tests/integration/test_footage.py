@@ -16,6 +16,7 @@ from program import run
 from restamped import restamped
 
 STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "2", "--limit-clips", "3")
+STRIDE += ("--predict2-min-frames", "4")
 SHORTEST, PAUSES, LIMIT = "shorter than the shortest clip", "pauses of the recording", "over --limit-clips"
 DAMAGED, UNREADABLE = "damaged or lost frames", "videos that could not be read"
 SMALL: dict[str, Any] = {"size": (96, 64), "keyframe_interval": 12}

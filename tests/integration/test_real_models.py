@@ -124,10 +124,10 @@ def test_another_family_two_passes_and_an_odd_prompt(
 def test_answers_without_a_caption_stay_out_of_the_dataset(
     curated: Path, footage: Path, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Answers are cut within the reasoning: that is told, and the run goes on."""
+    """Answers are cut within the reasoning: that is told, and the run goes on to its end."""
     output = tmp_path / "out"
     shutil.copytree(curated, output)
-    printed = run(footage, output, *flags, "--captioning-max-output-tokens", "20")
+    printed = run(footage, output, *flags, "--captioning-max-output-tokens", "20", expect=1)
     found = windows(output)
     assert {(window["cosmos_r1_caption"], window["caption_status"]) for window in found} == {("", "error")}
     assert {window["caption_failure_reason"] for window in found} == {"cut_off"}

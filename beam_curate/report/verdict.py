@@ -1,0 +1,91 @@
+"""Whether a run did what was asked of it: the one sentence with which it ends in exit status 1, or none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Sequence
+
+from beam_curate.errors import SetupError
+from beam_curate.storage.outcomes import Outcome
+
+_SETUP = {SetupError.__name__} | {kind.__name__ for kind in SetupError.__subclasses__()}
+_AGAIN = "mend what is named above and run the same command again, for permanent failures with --retry-failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a run was asked for.
+
+    Attributes:
+        captions: Whether clips were to be captioned.
+        dataset: Whether a dataset was to be written.
+        max_failure_ratio: Value of ``--max-failure-ratio``; None without it.
+    """
+
+    captions: bool
+    dataset: bool
+    max_failure_ratio: float | None = None
+
+
+def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked) -> str | None:
+    """Returns why a run that came to its end did not do what was asked, with what to do; None where it did.
+
+    Args:
+        outcomes: Of all listed videos. The dataset and ``--max-failure-ratio`` are judged by all of them.
+        worked_on: URIs of the videos that the run worked on. The rest is judged by these, or by all where there was
+            nothing to do.
+        asked: What was asked for.
+    """
+    judged = [one for one in outcomes if one.state not in ("skipped", "pending")]
+    here = [one for one in judged if one.video.uri in worked_on] or judged
+    return _of_the_work(here, asked) or _empty_dataset(judged, asked) or _too_many(judged, asked)
+
+
+def _of_the_work(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
+    """Returns what is wrong with all of what was worked on."""
+    for one in outcomes:
+        for failure in one.failures:
+            if failure["error_type"] in _SETUP:
+                return f"a stage was stopped, since none of its work can be done as it is set up: {failure['message']}"
+    made = sum(one.num_clips for one in outcomes)
+    if asked.captions and made and not any(_total(one, "num_clips_with_caption") for one in outcomes):
+        return (
+            f"none of the {made} clips has a usable caption, and without one nothing can be trained on: what is said "
+            "above of captions names the reason; change the flags of captioning, or --no-generate-captions"
+        )
+    if outcomes and all(one.has_failed for one in outcomes):
+        return f"every video failed ({len(outcomes)}): {_AGAIN}"
+    failed = sum(_total(one, "num_clips_failed") for one in outcomes)
+    if failed and not made:
+        return f"every clip failed ({failed}): {_AGAIN}"
+    return None
+
+
+def _empty_dataset(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
+    made = sum(one.num_clips for one in outcomes)
+    if not asked.dataset or not made or any(chunk.get("dataset_items") for one in outcomes for chunk in one.chunks):
+        return None
+    return (
+        f"nothing is in the dataset, although there are {made} clips: what is said above of failures and of windows "
+        "left out names the reason; where they are too short, make longer clips or lower --predict2-min-frames"
+    )
+
+
+def _too_many(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
+    if asked.max_failure_ratio is None:
+        return None
+    clips = sum(one.num_clips + _total(one, "num_clips_failed") for one in outcomes)
+    for what, failed, of in (
+        ("videos", sum(one.has_failed for one in outcomes), len(outcomes)),
+        ("clips", sum(len(one.failed_clips) for one in outcomes), clips),
+    ):
+        if failed > asked.max_failure_ratio * of:
+            return (
+                f"{failed} of {of} {what} failed, a share of {failed / max(1, of):.3g}, more than "
+                f"--max-failure-ratio {asked.max_failure_ratio:g} allows: {_AGAIN}"
+            )
+    return None
+
+
+def _total(one: Outcome, name: str) -> int:
+    return sum(chunk.get(name, 0) for chunk in one.chunks)
