@@ -25,7 +25,7 @@ VERSIONS = {
     cutter.STAGE: 3,
     captioner.STAGE: 3,
     text.STAGE: 2,
-    windows.STAGE: 2,
+    windows.STAGE: 3,
     DATASET: 1,
 }
 

@@ -13,8 +13,9 @@ import av.video
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.errors import DiskError, LostFramesError
+from beam_curate.errors import DiskError, LostFramesError, UnreadableSourceError
 from beam_curate.video.faults import of_reading
+from beam_curate.video.tracks import open_container
 
 
 @contextlib.contextmanager
@@ -27,11 +28,11 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
     """
     name = Path(clip).name
     try:
-        with av.open(f"file:{clip}") as container:  # "file:" keeps FFmpeg from reading a colon as a protocol's
+        with open_container(str(clip)) as container:
             if not container.streams.video:
                 raise LostFramesError(f"{name} has no video stream")
             yield container, container.streams.video[0]
-    except av.error.FFmpegError as error:
+    except (UnreadableSourceError, av.error.FFmpegError) as error:
         cause = of_reading(error, str(clip))
         raise cause if cause.retriable else LostFramesError(f"{name} cannot be decoded: {cause}") from error
 

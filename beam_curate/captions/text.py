@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from beam_curate import attempt, progress
 from beam_curate.dataset.pickles import dump_embedding
-from beam_curate.dataset.rules import language_fault
-from beam_curate.elements import Clip, ClipChunk, TextEmbedding
+from beam_curate.dataset.rules import caption_fault, language_fault
+from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
 from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.t5 import Tokens
@@ -59,10 +59,10 @@ class CaptionEncoder:
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with an embedding for each window that has a usable caption."""
         wanted = [
-            (clip.clip_id, position, window.caption.text)
+            (clip.clip_id, position, caption.text)
             for clip in chunk.clips
             for position, window in enumerate(clip.windows)
-            if window.caption is not None and window.caption.usable and window.num_frames >= self.min_frames
+            if window.num_frames >= self.min_frames and (caption := window.caption) is not None and _is_text(caption)
         ]
         if not wanted:
             return chunk
@@ -107,3 +107,7 @@ class CaptionEncoder:
             embedding = TextEmbedding(stored, len(tokens.ids), tokens.truncated)
             windows[position] = dataclasses.replace(window, embedding=embedding)
         return dataclasses.replace(clip, windows=tuple(windows))
+
+
+def _is_text(caption: Caption) -> bool:
+    return caption.usable and caption_fault(caption.text.strip()) is None

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
-MIN_WIDTH = 64
-"""Pixels. decord 0.6.0, the trainer's reader, fails on frames 16 to 48 pixels wide."""
+_LINE_PIXELS = 32
+"""decord 0.6.0, the trainer's reader, pads each line of RGB to a multiple of so many pixels (FFmpeg's padding)."""
+
+MIN_PICTURE_STD = 1.0
+"""Of 255. A standard deviation below it, over the pixels of all sampled frames, means one plain colour."""
 
 MOST_UNREADABLE = 0.2
 """Share of a caption's characters that T5 may have no token for: above it, too little of the caption is left.
@@ -19,6 +24,13 @@ _NOT_IN_T5 = frozenset("<>{}\\^`~")
 _LAST_LATIN_LETTER = "\u024f"  # Latin Extended-B; what lies beyond is another script, a symbol or punctuation
 _GENERAL_PUNCTUATION = range(0x2010, 0x2028)
 
+# SentencePiece's rule nmt_nfkc, which T5's tokenizer follows (builder.cc, BuildNmtNFKCMap): these are dropped ...
+_DROPPED = (*range(0x01, 0x09), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F)
+# ... and these are spaces: line ends, marks of zero width and of direction, SentencePiece's own mark for a space.
+_SPACES = (0x09, 0x0A, 0x0C, 0x0D, 0x1680, 0x200B, 0x200C, 0x200E, 0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD)
+_NMT = dict.fromkeys(_DROPPED, "") | dict.fromkeys(_SPACES, " ")
+
+_MANY, _LARGE_SHARE = 3, 0.1  # so many items with one caption, of all, are told
 
 MOST_PIXELS = 2**26
 """Of a frame: twice 8K. The trainer holds 93 frames of it in memory at once."""
@@ -28,11 +40,16 @@ MOST_CAPTION_BYTES = 2**20
 
 
 def size_fault(width: int, height: int) -> str | None:
-    """Returns what is wrong with the size of a video in pixels, or None."""
+    """Returns what is wrong with the size of a video in pixels, or None.
+
+    decord takes the length of a padded line over the width for the number of colours, unless there is a rest: that
+    fails where it is a whole number and not 3, which is at 1, 2, 3, 4, 6, 8, 12, 16, 24, 48 and 72 pixels.
+    """
     if width * height > MOST_PIXELS:
         return f"has frames of {width}x{height}; more than {MOST_PIXELS} pixels are no video for a trainer"
-    if width < MIN_WIDTH:
-        return f"is {width} pixels wide; decord 0.6.0 needs at least {MIN_WIDTH}"
+    line = 3 * _LINE_PIXELS * -(-width // _LINE_PIXELS)
+    if line % width == 0 and line != 3 * width:
+        return f"is {width} pixels wide, which decord 0.6.0 cannot read; another width will do"
     return None
 
 
@@ -50,9 +67,38 @@ def language_fault(unreadable: float) -> str | None:
     return None
 
 
+def blank_fault(picture_std: float) -> str | None:
+    """Returns what is wrong with a video whose sampled pixels differ so little (of 255), or None."""
+    if picture_std < MIN_PICTURE_STD:
+        return "shows one plain colour from beginning to end"
+    return None
+
+
+def caption_fault(caption: str) -> str | None:
+    """Returns what is wrong with the text of a caption, or None."""
+    size = len(caption.encode("utf-8", "surrogatepass"))
+    if size > MOST_CAPTION_BYTES:
+        return f"has {size} bytes; a caption has at most {MOST_CAPTION_BYTES}"
+    if any("\ud800" <= letter <= "\udfff" for letter in caption):
+        return "has halves of characters (surrogates), which UTF-8 cannot hold"
+    if not as_tokenized(caption):
+        return "is empty; an item needs a caption"
+    return None
+
+
+def repeated(captions: Mapping[Any, int]) -> int:
+    """Returns how many items have the most frequent caption, or 0 where these are not many.
+
+    Args:
+        captions: How many items have each.
+    """
+    most = max(captions.values(), default=0)
+    return most if most >= _MANY and most > _LARGE_SHARE * sum(captions.values()) else 0
+
+
 def as_tokenized(caption: str) -> str:
-    """Returns what T5's tokenizer makes of a caption first: NFKC, with white space joined."""
-    return " ".join(unicodedata.normalize("NFKC", caption).split())
+    """Returns what T5's tokenizer makes of a caption first: control characters dropped, NFKC, white space joined."""
+    return " ".join(part for part in unicodedata.normalize("NFKC", caption.translate(_NMT)).split(" ") if part)
 
 
 def as_encoded(caption: str) -> str:

@@ -22,7 +22,7 @@ from beam_curate.dataset.check_pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.check_video import VideoCheck, check_video
 from beam_curate.dataset.faults import SUFFIXES, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
-from beam_curate.dataset.rules import MOST_CAPTION_BYTES
+from beam_curate.dataset.rules import MOST_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.layout import NOT_FOR_TRAINING
 
 __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]
@@ -32,7 +32,6 @@ MIN_FRAMES = 94
 
 _SPLITS = ("train", "val")
 _WINDOW = re.compile(r"_(\d+)_(\d+)$")
-_MANY, _LARGE_SHARE = 3, 0.1  # so many items with one caption, of all, are told
 _MAX_WORKERS = 16  # each holds a few decoded frames
 
 
@@ -102,8 +101,7 @@ def _notes(codecs: Counter[str], tokens_unchecked: bool, random_embeddings: bool
 
 def _repeated(captions: Counter[bytes]) -> Iterator[str]:
     """Yields a note where many items have one caption, as those of a server that always says the same."""
-    count = max(captions.values(), default=0)
-    if count >= _MANY and count > _LARGE_SHARE * captions.total():
+    if count := repeated(captions):
         yield f"One caption is that of {count} of {captions.total()} items: does the captioner say what it sees?"
 
 
@@ -224,12 +222,15 @@ def _window_frames(stem: str) -> int | None:
 
 def _read_caption(path: Path) -> str:
     """Returns a caption, stripped as it is for the encoder."""
-    if path.stat().st_size > MOST_CAPTION_BYTES:
-        raise ValueError(f"has {path.stat().st_size} bytes; a caption has at most {MOST_CAPTION_BYTES}")
+    with path.open("rb") as file:
+        data = file.read(MOST_CAPTION_BYTES + 1)
+        if len(data) > MOST_CAPTION_BYTES:
+            size = max(len(data), os.fstat(file.fileno()).st_size)
+            raise ValueError(f"has {size} bytes; a caption has at most {MOST_CAPTION_BYTES}")
     try:
-        caption = path.read_text("utf-8").strip()
+        caption = data.decode().strip()
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 ({error.reason} at byte {error.start})") from error
-    if not caption:
-        raise ValueError("is empty; an item needs a caption")
+    if fault := caption_fault(caption):
+        raise ValueError(fault)
     return caption

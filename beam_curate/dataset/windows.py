@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import attempt, progress
-from beam_curate.dataset.rules import size_fault
+from beam_curate.dataset.rules import caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Window
 from beam_curate.layout import Layout
 from beam_curate.video import children
@@ -30,8 +30,14 @@ def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | No
         return f"its video {fault}"
     if window.num_frames < min_frames:
         return f"fewer than {min_frames} frames (--predict2-min-frames): {window.num_frames}"
-    if window.caption is None or not window.caption.usable:
-        return "no usable caption"
+    if window.caption is None:
+        return "no caption"
+    if not window.caption.usable:
+        # A caption that came without words is "success" to its captioner.
+        outcome = "empty" if window.caption.outcome in ("success", "truncated") else window.caption.outcome
+        return f"no usable caption ({outcome})"
+    if fault := caption_fault(window.caption.text.strip()):
+        return f"its caption {fault}"
     if window.embedding is None:
         return "no text embedding"
     return None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_curate.dataset.rules import as_tokenized, repeated
 from beam_curate.report import footage
 from beam_curate.report.records import COUNTS, RecordContext
 from beam_curate.storage import files
@@ -85,6 +86,7 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
         "num_failed_clips": sum(chunk.get("num_clips_failed", 0) for chunk in chunks),
         "num_dataset_items": sum(len(chunk.get("dataset_items", ())) for chunk in chunks),
         "caption_outcomes": _caption_outcomes(chunks),
+        "num_windows_with_one_caption": _one_caption(chunks),
         "num_windows_left_out": sum(len(chunk.get("windows_left_out", {})) for chunk in chunks),
         "num_videos_without_clips": sum(not one.num_clips for one in processed),
         "footage_lost": footage.total([one.record or {} for one in processed], states["failed"]),
@@ -104,6 +106,17 @@ def _caption_outcomes(chunks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         for name, number in outcomes.items() if isinstance(outcomes, dict) else ():
             found[name] += number if isinstance(number, int) else 0
     return dict(sorted(found.items()))
+
+
+def _one_caption(chunks: Sequence[Mapping[str, Any]]) -> int:
+    """Returns how many windows have the most frequent caption, or 0 where these are not many."""
+    captions = (
+        as_tokenized(caption)
+        for chunk in chunks
+        for windows in chunk.get("all_windows", {}).values()
+        for caption in windows.values()
+    )
+    return repeated(collections.Counter(caption for caption in captions if caption))
 
 
 def _video_summary(one: Outcome) -> dict[str, Any]:

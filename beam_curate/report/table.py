@@ -67,6 +67,8 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
         console.print(f"no clip: {shown(one.video.relative_path)}: {causes or 'it has no footage'}")
     if len(empty) > _MOST_FAILURES:
         console.print(f"and {len(empty) - _MOST_FAILURES} more videos without a clip: see processed_videos/")
+    if number := ours["num_windows_with_one_caption"]:
+        console.print(f"note: {number} windows have one and the same caption: does the captioner say what it sees?")
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
             console.print(f"note: {one.video.relative_path}: {note}")

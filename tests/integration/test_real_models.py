@@ -131,7 +131,7 @@ def test_answers_without_a_caption_stay_out_of_the_dataset(
     found = windows(output)
     assert {(window["cosmos_r1_caption"], window["caption_status"]) for window in found} == {("", "error")}
     assert {window["caption_failure_reason"] for window in found} == {"cut_off"}
-    assert all(window["left_out_of_dataset"] == "no usable caption" for window in found)
+    assert all(window["left_out_of_dataset"] == "no usable caption (cut_off)" for window in found)
     assert not dataset_stems(output)
     failures = [json.loads(line) for line in (output / "failures.jsonl").read_text().splitlines()]
     assert {failure["error_type"] for failure in failures} == {"ModelOutputError"}

@@ -145,3 +145,11 @@ def test_a_file_that_is_no_video_is_told(tmp_path: Path) -> None:
         list(sample_frames(text_file(tmp_path / "clip.mp4"), windows_of(50)))
     with pytest.raises(DiskError):
         list(sample_frames(tmp_path / "nothing.mp4", windows_of(50)))
+
+
+def test_a_list_of_other_files_is_no_clip(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "other.mp4", frames=8)
+    clip = tmp_path / "clip.mp4"
+    clip.write_text(f"ffconcat version 1.0\nfile {video.name}\n")
+    with pytest.raises(LostFramesError, match=r"clip\.mp4 cannot be decoded"):
+        list(sample_frames(clip, windows_of(8)))

@@ -125,6 +125,7 @@ def test_the_counts_are_true(context: RecordContext) -> None:
         "num_failed_clips": 1,
         "num_dataset_items": 1,
         "num_windows_left_out": 1,
+        "num_windows_with_one_caption": 0,
         "num_videos_without_clips": 1,
     }
     assert ours["counts_of_this_run"] == {"clips cut": 3}
@@ -263,3 +264,26 @@ def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None
     assert said.count(failures[0].message) == 1
     assert "deep/good.mp4, clip c0; " in said and "clip c4 and 45 more: " in said
     assert "What failed (50)" in said
+
+
+@pytest.mark.parametrize(
+    ("captions", "told"),
+    [
+        (["A road.", "A road.", " A  road. "], 3),
+        (["A road.", "A road.", "A field."], 0),
+        (["", "", ""], 0),
+    ],
+)
+def test_one_caption_for_many_windows_is_counted_and_told(tmp_path: Path, captions: list[str], told: int) -> None:
+    context = make_context(tmp_path)
+    for number, text in enumerate(captions):  # of several videos
+        clip = make_clip(context.layout, f"c{number}", text=text)
+        chunk = make_chunk([clip], make_video_element(f"{number}.mp4"))
+        publish_chunk(context, chunk)
+        record_video(context, chunk.video, [chunk], [])
+    found = outcomes(context, [make_video_element(f"{number}.mp4") for number in range(len(captions))])
+    summary = write_summary(context, found, RUN, all_captions=False)
+    assert read(context.layout.summary)["beam_curate"]["num_windows_with_one_caption"] == told
+    console = Console(record=True, width=200)
+    print_report(console, summary, found)
+    assert (f"note: {told} windows have one and the same caption" in console.export_text()) == bool(told)
