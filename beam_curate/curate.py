@@ -155,6 +155,12 @@ def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selec
     console.print(f"output: {layout.output}")
     if plan.context.text_encoder is not None:
         console.print(f"dataset: {layout.dataset}")
+        if still := predict2.remove_empty(layout, options.dataset.validation_fraction):
+            folders = " and ".join(str(layout.dataset / part) for part in still)
+            console.print(
+                f"warning: {folders} still hold items of videos that were not done with this --validation-fraction: "
+                "run again for all videos before training"
+            )
     if still_random:
         console.print("warning: its text embeddings are random; do not train on them (--text-encoder t5_11b)")
     asked = Asked(plan.captioner is not None, plan.windows is not None, options.run.max_failure_ratio)

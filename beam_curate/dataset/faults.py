@@ -25,6 +25,7 @@ REMEDIES = {
     "empty": "check the path, and in the run's summary why no clip was kept",
     "random_embeddings": "run again with the real text encoder; accept them only to test a trainer",
     "other_file": "move it elsewhere or, if it is an item's file, give it the right name",
+    "two_layouts": "run again for all videos with one --validation-fraction; then the items are in one place",
     "missing_file": _REDO,
     "name": "rename the three files of the item",
     "video_unreadable": _REDO,

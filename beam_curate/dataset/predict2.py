@@ -10,6 +10,7 @@ and withdrawn first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -131,6 +132,27 @@ def still_random(layout: Layout) -> bool:
     for marker in markers:
         marker.unlink(missing_ok=True)
     return False
+
+
+def remove_empty(layout: Layout, validation_fraction: float) -> list[str]:
+    """Removes what another ``--validation-fraction`` used and no item needs: empty folders, and their mark.
+
+    Returns:
+        The parts, ``""`` for the dataset's folder itself, that still hold items of such a run.
+    """
+    still = []
+    for part in ("",) if validation_fraction else ("train", "val"):
+        root = layout.dataset / part
+        for folder, _ in _PARTS:
+            with contextlib.suppress(OSError):  # it is not there, or holds items
+                (root / folder).rmdir()
+        if any((root / folder).is_dir() for folder, _ in _PARTS):
+            still.append(part)
+        else:
+            (root / NOT_FOR_TRAINING).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the dataset's own folder has the parts in it
+                root.rmdir()
+    return still
 
 
 def paths(layout: Layout, name: str) -> list[Path]:

@@ -108,16 +108,39 @@ def _repeated(captions: Counter[bytes]) -> Iterator[str]:
 def _roots(dataset: Path) -> tuple[list[Path], list[Fault]]:
     """Returns the folders that hold the three folders, and a fault for whatever else lies beside splits."""
     splits = [dataset / name for name in _SPLITS if (dataset / name).is_dir()]
-    if not splits or any((dataset / folder).is_dir() for folder in SUFFIXES):
+    used = [root for root in splits if not _is_bare(root)]
+    if not splits or any(_holds_something(dataset / folder) for folder in SUFFIXES):
         return [dataset], []
-    return splits, _other_files(dataset, _SPLITS)
+    if not used and any((dataset / folder).is_dir() for folder in SUFFIXES):
+        return [dataset], []
+    empty = [folder for folder in SUFFIXES if (dataset / folder).is_dir()]
+    return used or splits, _other_files(dataset, (*_SPLITS, *empty))
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _is_bare(root: Path) -> bool:
+    """Whether a split has no files but the mark, as where all items were moved out of it or none was moved into it."""
+    return not any(
+        _holds_something(path) if path.name in SUFFIXES and path.is_dir() else path.name != NOT_FOR_TRAINING
+        for path in root.iterdir()
+    )
 
 
 def _other_files(root: Path, folders: Iterable[str]) -> list[Fault]:
-    """Returns a fault for everything in a root but its folders and the mark of random embeddings."""
-    allowed = {*folders, NOT_FOR_TRAINING}
-    others = [path for path in root.iterdir() if path.name not in allowed]
-    return [Fault(path, "other_file", "does not belong in a dataset") for path in others]
+    """Returns a fault for everything in a root but its folders, bare splits and the mark of random embeddings."""
+    others = [path for path in root.iterdir() if path.name not in {*folders, NOT_FOR_TRAINING}]
+    splits = [path for path in others if path.name in _SPLITS and path.is_dir()]
+    return [
+        *(Fault(path, "other_file", "does not belong in a dataset") for path in others if path not in splits),
+        *(
+            Fault(path, "two_layouts", "holds files, and so do the folders beside it")
+            for path in splits
+            if not _is_bare(path)
+        ),
+    ]
 
 
 def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:

@@ -142,6 +142,14 @@ def test_validation_fraction_splits_by_source_video(videos: Path, tmp_path: Path
     dataset = output / "cosmos_predict2_video2world_dataset"
     assert verify(dataset, allow_random_embeddings=True).ok
     assert (dataset / "train" / "NOT_FOR_TRAINING.txt").exists()
+    printed = run(videos, output, *FIXED_STRIDE, "--validation-fraction", "0", "--limit", "1")
+    assert "still hold items of videos that were not done with this --validation-fraction" in printed
+    assert {fault.rule for fault in verify(dataset, allow_random_embeddings=True).faults} == {"two_layouts"}
+    printed = run(videos, output, *FIXED_STRIDE)
+    assert "still hold" not in printed
+    assert dataset_stems(output) == train | val
+    assert verify(dataset, allow_random_embeddings=True).ok
+    assert {path.name for path in dataset.iterdir()} == {"videos", "metas", "t5_xxl", "NOT_FOR_TRAINING.txt"}
 
 
 def test_dry_run_writes_nothing(videos: Path, tmp_path: Path) -> None:

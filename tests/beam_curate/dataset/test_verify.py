@@ -148,6 +148,13 @@ def test_train_and_val(tmp_path, dataset, clips):
     for folder in faults.SUFFIXES:
         (split / "val" / folder).mkdir(parents=True)
     assert verify.verify(split).ok  # val is empty
+    for folder in faults.SUFFIXES:
+        (split / folder).mkdir()
+    assert verify.verify(split).ok  # as after a run that moved all items from here into train
+    write_item(split, "e", "Fog.", clips["good"])
+    assert found(verify.verify(split)) == {("two_layouts", "train")}
+    for path in [split / folder / f"e{suffix}" for folder, suffix in faults.SUFFIXES.items()]:
+        path.unlink()
     write_item(split / "val", "d", "Snow.", clips["good"])
     (split / "NOT_FOR_TRAINING.txt").touch()
     assert verify.verify(split, allow_random_embeddings=True).num_items == 4
@@ -172,6 +179,14 @@ def replace_pickle(content, protocol=4):
 
 def write(path, content=b""):
     return lambda root, clips: (root / path).write_bytes(content)
+
+
+def write_split(path):
+    def make(root, clips):
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_bytes(b"")
+
+    return make
 
 
 def remove(path):
@@ -269,7 +284,8 @@ FAULTS = {
     ),
     "other file": (write("README.md"), {("other_file", "README.md")}),
     "captions folder": (lambda root, clips: (root / "captions").mkdir(), {("other_file", "captions")}),
-    "split beside the folders": (lambda root, clips: (root / "val").mkdir(), {("other_file", "val")}),
+    "split beside the folders": (write_split("val/videos/d.mp4"), {("two_layouts", "val")}),
+    "file of a split": (write_split("val/d.mp4"), {("two_layouts", "val")}),
     "random": (write("NOT_FOR_TRAINING.txt"), {("random_embeddings", "NOT_FOR_TRAINING.txt")}),
     "no metas": (
         lambda root, clips: shutil.rmtree(root / "metas"),

@@ -454,9 +454,14 @@ def test_another_share_for_validation_moves_items(context: RecordContext, layout
     assert items(layout) == {"t_0_95", "v_0_95"}
     run("B", 0.5)
     assert (items(layout), items(layout, "train"), items(layout, "val")) == (set(), {"t_0_95"}, {"v_0_95"})
+    assert predict2.remove_empty(layout, 0.0) == ["train", "val"]
+    assert predict2.remove_empty(layout, 0.5) == []
+    assert {path.name for path in layout.dataset.iterdir()} == {"train", "val"}
     assert read(layout.processed_video(val.relative_path))["dataset_part"] == "val"
     run("A", 0.0)
     assert (items(layout), items(layout, "train"), items(layout, "val")) == ({"t_0_95", "v_0_95"}, set(), set())
+    assert predict2.remove_empty(layout, 0.0) == []
+    assert {path.name for path in layout.dataset.iterdir()} == {"videos", "metas", "t5_xxl"}
 
 
 def test_a_published_clip_that_was_lost_or_changed_is_put_back(context: RecordContext, layout: Layout) -> None:
