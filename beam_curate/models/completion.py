@@ -1,28 +1,32 @@
 """The body of a chat completion, in the shapes that OpenAI-compatible servers are known to send, and what it says.
 
-Finish reasons are those of OpenAI, Azure, vLLM, SGLang, Ollama, LM Studio, llama.cpp and Groq (``stop``, ``length``,
-``content_filter``), Gemini (its own names in upper case, also behind OpenAI's face), Mistral (``model_length``), TGI
-and Together (``eos``, ``eos_token``, ``stop_sequence``), Anthropic's models behind gateways (``end_turn``,
-``max_tokens``, ``refusal``, ``model_context_window_exceeded``), Cohere (``COMPLETE``, ``ERROR_TOXIC``), Bedrock
-(``guardrail_intervened``) and Zhipu (``sensitive``). Whatever is not listed here is no finished answer.
+Finish reasons are those of OpenAI, Azure, vLLM, SGLang, Ollama, llama.cpp and Groq (``stop``, ``length``,
+``content_filter``), LM Studio (``eosFound``, ``contextLengthReached``), Gemini (its own names in upper case, also
+behind OpenAI's face), Mistral (``model_length``), TGI and Together (``eos``, ``eos_token``, ``stop_sequence``),
+Anthropic's models behind gateways (``end_turn``, ``max_tokens``, ``refusal``, ``model_context_window_exceeded``),
+Cohere (``COMPLETE``, ``ERROR_TOXIC``), Bedrock (``guardrail_intervened``) and Zhipu (``sensitive``). Whatever is not
+listed here is no finished answer.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from beam_curate.errors import ModelOutputError, ModelServerError
+from beam_curate.models import stream
 from beam_curate.models.vision_language import Answer
 
 _FINISHED = {
     *("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "end_of_turn"),
-    *("end_of_text", "end_of_sequence", "complete", "completed"),
+    *("end_of_text", "end_of_sequence", "complete", "completed", "eos_found", "stop_string_found"),
 }
 _CUT = {
     *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens", "max_length"),
     *("model_length", "token_limit", "context_length", "model_context_window_exceeded", "error_limit"),
+    *("max_predicted_tokens_reached", "context_length_reached"),
 }
 _BLOCKED = {
     *("content_filter", "contentfilter", "content_filtered", "refusal", "safety", "recitation", "blocklist"),
@@ -32,7 +36,26 @@ _BLOCKED = {
 }
 _MOST_TOKENS = 1 << 40  # of a count that is believed
 _BEGINNING = 100
-_STREAMED = "data:"
+_REASONING = ("reasoning_content", "reasoning")
+# Statuses that an error stands for which has none, by what its type or code begins with: OpenAI's and Anthropic's.
+_STATUSES = {
+    "insufficient_quota": 429,
+    "rate_limit": 429,
+    "billing": 402,
+    "authentication": 401,
+    "invalid_api_key": 401,
+    "invalidapikey": 401,
+    "permission": 403,
+    "model_not_found": 404,
+    "not_found": 404,
+    "request_too_large": 413,
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "invalid_request": 400,
+    "resource_exhausted": 429,
+    "unauthenticated": 401,
+}
+_ERROR_NAMES = ("errors", "detail", "message", "msg")  # of gateways, FastAPI and DashScope
 
 
 class EmbeddedError(Exception):
@@ -59,14 +82,12 @@ def read_answer(body: str) -> Answer:
     """
     completion = _completion(body)
     tokens = _tokens(completion)
-    try:
-        choice = completion["choices"][0]
-        if not isinstance(choice, dict):
-            raise TypeError("no object")
-    except (LookupError, TypeError) as error:
+    choice = _first_choice(completion)
+    if choice is None:
         if _is_blocked_prompt(completion):
             return Answer("", *tokens, "blocked")
-        raise _no_completion(body) from error
+        _raise_other_error(completion)
+        raise _no_completion(body)
     _raise_error(choice)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -75,6 +96,8 @@ def read_answer(body: str) -> Answer:
         raise _no_completion(body)
     finish = _finish(choice)
     text, refused = _text(message.get("content"))
+    if text is None and any(_says(message.get(name)) for name in _REASONING):
+        text = ""  # it ended within its reasoning, and would do so again
     if finish == "blocked" or refused or _says(message.get("refusal")) or _was_filtered(choice):
         return Answer("", *tokens, "blocked")
     if finish is None:
@@ -98,7 +121,7 @@ def beginning(body: str) -> str:
 def _completion(body: str) -> dict[str, Any]:
     text = body.lstrip("\ufeff \t\r\n")
     try:
-        completion = _joined(text) if text.startswith((_STREAMED, ":", "event:")) else json.loads(text)
+        completion = stream.joined(text) if stream.is_stream(text) else json.loads(text, strict=False)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _no_completion(body) from error
     if isinstance(completion, list) and len(completion) == 1 and isinstance(completion[0], dict):
@@ -118,45 +141,55 @@ def _raise_error(holder: dict[str, Any]) -> None:
     error = holder.get("error")
     if not error and holder.get("object") == "error":
         error = holder
-    if not error:
-        return
-    code = error.get("code") or error.get("status_code") if isinstance(error, dict) else None
-    if isinstance(code, str) and code.isdecimal():
-        code = int(code)
-    is_status = isinstance(code, int) and 400 <= code < 600
-    raise EmbeddedError(int(code) if is_status and code is not None else 500, {"error": error})
+    if error and (not isinstance(error, dict) or any(error.values())):
+        raise EmbeddedError(_status(error), {"error": error})
 
 
-def _joined(text: str) -> dict[str, Any]:
-    """Returns the completion that a server sent in pieces although it was not asked to."""
-    pieces = [line.removeprefix(_STREAMED).strip() for line in text.splitlines() if line.startswith(_STREAMED)]
-    chunks = [json.loads(piece) for piece in pieces if piece and piece != "[DONE]"]
-    content, refusal = [], []
-    whole: dict[str, Any] = {"choices": []}
-    choice: dict[str, Any] = {}
-    for chunk in chunks:
-        if chunk.get("error"):
-            return dict(chunk)
-        whole["usage"] = chunk.get("usage") or whole.get("usage")
-        for part in (chunk.get("choices") or [])[:1]:
-            delta = part.get("delta") or part.get("message") or {}
-            content.append(_text(delta.get("content"))[0] or "")
-            refusal.append(delta.get("refusal") or "")
-            choice |= {name: value for name, value in part.items() if value is not None and name != "delta"}
-    if choice:
-        choice["message"] = {"content": "".join(content), "refusal": "".join(refusal)}
-        # What broke off has no finish reason, which elsewhere means a finished answer.
-        whole["choices"] = [{"finish_reason": "unfinished"} | choice]
-    return whole
+def _raise_other_error(holder: dict[str, Any]) -> None:
+    """Raises the error that a body holds which is no completion and names it otherwise than OpenAI."""
+    found = [holder.get(name) for name in _ERROR_NAMES]
+    if holder.get("base_resp") or any(isinstance(one, (str, list)) and one for one in found):
+        raise EmbeddedError(_status(holder), holder)
+
+
+def _status(error: Any) -> int:
+    """Returns the HTTP status that an error names or stands for; 500 where it says neither."""
+    if not isinstance(error, dict):
+        return 500
+    named = [error.get(name) for name in ("code", "status_code", "status", "type")]
+    for name in named:
+        number = int(name) if isinstance(name, str) and name.isdecimal() and name.isascii() else name
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
+    words = [name.lower() for name in named if isinstance(name, str)]
+    return next((status for begin, status in _STATUSES.items() for word in words if word.startswith(begin)), 500)
+
+
+def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the choice of index 0, or else the first one; None without any."""
+    choices = completion.get("choices")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return next((choice for choice in found if choice.get("index") == 0), found[0] if found else None)
 
 
 def _finish(choice: dict[str, Any]) -> str | None:
     """Returns ``stop``, ``length`` or ``blocked``, or None for an answer that is not finished."""
-    reasons = [_normal(choice.get(name)) for name in ("finish_reason", "native_finish_reason")]
+    reasons = [_normal(reason) for reason in _reasons(choice)]
     if "blocked" in reasons:
         return "blocked"
     # A gateway may say "stop" of what its model says more exactly.
-    return "length" if reasons == ["stop", "length"] else reasons[0]
+    return "length" if reasons[0] == "stop" and "length" in reasons else reasons[0]
+
+
+def _reasons(choice: dict[str, Any]) -> list[Any]:
+    """Returns why an answer ended, in the words of the server and of who stands behind it."""
+    reason = choice.get("finish_reason")
+    if reason is not None:
+        return [reason, choice.get("native_finish_reason")]
+    details = choice.get("finish_details")
+    kind = details.get("type") if isinstance(details, dict) else None
+    # Beside a finish reason it is the token or the text that vLLM stopped at.
+    return [kind, choice.get("native_finish_reason"), choice.get("stop_reason")]
 
 
 def _normal(reason: Any) -> str | None:
@@ -164,7 +197,8 @@ def _normal(reason: Any) -> str | None:
         return "stop"
     if not isinstance(reason, str):
         return None
-    name = reason.partition(":")[0].strip().lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[- ]", "_", reason.partition(":")[0].strip())
+    name = words.lower().removeprefix("finish_reason_")
     if name in _FINISHED:
         return "stop"
     if name in _CUT:
@@ -192,19 +226,21 @@ def _text(content: Any) -> tuple[str | None, bool]:
         elif isinstance(part, dict):
             if part.get("type") == "refusal" or _says(part.get("refusal")):
                 return None, True
-            if part.get("type") in (None, "text", "output_text") and isinstance(part.get("text"), str):
+            is_text = part.get("type") in (None, "text", "output_text") and part.get("thought") is not True
+            if is_text and isinstance(part.get("text"), str):
                 texts.append(part["text"])
     return ("".join(texts), False) if texts else (None, False)
 
 
 def _says(refusal: Any) -> bool:
-    return isinstance(refusal, str) and bool(refusal.strip())
+    return bool(refusal.strip() if isinstance(refusal, str) else refusal)
 
 
 def _was_filtered(choice: dict[str, Any]) -> bool:
     """Whether Azure's filter took something out."""
-    results = choice.get("content_filter_results")
-    found = results.values() if isinstance(results, dict) else ()
+    results = [choice.get(name) for name in ("content_filter_results", "content_filter_result")]
+    found = [one for result in results if isinstance(result, dict) for one in result.values()]
+    found += [inner for one in found if isinstance(one, list) for inner in one]  # of lists of words
     return any(isinstance(one, dict) and one.get("filtered") is True for one in found)
 
 

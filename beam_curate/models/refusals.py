@@ -27,7 +27,12 @@ def _words(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
+# Codes of what does not pass, which some gateways send with a status of 500.
+_NO_MONEY_CODES = _words(
+    r"insufficient_quota|exceeded_current_quota|billing_(hard_limit|not_active)|budget_exceeded|account_deactivated"
+)
 _NO_MONEY = _words(
+    r"budget has been exceeded|key limit exceeded|call volume quota",
     r"insufficient[ _](quota|balance|credits?|funds)",
     r"billing[ _](hard[ _]limit|not[ _]active)|billing_error|billing account.{0,40}(disabled|closed|not active)",
     r"(credit|account) balance is too low|(out of|no|more|insufficient|enough) (available )?credits|credit limit",
@@ -47,6 +52,7 @@ _BLOCKED = _words(
     r"moderation[ _]?(blocked|flagged)|requires moderation|data_?inspection_?failed",
     r"safety[ _](system|polic|filter|reasons)",
     r"\bflagged\b|violat\w+ .{0,40}(polic|guideline|terms)|usage polic|content exists risk|sensitive ?content",
+    r"blocked.{0,40}safety|safety.{0,40}blocked",
     r"inappropriate content|prohibited_content|blockreason|risk control|敏感|prohibited content",
 )
 _TOO_LONG = _words(
@@ -57,7 +63,9 @@ _TOO_LONG = _words(
     r"max_new_tokens. must be <=",
     r"too many (images|pictures|videos|parts)|at most \d+ (image|video)",
     r"(up to|maximum of|most) \d+ images?|image.{0,30}limit",
+    r"range of input length|image.{0,20} exceeds? \d|image dimensions exceed",
 )
+_CONTEXT_FULL = _words(r"context size has been exceeded")  # llama.cpp, with a status of 500
 _CONTEXT_LENGTH = re.compile(r"context (?:length|window|size)(?: of| is|:)? (?:of )?(\d[\d,]{0,12})", re.IGNORECASE)
 _TOKEN_LIMIT = _words(
     r"max(_completion|_new|_output)?_tokens\W{0,3} (is )?(too large|too high|must be|exceeds|cannot exceed|should be)",
@@ -87,7 +95,8 @@ _NO_PICTURES = _words(
     r"(image|vision|picture|multi-?modal)\w*( input| data| content)?s? (is |are )?(not|un)[ -]?(supported|enabled)",
     r"(is )?not a (multimodal|multi-modal|vision) model|unknown variant .?image_url",
     r"image_url.{0,40}only supported by certain",
-    r"content (must be|should be) a (valid )?string",
+    r"content (must be|should be) a (valid )?string|loc: content \| msg: input should be a valid string",
+    r"unsupported (content|part)[ _]?(part )?type\W{0,3}image",
 )
 _LOADING = _words(r"(currently|still|being) (being )?load(ing|ed)|loading model|model is loading")
 _NO_VIDEO = _words(r"video_url")
@@ -132,12 +141,12 @@ class Refusal:
     def passes(self) -> bool:
         """Whether the same request may be answered later."""
         later = self.status in (408, 409, 425, 429) or self.status >= 500 or bool(_LOADING.search(self.text))
-        return later and not self.is_exhausted
+        return later and not self.is_exhausted and not _CONTEXT_FULL.search(self.text)
 
     @property
     def is_exhausted(self) -> bool:
         """Whether money or a quota is used up that does not come back while a run waits."""
-        if self.status == 402:
+        if self.status == 402 or _NO_MONEY_CODES.search(self.text):
             return True
         if not 400 <= self.status < 500:
             return False
@@ -148,7 +157,7 @@ class Refusal:
     @property
     def is_blocked(self) -> bool:
         """Whether a filter of the server refuses what this window shows."""
-        return self.status in (400, 403, 422, 451) and bool(_BLOCKED.search(self.text))
+        return self.status == 451 or (self.status in (400, 403, 422) and bool(_BLOCKED.search(self.text)))
 
     @property
     def is_too_long(self) -> bool:

@@ -39,16 +39,16 @@ def streamed(*deltas: dict[str, Any], finish: str | None = "stop", done: bool = 
 
 FINISHED = [
     *("stop", "Stop", "STOP", "FINISH_REASON_STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"),
-    *(None, "", "end-of-turn", " stop "),
+    *(None, "", "end-of-turn", " stop ", "eosFound", "stopStringFound"),
 ]
 CUT_OFF = [
     *("length", "LENGTH", "max_tokens", "MAX_TOKENS", "FINISH_REASON_MAX_TOKENS", "max_output_tokens", "model_length"),
-    *("model_context_window_exceeded", "max_new_tokens", "ERROR_LIMIT"),
+    *("model_context_window_exceeded", "max_new_tokens", "ERROR_LIMIT", "maxTokens", "contextLengthReached"),
 ]
 FILTERED = [
     *("content_filter", "CONTENT_FILTER", "refusal", "safety", "SAFETY", "RECITATION", "BLOCKLIST", "SPII"),
     *("PROHIBITED_CONTENT", "FINISH_REASON_SAFETY", "content_filter: PROHIBITED_CONTENT", "IMAGE_SAFETY", "sensitive"),
-    *("guardrail_intervened", "ERROR_TOXIC", "contentFilter"),
+    *("guardrail_intervened", "ERROR_TOXIC", "contentFilter", "contentFiltered"),
 ]
 UNFINISHED = [
     *(
@@ -128,12 +128,26 @@ def test_tokens_that_went_into_reasoning_name_the_flag(finish: str, text: Any) -
         json.dumps(completion() | {"choices": completion()["choices"] + completion("Another.")["choices"]}),
         json.dumps([completion()]),
         json.dumps(completion() | {"choices": [{"text": CAPTION, "finish_reason": "stop"}]}),
+        said([{"text": "Hm.", "thought": True}, {"text": CAPTION}]),  # Gemini's parts
+        json.dumps(
+            completion()
+            | {
+                "choices": [
+                    {"index": 1} | completion("Another.")["choices"][0] | {"index": 1},
+                    *completion()["choices"],
+                ]
+            }
+        ),
+        json.dumps(completion() | {"error": {"code": 0, "message": ""}}),
         "\ufeff\n" + json.dumps(completion()),
         "\n" * 1000 + json.dumps(completion()),  # as gateways keep a connection open
         ": OPENROUTER PROCESSING\n\n" + streamed({"role": "assistant", "content": CAPTION}),
         streamed({"role": "assistant", "content": ""}, *({"content": letter} for letter in CAPTION)),
         streamed({"reasoning_content": "Hm."}, {"content": CAPTION[:5]}, {"content": None}, {"content": CAPTION[5:]}),
         streamed({"content": CAPTION}, done=False).replace("\n", "\r\n"),
+        streamed({"content": [{"type": "text", "text": CAPTION}]}),
+        "id: 1\nretry: 500\n" + streamed({"content": CAPTION}).replace("data: ", "data:"),
+        'data: {"choices": [{"index": 1, "delta": {"content": "Another."}}]}\n\n' + streamed({"content": CAPTION}),
     ],
 )
 def test_shapes_of_an_answer(body: str) -> None:
@@ -153,7 +167,13 @@ def test_shapes_of_an_answer(body: str) -> None:
             completion()
             | {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": True}}}]}
         ),
+        said(choice={"content_filter_results": {"custom_blocklists": [{"id": "words", "filtered": True}]}}),
+        said(choice={"content_filter_result": {"violence": {"filtered": True, "severity": "high"}}}),
+        said(None, refusal=[{"text": "I'm sorry."}]),
+        said(finish=None, choice={"stop_reason": "refusal"}),
         streamed({"refusal": "I'm "}, {"refusal": "sorry."}),
+        'data: {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": true}}}], '
+        '"usage": {"prompt_tokens": 70, "completion_tokens": 9}}\n\ndata: [DONE]\n\n',
         streamed({"content": CAPTION}, finish="content_filter"),
     ],
 )
@@ -164,6 +184,21 @@ def test_shapes_of_a_refusal(body: str) -> None:
 def test_what_the_model_itself_says_of_its_end_counts() -> None:
     assert read_answer(said(choice={"native_finish_reason": "MAX_TOKENS"})) == CUT
     assert read_answer(streamed({"content": CAPTION}, finish="length")) == CUT
+    assert read_answer(said(finish=None, choice={"finish_details": {"type": "max_tokens"}})) == CUT
+    assert read_answer(said(finish=None, choice={"stop_reason": "max_tokens"})) == CUT
+    assert read_answer(said(choice={"stop_reason": "length"})) == GOOD  # vLLM: the text that it was to stop at
+
+
+@pytest.mark.parametrize("text", ["A \u2028 car.", "A \x85 car.", "A \x0b\x0c car.", "A\u2029car."])
+def test_only_line_breaks_part_what_is_streamed(text: str) -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    assert read_answer(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\ndata: [DONE]\n\n").text == text
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_an_answer_that_ended_within_its_reasoning_is_empty_and_not_asked_again(field: str) -> None:
+    assert read_answer(said(None, **{field: "Hm, a car."})) == Answer("", 70, 9, "stop")
+    assert read_answer(streamed({field: "Hm."})) == Answer("", 70, 9, "stop")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +213,18 @@ def test_what_the_model_itself_says_of_its_end_counts() -> None:
         ({"object": "error", "message": "x", "code": 400}, 400),
         ([{"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}], 503),
         (completion() | {"error": {"message": "Upstream idle timeout", "code": 504}}, 504),
+        ({"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}}, 429),
+        ({"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}, 429),
+        ({"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}, 429),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, 500),
+        ({"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}, 401),
+        ({"error": {"message": "x", "code": "model_not_found", "type": "invalid_request_error"}}, 404),
+        ({"error": {"message": "x", "status": "RESOURCE_EXHAUSTED"}}, 429),
+        ({"code": "InvalidApiKey", "message": "Invalid API-key provided."}, 401),
+        ({"code": 503, "msg": "busy"}, 503),
+        ({"detail": "Not Found"}, 500),
+        ({"errors": [{"message": "x"}], "success": False}, 500),
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}, "choices": None}, 500),
         (json.loads(said(choice={"error": {"code": 502, "message": "Upstream error"}})), 502),
         (json.loads(said(choice={"error": "overloaded", "finish_reason": "error"})), 500),
         (json.loads(said("A car tu", "error", {"error": {"code": 503, "message": "x"}})), 503),
@@ -193,6 +240,10 @@ def test_an_error_within_a_stream() -> None:
     body = 'data: {"choices": [{"delta": {"content": "A car"}}]}\n\ndata: {"error": {"code": 502, "message": "x"}}\n\n'
     with pytest.raises(EmbeddedError):
         read_answer(body)
+    for last in ('event: error\ndata: {"code": 502, "message": "x"}', 'data: {"object": "error", "code": 502}'):
+        with pytest.raises(EmbeddedError) as failure:
+            read_answer(f'data: {{"choices": [{{"delta": {{"content": "A car"}}}}]}}\n\n{last}\n\n')
+        assert failure.value.status == 502
 
 
 @pytest.mark.parametrize(

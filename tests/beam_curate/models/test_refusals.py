@@ -65,6 +65,12 @@ EXHAUSTED = [
     (403, {"error": "Your team has either used all available credits or reached its monthly spending limit."}),
     (400, {"code": "Arrearage", "message": "Access denied, please make sure your account is in good standing."}),
     (403, openai("Your account was flagged for potential abuse.", "account_deactivated")),
+    (500, openai("RateLimitError: You exceeded your current quota", "insufficient_quota", "insufficient_quota")),
+    (503, {"error": {"message": "RateLimitError: {'code': 'insufficient_quota'}", "code": "503"}}),
+    (400, openai("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0", "400", "budget_exceeded")),
+    (429, openai("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0", "429", "budget_exceeded")),
+    (403, {"error": {"message": "Key limit exceeded (daily limit).", "code": 403}}),
+    (403, {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 12:00:00."}),
 ]
 PASSING = [
     (429, openai(RPM, "rate_limit_exceeded", "requests")),
@@ -100,6 +106,8 @@ BLOCKED = [
     (400, {"error": {"code": "1301", "message": "输入或生成内容可能包含敏感内容"}, "contentFilter": []}),
     (400, gemini(400, "The prompt was blocked: PROHIBITED_CONTENT", "INVALID_ARGUMENT")),
     (422, {"detail": "The request violates our content guidelines"}),
+    (400, gemini(400, "The request was blocked for SAFETY.", "INVALID_ARGUMENT")),
+    (451, "Unavailable For Legal Reasons"),
 ]  # fmt: skip
 TOO_LONG = [
     (400, {"object": "error", "message": "This model's maximum context length is 32768 tokens. However, you requested "
@@ -118,6 +126,10 @@ TOO_LONG = [
     (400, openai("'max_tokens' must be at least 1, got -300.")),
     (400, openai("Too many images provided. This model supports up to 5 images")),
     (400, openai("Please reduce the length of the messages or completion.")),
+    (400, openai("InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]")),
+    (400, openai("messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 7 bytes > 5 bytes")),
+    (400, openai("at least one of the image dimensions exceed max allowed size for many-image requests: 2000 pixels")),
+    (500, {"error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}}),
 ]  # fmt: skip
 SETUP = [
     (401, openai("Incorrect API key provided: sk-x.", "invalid_api_key"), "OPENAI_API_KEY"),
@@ -140,6 +152,9 @@ SETUP = [
     (400, openai("m is not a multimodal model"), "endpoint-model"),
     (400, openai("Invalid content type. image_url is only supported by certain models.", None), "endpoint-model"),
     (400, {"error": "Model does not support images. Please use a model that does."}, "endpoint-model"),
+    (400, openai("Unsupported content type 'image_url'"), "endpoint-model"),
+    (422, {"detail": [{"type": "string_type", "loc": ["body", "messages", 0, "content"],
+                       "msg": "Input should be a valid string"}]}, "endpoint-model"),
     (400, openai("max_tokens is too large: 100. This model supports at most 50 completion tokens", param="max_tokens"),
      "--captioning-max-output-tokens 100"),
     (400, openai("Invalid max_tokens value, the valid range is [1, 50]"), "--captioning-max-output-tokens"),
@@ -205,6 +220,9 @@ def test_the_same_errors_within_an_answer_are_the_same() -> None:
     for status, body in (EXHAUSTED[0], EXHAUSTED[6], BLOCKED[4], SETUP[0][:2]):
         embedded = {"error": body["error"] | {"code": status, "kind": body["error"].get("code")}}
         assert type(outcome(200, embedded)[0]) is type(outcome(status, body)[0])
+    for _, body in (EXHAUSTED[0], SETUP[0][:2], SETUP[7][:2]):  # known by their codes alone
+        answer, asked = outcome(200, body)
+        assert isinstance(answer, SetupError) and asked == 1
 
 
 def test_what_was_sent_and_comes_back_is_no_reason() -> None:
