@@ -51,8 +51,9 @@ def trust(frame: av.VideoFrame) -> str:
         constant = "BT.2020 with constant luminance is read as that without"
         frame.colorspace = BT2020
     elif matrix not in _CONVERTED:
-        wrong.append("matrix")
-        frame.colorspace = UNKNOWN
+        if any(component.is_chroma for component in frame.format.components):
+            wrong.append("matrix")
+        frame.colorspace = UNKNOWN  # of grey, too: PNG and others say RGB of it
     if frame.color_range not in (0, LIMITED, FULL):
         wrong.append("range")
         frame.color_range = 0

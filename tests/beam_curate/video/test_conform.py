@@ -54,6 +54,15 @@ def test_formats(pixel_format):
     assert abs(float(luma.mean()) - float(frame_of(64, 64).to_ndarray()[:64].mean())) < 3
 
 
+@pytest.mark.parametrize(
+    ("pixel_format", "matrix", "noted"),
+    [("gray", 0, False), ("ya8", 0, False), ("monob", 0, False), ("gray", 200, False), ("yuv420p", 0, True)],
+)
+def test_a_matrix_is_missed_only_where_there_is_colour(pixel_format, matrix, noted):
+    conform, _ = conformed([frame_of(64, 64, pixel_format, colorspace=matrix)])
+    assert any("matrix" in note for note in conform.notes) == noted
+
+
 def test_a_fitting_frame_is_passed_on_untouched():
     frame = frame_of(64, 48)
     _, (out,) = conformed([frame])
