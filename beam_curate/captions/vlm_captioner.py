@@ -14,7 +14,7 @@ from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sam
 from beam_curate.captions.unwrap import unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
-from beam_curate.errors import ModelContextError, ModelOutputError, ModelRequestError, SetupError
+from beam_curate.errors import ContentError, ModelContextError, ModelOutputError, ModelRequestError, SetupError
 from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Engine, Generation, Question
@@ -72,7 +72,8 @@ class VlmCaptioner:
         algorithm: Value of ``--captioning-algorithm``.
         model: What loads an `Engine`.
         prompt: What is asked of each window.
-        stage2_prompt: What is asked in a second pass, followed by the first caption; None for one pass.
+        stage2_prompt: What is asked in a second pass, followed by the first caption; None for one pass. Where the
+            second pass gives no caption, the first one stays.
         generation: How text is generated.
         rules: How the model looks at a window.
         batch_tokens: Most tokens of the prompts of a batch, padding included.
@@ -176,7 +177,7 @@ class VlmCaptioner:
         ]
         refined = self._asked(engine, again) if again else []
         for (position, caption), second in zip(first.items(), refined, strict=True):
-            captions[position] = _both(caption, second)
+            captions[position] = _refined(caption, second)
         return captions
 
     def _asked(self, engine: Engine, questions: Sequence[Question]) -> list[Caption | Exception]:
@@ -280,6 +281,21 @@ def _both(first: Caption, second: Caption | Exception) -> Caption | Exception:
         prompt_tokens=first.prompt_tokens + second.prompt_tokens,
         output_tokens=first.output_tokens + second.output_tokens,
     )
+
+
+def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception:
+    """Returns the second pass's caption, or the first one where that pass fails for good.
+
+    What may pass is tried again by the next run, and what a filter refuses stays blocked.
+    """
+    failed_for_good = isinstance(second, ContentError) or (isinstance(second, Caption) and second.status == "error")
+    if not failed_for_good:
+        return _both(first, second)
+    progress.add("captions kept from the first pass")
+    both = _both(first, second)
+    if isinstance(both, Exception):
+        return first
+    return dataclasses.replace(first, prompt_tokens=both.prompt_tokens, output_tokens=both.output_tokens)
 
 
 def _count(captions: Sequence[Any] | Any) -> None:

@@ -329,6 +329,36 @@ def test_a_second_pass_is_not_made_of_what_has_no_caption(tmp_path: Path, footag
     assert statuses(done) == ["error", "blocked", "blocked"]
 
 
+FIRST = Caption("qwen", "A car.", "success", 100, 14)
+
+
+@pytest.mark.parametrize(
+    ("second", "caption"),
+    [
+        (Answer("", 50, 7, "stop"), FIRST),
+        (Answer("I'm sorry, but I can't help with that.", 50, 7, "stop"), FIRST),
+        (Answer("A car.<|im_end|> A bus.", 50, 7, "stop"), FIRST),
+        (Answer("<think>A car", 50, 7, "length"), FIRST),
+        (Answer("A car. " * 100, 50, 7, "length"), Caption("qwen", "A car.", "success", 150, 21)),  # asked twice
+        (ModelOutputError("cut", reason="cut_off"), Caption("qwen", "A car.", "success", 50, 7)),
+        (ModelContextError("too long"), Caption("qwen", "A car.", "success", 50, 7)),
+        (Answer("A red car", 50, 7, "length"), Caption("qwen", "A red car", "truncated", 100, 14)),
+        (Answer("", 50, 7, "blocked"), Caption("qwen", "", "blocked", 100, 14)),
+        (ModelServerError("down"), Caption("qwen", "", "error", failure_reason="exception")),  # tried again
+    ],
+)
+def test_a_second_pass_without_a_caption_leaves_the_first(
+    tmp_path: Path, footage: Path, second: Answer | Exception, caption: Caption
+) -> None:
+    engine = ScriptedEngine(
+        lambda question: Answer("A car.", 50, 7, "stop") if question.prompt == "What happens?" else second
+    )
+    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage, frames=90))
+    assert captions(done) == [caption]
+    assert len(done.clips[0].failures) == (caption.status == "error")
+    assert progress.counts().get("captions kept from the first pass", 0) == (caption.text == "A car.")
+
+
 def test_windows_tokens_and_clips_are_counted(tmp_path: Path, footage: Path) -> None:
     worker = captioner(tmp_path, ScriptedEngine(says("A car.")), stage2_prompt="Better!", batch_tokens=3000)
     attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage))
