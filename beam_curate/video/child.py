@@ -42,7 +42,7 @@ def main() -> None:
         connection.send(("ready", None))
         while True:
             _serve(connection, *connection.recv())
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):  # the second where it broke off in the middle of a message
         return  # the parent is gone or needs this child no more
 
 

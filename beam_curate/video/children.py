@@ -85,7 +85,7 @@ class _Child:
             self.connection.send((task, arguments))
             while True:
                 self._await_answer()
-                kind, value = self.connection.recv()
+                kind, value = self._receive()
                 if kind == "ready":
                     self.ready = True
                 elif kind == "item":
@@ -98,6 +98,15 @@ class _Child:
                     return
         except (EOFError, ConnectionError) as error:
             raise self._cause_of_death() from error
+
+    def _receive(self) -> Any:
+        """Receives an answer; `EOFError` where the child died, also in the middle of it, of which Python says OSError."""
+        try:
+            return self.connection.recv()
+        except OSError as error:
+            if error.errno is None:
+                raise EOFError from error
+            raise
 
     def _await_answer(self) -> None:
         """Waits for an answer; time counts only while neither this process nor the child was stopped.

@@ -1,10 +1,12 @@
 """Whatever a source does to the process that reads it, the next call works."""
 
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import time
@@ -113,6 +115,22 @@ def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, wor
     with pytest.raises(error_type, match=words) as caught:
         list(answers)
     assert caught.value.retriable is retriable
+    assert works(video)
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "error_type"), [(signal.SIGSEGV, DecoderCrashedError), (signal.SIGKILL, DecoderKilledError)]
+)
+def test_a_crash_in_the_middle_of_a_message_is_one_too(video, signal_number, error_type):
+    pid, answers = started(video)
+    (child,) = children._pool.busy
+    sent = [-1, 0]
+    while sent[-1] != sent[-2] or not sent[-1]:  # until the socket is full, within a message of many pictures
+        time.sleep(0.2)
+        sent.append(int.from_bytes(fcntl.ioctl(child.connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder))
+    os.kill(pid, signal_number)
+    with pytest.raises(error_type):
+        list(answers)
     assert works(video)
 
 
