@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import attempt, progress, terminal
+from beam_curate import attempt, place, progress, terminal
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -87,9 +87,9 @@ def curate(parsed: Parsed) -> int:
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
         except OSError as error:  # what broke the work off, a full disk for one, is the better message
-            broken = broken or f"the summary cannot be written: {error}"
+            broken = broken or f"the summary cannot be written: {place.explained(error)}"
     if broken:
-        console.print(f"error: the run broke off: {broken}")
+        console.print(f"error: {broken}")
         console.print("What is finished is kept; when the cause is mended, the same command goes on from there.")
         return EXIT_FAILED
     return status
@@ -111,7 +111,7 @@ def _list(options: Options, layout: Layout) -> Listing:
 
 
 def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[str]) -> str | None:
-    """Does the work; returns why it broke off, or None."""
+    """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
         console.print("Nothing to do: nothing was computed and no model was loaded.")
         return None
@@ -134,13 +134,14 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
 
         try:
             run_pipeline(plan, selection, beam_args)
-            if lost := missing.settle(plan.context, missing.recorded(selection), chosen.videos):
-                return missing.sentence(lost)
+            if found := missing.settle(plan.context, missing.recorded(selection), chosen.videos):
+                return missing.sentence(found)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
             if plan.options.run.verbose:
                 console.print_exception()
             # Runners put the worker's traceback into the message: its last line says what happened.
-            return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            return f"the run broke off: {why}"
     return None
 
 

@@ -56,6 +56,10 @@ class DiskError(PlaceError):
     """The operating system does not read a source or does not write a file: gone, no permission, full, read-only."""
 
 
+class OutputError(PlaceError):
+    """A video cannot be published or recorded: something else is in a file's place, or the disk refuses it."""
+
+
 class MachineError(PlaceError):
     """The machine has no process, thread or encoder to give."""
 

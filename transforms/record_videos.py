@@ -63,8 +63,7 @@ class Record(CountingDoFn):
         videos = [*found["videos"], *(chunk.video for chunk in chunks)]
         if not videos:
             return []
-        whole = record_video(self._context, videos[0], chunks, failures)
-        missing.note(self._recorded, videos[0], whole=whole)
+        missing.note(self._recorded, videos[0], record_video(self._context, videos[0], chunks, failures))
         return [uri]
 
 

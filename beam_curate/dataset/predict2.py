@@ -95,9 +95,14 @@ def publish(layout: Layout, item: Item) -> bool:
     ):
         return False
     withdraw(layout, item.name)
-    files.write_bytes(text, data, layout.tmp)
-    files.link(layout.stored(item.embedding), pickle, layout.tmp)
-    files.link(layout.stored(item.video), video, layout.tmp)
+    try:
+        files.write_bytes(text, data, layout.tmp)
+        files.link(layout.stored(item.embedding), pickle, layout.tmp)
+        files.link(layout.stored(item.video), video, layout.tmp)
+    except OSError:
+        with contextlib.suppress(OSError):
+            withdraw(layout, item.name)
+        raise
     return True
 
 

@@ -1,4 +1,4 @@
-"""One outcome for each selected video: which of them the pipeline lost on its way, if any.
+"""One outcome for each selected video: which of them are not settled, lost by the pipeline or refused by the disk.
 
 Where a video is recorded, a note is left beside the selection, on the output's own file system, so that it is seen
 from every runner. The driver compares: it trusts neither the runner nor its counters.
@@ -7,8 +7,7 @@ from every runner. The driver compares: it trusts neither the runner nor its cou
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from beam_curate.elements import Failure, Video
@@ -16,7 +15,6 @@ from beam_curate.errors import IncompleteVideoError
 from beam_curate.report.recorder import AGAIN, STAGE, few, record_video
 from beam_curate.report.records import RecordContext
 
-_NOT_WHOLE = ".incomplete"
 _MOST_NAMED = 20
 
 
@@ -25,34 +23,35 @@ def recorded(selection: Path) -> Path:
     return selection.with_name(f"{selection.name}-recorded")
 
 
-def note(folder: Path, video: Video, *, whole: bool) -> None:
-    """Notes that a video was recorded, and whether all that was made of it was there."""
+def note(folder: Path, video: Video, why: str | None) -> None:
+    """Notes that a video was recorded, and why it is not settled, or None where it is."""
     folder.mkdir(exist_ok=True)
-    (folder / f"{_name(video)}{'' if whole else _NOT_WHOLE}").touch()
+    (folder / _name(video)).write_text(why or "", encoding="utf-8", errors="backslashreplace")
 
 
-def settle(context: RecordContext, folder: Path, videos: Sequence[Video]) -> list[Video]:
+def settle(context: RecordContext, folder: Path, videos: Sequence[Video]) -> dict[Video, str]:
     """Records each selected video that was never recorded as failed, to be done again.
 
     Returns:
-        Those, and the ones that were recorded as incomplete.
+        Why, for those and for the ones that were recorded and are not settled.
     """
-    try:
-        noted = set(os.listdir(folder))
-    except FileNotFoundError:
-        noted = set()
-    never = [video for video in videos if not noted & {_name(video), _name(video) + _NOT_WHOLE}]
-    for video in never:
-        error = IncompleteVideoError(f"it was selected, and nothing of it arrived; {AGAIN}")
-        record_video(context, video, (), [Failure.of(error, STAGE, video.uri)])
-    return [video for video in videos if _name(video) not in noted]
+    found: dict[Video, str] = {}
+    for video in videos:
+        try:
+            why: str | None = (folder / _name(video)).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            error = IncompleteVideoError(f"it was selected, and nothing of it arrived; {AGAIN}")
+            why = record_video(context, video, (), [Failure.of(error, STAGE, video.uri)]) or str(error)
+        if why:
+            found[video] = why
+    return found
 
 
-def sentence(lost: Sequence[Video]) -> str:
-    """Says which videos a run lost."""
-    names = few([video.relative_path for video in lost], _MOST_NAMED)
-    return f"{len(lost)} videos did not arrive whole and are still to do: {names}"
+def sentence(found: Mapping[Video, str]) -> str:
+    """Says which videos of a run are not settled, and why."""
+    names = [f"{video.relative_path} ({why})" for video, why in found.items()]
+    return f"{len(found)} videos are not recorded and are still to do: {few(names, _MOST_NAMED)}"
 
 
 def _name(video: Video) -> str:
-    return hashlib.sha256(video.uri.encode()).hexdigest()
+    return hashlib.sha256(video.uri.encode(errors="surrogateescape")).hexdigest()

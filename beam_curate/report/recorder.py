@@ -8,22 +8,24 @@ video that was interrupted anywhere is simply done again, from remembered result
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_curate import progress
+from beam_curate import place, progress
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video, failures_in
-from beam_curate.errors import IncompleteVideoError
+from beam_curate.errors import IncompleteVideoError, OutputError
 from beam_curate.layout import Layout
 from beam_curate.report import records
 from beam_curate.report.records import RecordContext
 from beam_curate.storage import files, journal, readback
 
 STAGE = "records"
+PUBLISH_STAGE = "publishing"
 AGAIN = "run the same command again: what is stored is not made again"
 _MOST_NAMED = 10
 
@@ -54,7 +56,24 @@ def former(layout: Layout, relative_path: str) -> Former:
 
 
 def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
-    """Publishes the clips of a chunk, their records and their dataset items; returns the chunk."""
+    """Publishes the clips of a chunk, their records and their dataset items.
+
+    Returns:
+        The chunk; where it cannot be published, with that failure of its first clip, which `record_video` makes one of
+        the video.
+    """
+    if not chunk.clips:
+        return chunk
+    try:
+        _publish(context, chunk)
+    except Exception as error:  # noqa: BLE001 - one video never takes down another
+        first, *others = chunk.clips
+        failure = _failure(error, PUBLISH_STAGE, chunk.video, first.clip_id)
+        return chunk.with_clips((dataclasses.replace(first, failures=(*first.failures, failure)), *others))
+    return chunk
+
+
+def _publish(context: RecordContext, chunk: ClipChunk) -> None:
     layout = context.layout
     _forget_done(context, chunk.video)
     items = list(predict2.items_of(chunk, context.validation_fraction))
@@ -72,16 +91,15 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
     for item in items:
         predict2.publish(layout, item)
         progress.add("dataset items")
-    return chunk
 
 
 def record_video(
     context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
-) -> bool:
+) -> str | None:
     """Withdraws what is no longer so, writes the records of a video, and its done marker.
 
-    A video that is neither whole nor failed is not settled: it is recorded as failed with what is missing, all that
-    was published of it stays, and the next run does it again.
+    A video that is neither whole nor failed, or that cannot be published or recorded, is not settled: it is recorded as
+    failed with the reason, all that was published of it stays, and the next run does it again.
 
     Args:
         context: Of the run.
@@ -90,13 +108,45 @@ def record_video(
         failures: Of the video as a whole.
 
     Returns:
-        Whether all that was made of it was there.
+        Why it is not settled; None where it is.
     """
+    try:
+        unpublished = [one for chunk in chunks for one in failures_in(chunk) if one.stage == PUBLISH_STAGE]
+        if unpublished:
+            return _not_settled(context, video, dataclasses.replace(unpublished[0], clip_id=None))
+        if what := incomplete(video, chunks, failures):
+            return _not_settled(context, video, Failure.of(IncompleteVideoError(what), STAGE, video.uri), failures)
+        _settle(context, video, chunks, failures)
+    except Exception as error:  # noqa: BLE001 - one video never takes down another
+        failure = _failure(error, STAGE, video)
+        with contextlib.suppress(OSError):  # what refuses the records may refuse this one, too
+            return _not_settled(context, video, failure)
+        return failure.message
+    return None
+
+
+def _not_settled(context: RecordContext, video: Video, failure: Failure, others: Iterable[Failure] = ()) -> str:
+    """Records a video as failed, to be done again; what was made of it stays. Returns why."""
+    layout, path = context.layout, video.relative_path
+    progress.add("videos failed")
+    for folder in _done_folders(layout):
+        with contextlib.suppress(OSError):  # one that stays does not agree with the record of the failure
+            (folder / layout.done_name(video)).unlink(missing_ok=True)
+    record = records.error_record(context, video, 0, [*others, failure])
+    files.write_json(layout.video_error(path), record, layout.tmp)
+    return failure.message
+
+
+def _failure(error: Exception, stage: str, video: Video, clip_id: str | None = None) -> Failure:
+    """Returns the failure of a video that cannot be written, with the place where."""
+    if isinstance(error, OSError):
+        error = OutputError(f"it cannot be written to the output folder: {place.explained(error)}")
+    return Failure.of(error, stage, video.uri, clip_id)
+
+
+def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> None:
     layout, path = context.layout, video.relative_path
     _forget_done(context, video)
-    what = incomplete(video, chunks, failures)
-    if what:
-        chunks, failures = (), (*failures, Failure.of(IncompleteVideoError(what), STAGE, video.uri))
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
     marker = layout.done(context.fingerprint, path, video.size_bytes, video.etag)
@@ -107,7 +157,7 @@ def record_video(
         # It may well succeed next time: what earlier runs made of it stays.
         files.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures), layout.tmp)
         progress.add("videos failed")
-        return not what
+        return
     was = former(layout, path)
     _withdraw(context, was, chunks)
     for chunk in chunks:
@@ -130,7 +180,6 @@ def record_video(
         files.make_durable(layout, _written(context, video, chunks))
         files.write_json(marker, {"failures": len(all_failures), "video": video.uri}, layout.tmp)
     progress.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
-    return True
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
@@ -186,12 +235,14 @@ def _forget_done(context: RecordContext, video: Video) -> None:
     record = readback.read(layout.processed_video(video.relative_path), readback.VIDEO)
     if record:
         names.add(layout.done("", video.relative_path, record["size_bytes"], record["etag"]).name)
-    if not layout.done_folders.is_dir():
-        return
-    for folder in layout.done_folders.iterdir():
+    for folder in _done_folders(layout):
         for name in names:
             if folder / name != current:
                 (folder / name).unlink(missing_ok=True)
+
+
+def _done_folders(layout: Layout) -> list[Path]:
+    return list(layout.done_folders.iterdir()) if layout.done_folders.is_dir() else []
 
 
 def _write_errors(

@@ -38,10 +38,11 @@ def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked
     """
     judged = [one for one in outcomes if one.state not in ("skipped", "pending")]
     here = [one for one in judged if one.video.uri in worked_on] or judged
-    return _of_the_work(here, asked) or _empty_dataset(judged, asked) or _too_many(judged, asked)
+    whose = " that was to be done" if len(here) < len(judged) else ""
+    return _of_the_work(here, asked, whose) or _empty_dataset(judged, asked) or _too_many(judged, asked)
 
 
-def _of_the_work(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
+def _of_the_work(outcomes: Sequence[Outcome], asked: Asked, whose: str) -> str | None:
     """Returns what is wrong with all of what was worked on."""
     for one in outcomes:
         for failure in one.failures:
@@ -54,7 +55,7 @@ def _of_the_work(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
             "above of captions names the reason; change the flags of captioning, or --no-generate-captions"
         )
     if outcomes and all(one.has_failed for one in outcomes):
-        return f"every video failed ({len(outcomes)}): {_AGAIN}"
+        return f"every video{whose} failed ({len(outcomes)}): {_AGAIN}"
     failed = sum(_total(one, "num_clips_failed") for one in outcomes)
     if failed and not made:
         return f"every clip failed ({failed}): {_AGAIN}"

@@ -6,6 +6,7 @@ one leads out of the output folder. Keys that are not named here pass as they ar
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 MOST_CHUNKS = 1_000_000  # a year of footage in chunks of half a minute
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES)
 _MOST = 2**53  # integers that every reader of JSON keeps
 
 _STEM = r"[A-Za-z0-9][A-Za-z0-9_\-]{0,199}"
@@ -127,11 +129,17 @@ COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_M
 
 
 def read(path: Path, shape: pydantic.TypeAdapter[T]) -> T | None:
-    """Returns the content of a JSON file, or None when no such file is there or it has another shape."""
+    """Returns the content of a JSON file, or None when no such file is there or it has another shape.
+
+    Raises:
+        OSError: The disk does not give it.
+    """
     try:
         return checked(path.read_bytes(), shape)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
 
 
 def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:

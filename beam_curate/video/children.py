@@ -100,11 +100,11 @@ class _Child:
             raise self._cause_of_death() from error
 
     def _receive(self) -> Any:
-        """Receives an answer; `EOFError` where the child died, also in the middle of it, of which Python says OSError."""
+        """Receives an answer; raises EOFError or ConnectionError where the child died."""
         try:
             return self.connection.recv()
         except OSError as error:
-            if error.errno is None:
+            if error.errno is None:  # in the middle of the answer
                 raise EOFError from error
             raise
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Container
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import av
 import pytest
 from media import make_video, text_file
 from misbehaving_server import BLOCKED, MisbehavingServer, Reply, refusal
-from program import DESCRIBED, FIXED_STRIDE, run
+from program import DESCRIBED, FIXED_STRIDE, run, summary
 
 from beam_curate.curate import curate
 from beam_curate.options import parse
@@ -68,6 +70,30 @@ def test_one_clip_of_two_fails_and_then_both(tmp_path: Path, split: Callable[...
     overwrite(path, range(50, 60))
     status, line = split(path)
     assert status == 1 and "every video failed (1)" in line
+
+
+def test_a_record_that_cannot_be_written_costs_one_video(tmp_path: Path, split: Callable[..., tuple[int, str]]) -> None:
+    """The record of a video has the name of a folder of others."""
+    source = tmp_path / "in"
+    (source / "a.mp4.json").mkdir(parents=True)
+    names = ("a.mp4", "a.mp4.json/b.mp4", "c.mp4")
+    for seed, name in enumerate(names):
+        make_video(source / name, frames=100, size=SIZE, seed=seed)
+    for _ in range(2):
+        status, _ = split(source)
+        counted = summary(tmp_path / "out")
+        assert (status, counted["num_processed_videos"]) == (1, 2)
+        (name,) = [name for name in names if counted[name]["state"] != "processed"]
+        (failure,) = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+        assert (failure["error_type"], failure["uri"], failure["retriable"]) == (
+            "OutputError",
+            str(source / name),
+            True,
+        )
+        assert str(tmp_path / "out" / "processed_videos" / "a.mp4.json") in failure["message"]
+    (source / "a.mp4.json").rename(source / "others")
+    shutil.rmtree(tmp_path / "out" / "processed_videos" / "a.mp4.json", ignore_errors=True)
+    assert split(source)[0] == 0
 
 
 def test_nothing_in_the_dataset(tmp_path: Path, split: Callable[..., tuple[int, str]]) -> None:

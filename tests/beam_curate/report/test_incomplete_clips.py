@@ -43,6 +43,6 @@ def test_each_clip_once_with_a_file_or_a_failure(tmp_path: Path, what: str) -> N
     whole, make = CASES[what]
     context = make_context(tmp_path / "out")
     chunks = [publish_chunk(context, chunk) for chunk in make(context.layout)]
-    assert record_video(context, VIDEO, chunks, ()) is whole
+    assert (record_video(context, VIDEO, chunks, ()) is None) is whole
     marker = context.layout.done(context.fingerprint, VIDEO.relative_path, VIDEO.size_bytes, VIDEO.etag)
     assert marker.exists() is whole

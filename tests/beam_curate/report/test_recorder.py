@@ -284,8 +284,8 @@ def test_a_failed_link_leaves_no_video_without_its_text_and_embedding(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "link", full)
-        with pytest.raises(OSError, match="No space"):
-            publish_chunk(other(context), chunks_of(layout, "x", text="As B says.")[0])
+        published = publish_chunk(other(context), chunks_of(layout, "x", text="As B says.")[0])
+    assert "No space left on device" in published.clips[0].failures[0].message
     assert items(layout) == set()
     curate(other(context), chunks_of(layout, "x", text="As B says."))
     assert items(layout) == {"x_0_95"}
@@ -524,7 +524,7 @@ def test_a_video_that_is_not_whole_stays_open_and_loses_nothing(
     if before:
         curate(context, chunks)
     published = [publish_chunk(context, chunk) for chunk in chunks]
-    assert not record_video(context, VIDEO, take(published), ())
+    assert sentence in (record_video(context, VIDEO, take(published), ()) or "")
     assert not is_done(context)
     (failure,) = read(layout.video_error("a.mp4"))["failures"]
     assert failure["error_type"] == "IncompleteVideoError" and failure["retriable"]

@@ -69,7 +69,7 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
     "all is well": ([done("a"), done("b")], "ab", ALL, None),
     "one video of two failed": ([done("a"), broken("b")], "ab", ALL, None),
     "every video failed": ([broken("a"), broken("b")], "ab", ALL, "every video failed (2)"),
-    "every video to do failed": ([done("a"), broken("b")], "b", ALL, "every video failed (1)"),
+    "every video to do failed": ([done("a"), broken("b")], "b", ALL, "every video that was to be done failed (1)"),
     "every video failed before, and nothing to do": ([broken("a"), skipped("b")], "", ALL, "every video failed (1)"),
     "one failed before, and nothing to do": ([done("a"), broken("b")], "", ALL, None),
     "only a copy to do": ([done("a"), skipped("b")], "", ALL, None),
