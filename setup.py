@@ -15,7 +15,8 @@ setup(
         "av>=18.1,<19",
         "filelock>=3.16",
         "google-cloud-storage>=2.18",
-        "huggingface-hub>=1.0,<3",
+        "httpx2>=2.12,<3",  # what openai and huggingface-hub ask by: their clients are given our ways to a server
+        "huggingface-hub>=2.4,<3",
         "numpy>=2.0",
         "openai>=3,<4",
         "pillow>=11",
@@ -31,6 +32,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "cryptography>=44",  # certificates, for the tests of TLS
             "decord==0.6.0",  # the reader of the Cosmos-Predict2 loader, for the tests that open our datasets with it
             "imageio-ffmpeg>=0.6",  # an ffmpeg program, for the benchmarks
             "import-linter>=2.16",

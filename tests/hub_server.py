@@ -10,10 +10,13 @@ import dataclasses
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 TOKEN = "hf_tokenThatNobodyMaySee"
 
@@ -30,6 +33,7 @@ class Repository:
         damaged: Files of which it sends another last byte.
         cut: Files whose connection it cuts after so many bytes, once each.
         stalled: Files of which it sends so many bytes and then nothing, once each.
+        unlisted: What its list leaves out: ``size``, ``blobId``, ``lfs``.
     """
 
     revision: str
@@ -39,6 +43,7 @@ class Repository:
     damaged: set[str] = dataclasses.field(default_factory=set)
     cut: dict[str, int] = dataclasses.field(default_factory=dict)
     stalled: dict[str, int] = dataclasses.field(default_factory=dict)
+    unlisted: frozenset[str] = frozenset()
 
 
 class Hub:
@@ -48,10 +53,12 @@ class Hub:
         url: For ``HF_ENDPOINT``.
         sent: Each file that was asked for, with the first byte that was wanted.
         authorizations: The values of that header.
+        page: Answers everything with this page, as a firewall does that wants a log-in.
     """
 
-    def __init__(self, repositories: Mapping[str, Repository]) -> None:
+    def __init__(self, repositories: Mapping[str, Repository], certificate: Path | None = None) -> None:
         self.repositories = repositories
+        self.page: bytes | None = None
         self.sent: list[tuple[str, int]] = []
         self.authorizations: set[str | None] = set()
         self.released = threading.Event()
@@ -70,7 +77,11 @@ class Hub:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_address[1]}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -83,9 +94,9 @@ class Hub:
 
 
 @contextlib.contextmanager
-def serving(repositories: Mapping[str, Repository]) -> Iterator[Hub]:
-    """Runs the server."""
-    hub = Hub(repositories)
+def serving(repositories: Mapping[str, Repository], certificate: Path | None = None) -> Iterator[Hub]:
+    """Runs the server, by TLS where there is a certificate (PEM, with its key)."""
+    hub = Hub(repositories, certificate)
     thread = threading.Thread(target=hub.server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -99,7 +110,9 @@ def serving(repositories: Mapping[str, Repository]) -> Iterator[Hub]:
 
 def answer(hub: Hub, request: BaseHTTPRequestHandler) -> None:
     """Answers a request."""
-    path = request.path.split("?")[0]
+    if hub.page is not None:
+        return _send(request, 200, hub.page, {"Content-Type": "text/html"})
+    path = urlsplit(request.path).path  # a proxy is asked for a whole URL
     if found := re.fullmatch(r"/api/models/(.+)/revision/([^/]+)", path):
         model_id, revision, name = found[1], found[2], None
     elif found := re.fullmatch(r"/(cdn/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -137,6 +150,7 @@ def _listing(model_id: str, repository: Repository) -> dict[str, Any]:
         siblings.append({"rfilename": name, "size": size, "blobId": blob_id})
         if is_large(name):
             siblings[-1]["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": size, "pointerSize": 134}
+        siblings[-1] = {key: value for key, value in siblings[-1].items() if key not in repository.unlisted}
     return {"id": model_id, "sha": repository.revision, "siblings": siblings}
 
 

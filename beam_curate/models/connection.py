@@ -30,15 +30,27 @@ def proxy_of(url: str) -> str | None:
     Raises:
         SetupError: The variable holds what is no proxy, or a kind of proxy that is not supported here.
     """
+    value, variable = _named_for(url)
+    return _checked(value, variable, urlsplit(url).hostname or "") if variable else None
+
+
+def proxy_variable(url: str) -> str | None:
+    """Returns the environment variable that names the proxy for a URL; None where it is asked directly."""
+    return _named_for(url)[1] or None
+
+
+def _named_for(url: str) -> tuple[str, str]:
+    """Returns what the environment names as the proxy for a URL, and the variable; empty for none."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
     proxies = urllib.request.getproxies_environment()
-    if is_this_computer(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2], proxies):
-        return None
+    if is_this_computer(parts.hostname or ""):
+        return "", ""
+    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2], proxies):
+        return "", ""
     for scheme in (parts.scheme, "all"):
         if value := proxies.get(scheme, "").strip():
-            return _checked(value, _variable(scheme), host)
-    return None
+            return value, _variable(scheme)
+    return "", ""
 
 
 def is_this_computer(host: str) -> bool:
@@ -97,13 +109,65 @@ def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2
 
     try:
         transport = Bounded(proxy=proxy)
-    except (OSError, ValueError) as error:  # SSL_CERT_FILE and SSL_CERT_DIR
-        raise SetupError(
-            f"the model server {url} cannot be asked: {error}; see SSL_CERT_FILE and SSL_CERT_DIR"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise SetupError(f"the model server {url} cannot be asked: {_certificates(error)}") from error
     return httpx2.Client(
         transport=transport, timeout=timeout, follow_redirects=True, headers={"accept-encoding": "identity"}
     )
+
+
+def routed() -> httpx2.BaseTransport:
+    """Returns a transport that reaches each server, those of redirects too, as `proxy_of` says.
+
+    It raises SetupError where `proxy_of` does, or where what the environment says of certificates cannot be used.
+    """
+    import httpx2
+
+    class Routed(httpx2.BaseTransport):
+        def __init__(self) -> None:
+            self._ways: dict[str | None, httpx2.HTTPTransport] = {}
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            proxy = proxy_of(str(request.url))
+            if proxy not in self._ways:
+                try:
+                    self._ways[proxy] = httpx2.HTTPTransport(proxy=proxy)
+                except (OSError, ValueError) as error:
+                    raise SetupError(_certificates(error)) from error
+            return self._ways[proxy].handle_request(request)
+
+        def close(self) -> None:
+            for way in self._ways.values():
+                way.close()
+
+    return Routed()
+
+
+def certificate_fault(error: BaseException) -> str | None:
+    """Returns what is wrong with a server's certificate where that is why a request failed, else None."""
+    import ssl
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def url_of(error: httpx2.HTTPError) -> str | None:
+    """Returns the URL that was asked; None where an error does not know it."""
+    try:
+        return str(error.request.url)
+    except RuntimeError:
+        return None
+
+
+def _certificates(error: Exception) -> str:
+    """Says that the environment names certificates that cannot be read: nothing else is read to make a connection."""
+    given = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+    named = " and ".join(f"{name}={os.environ[name]}" for name in given) or "SSL_CERT_FILE and SSL_CERT_DIR"
+    return f"the certificates that {named} names cannot be used ({error}); correct it"
 
 
 def _checked(value: str, variable: str, host: str) -> str:

@@ -67,11 +67,17 @@ def faults(model: Model, folder: Path, *, hashes: bool = False) -> Iterator[str]
     weights = weight_files(model, folder)
     if not weights:
         yield f"its weights are missing ({' or '.join(model.weights)})"
-    facts = {name: FileFacts(**file) for name, file in noted.get("files", {}).items()}
+    facts = noted_files(folder)
     in_use = [name for name in facts if name in weights or name not in model.weights]
     for name in dict.fromkeys((*model.required, *weights, *in_use)):
-        if fault := _fault(folder / name, name in weights, facts.get(name), hashes):
+        if fault := fault_of(folder / name, name in weights, facts.get(name), hashes=hashes):
             yield f"{name} {fault}"
+
+
+def noted_files(folder: Path) -> dict[str, FileFacts]:
+    """Returns what the download noted of its files; nothing where a folder was not made by one."""
+    noted = read_json(folder / MARKER) or {}
+    return {name: FileFacts(**file) for name, file in noted.get("files", {}).items()}
 
 
 def is_other_revision(model: Model, folder: Path) -> bool:
@@ -97,8 +103,15 @@ def weight_files(model: Model, folder: Path) -> list[str]:
     return []
 
 
-def _fault(path: Path, is_weights: bool, facts: FileFacts | None, hashes: bool) -> str | None:
-    """Returns what is wrong with a file, or None."""
+def fault_of(path: Path, is_weights: bool, facts: FileFacts | None, *, hashes: bool) -> str | None:
+    """Returns what is wrong with a file, or None.
+
+    Args:
+        path: The file.
+        is_weights: Whether it holds weights, whose header says how long it must be.
+        facts: What its download noted.
+        hashes: Whether to compare the SHA-256 with them.
+    """
     if not path.is_file():
         return "is missing"
     size = path.stat().st_size

@@ -56,11 +56,11 @@ class ServerKind:
 
     def _page(self, path: str) -> Any:
         """Returns the JSON of a page; None where it has none. Raises what may pass."""
-        import httpx
+        import httpx2
         import openai
 
         try:
-            return json.loads(self._client.get(path, cast_to=httpx.Response).text)
+            return json.loads(self._client.get(path, cast_to=httpx2.Response).text)
         except ValueError:
             return None
         except openai.APIStatusError as error:

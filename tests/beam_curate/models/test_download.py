@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hub_server import TOKEN, Hub, Repository, serving
+from hub_user import INDEX, QWEN, SHARDS, WANTED, captioner, command, download
 from program import wait_for
 from safetensors.torch import load, load_file, save
 from tiny_models import make_t5
 from transformers import T5Config, T5ForConditionalGeneration
 
 from beam_curate.models import t5 as t5_models
-from beam_curate.models.catalog import T5_XXL, Model, by_name
+from beam_curate.models.catalog import T5_XXL, by_name
 from beam_curate.models.model_files import MARKER, check
-
-QWEN = by_name("qwen2.5_vl")
-WANTED = {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
-SHARDS = [f"model-{number:05}-of-00002.safetensors" for number in (1, 2)]
-INDEX = "model.safetensors.index.json"
-
-
-def captioner() -> Repository:
-    """A captioner's repository: small files, two shards, and what is not wanted."""
-    files = {name: json.dumps({"name": name}).encode() for name in WANTED}
-    for number, name in enumerate(SHARDS):
-        files[name] = save({f"weight.{number}": torch.full((2 << 20,), number + 1.0)})  # 8 MB
-    files[INDEX] = json.dumps({"weight_map": {f"weight.{number}": name for number, name in enumerate(SHARDS)}}).encode()
-    files |= {"README.md": b"read me", ".gitattributes": b"", "tf_model.bin": b"not wanted"}
-    return Repository(QWEN.revision, files)
 
 
 def t5_state() -> dict[str, torch.Tensor]:
@@ -59,28 +43,6 @@ def t5() -> Repository:
 def hub() -> Iterator[Hub]:
     with serving({QWEN.model_id: captioner(), T5_XXL.model_id: t5()}) as hub:
         yield hub
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "beam_curate.models", *arguments]
-
-
-def download(
-    hub: Hub, workspace: Path, model: Model, *flags: str, expect: int = 0, environment: dict[str, str] | None = None
-) -> str:
-    """Runs the command and returns what it printed; nobody ever sees the token."""
-    done = subprocess.run(
-        command("download", "--models", model.name, "--workspace", str(workspace), *flags),
-        env=os.environ | hub.environment | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == expect, done.stdout
-    assert TOKEN not in done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
 
 
 def names_in(folder: Path) -> set[str]:
