@@ -14,6 +14,7 @@ import hdr_colours
 import numpy as np
 from av.video.reformatter import Colorspace
 from hdr_colours import coded, hlg, pq
+from matrix_cameras import BT2020, H264, HEVC, Colours, broadcast, camera
 from matrix_makers import (
     Maker,
     after_each_other,
@@ -151,6 +152,15 @@ def combs(frame: av.VideoFrame) -> float:
     return float(np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:]).mean())
 
 
+def has_data(source: Path, clips: list[Path]) -> None:
+    """The source has a track that is neither picture nor sound, and its clips have none."""
+    with av.open(str(source)) as container:
+        assert container.streams.data
+    for clip in clips:
+        with av.open(str(clip)) as container:
+            assert not container.streams.data
+
+
 def first_sound(source: Path, clips: list[Path]) -> None:
     """Of several sounds the first is kept, here the only one of 48 kHz."""
     for clip in clips:
@@ -181,6 +191,12 @@ VARIABLE = {
     "times": tuple(Fraction(ms, 1000) for ms in VARIABLE_MS),
     "rate": Fraction(99_000, VARIABLE_MS[-1]),
 }
+# As phones write: 600 units/s, held upright
+PHONE = ("-c:a", "aac", "-video_track_timescale", "600")
+HELD = {name: VARIABLE[name] for name in ("pts", "time_base", "frames")} | {"size": (180, 320)}
+SHOWN = {name: VARIABLE[name] for name in ("frames", "times", "rate")} | {"size": (180, 320), "has_audio": True}
+FULL = Colours(range="pc")
+STANDARDS = {"bt709": {}, "bt2020": BT2020}
 LONG = {"frames": 480, "size": (192, 108), "keyframe_interval": 70}
 FRAGMENTS = "frag_keyframe+delay_moov"
 WRAP = 2**33 * 24 // 90_000  # where the 33 bits of a transport stream's time begin again, in frames
@@ -375,6 +391,47 @@ CASES: tuple[Case, ...] = (
         **WIDE,
     ),
     plain("hlg.mkv", options={"x265-params": HLG}, patches=coded(hdr_colours.PATCHES, hlg), fast=False, **WIDE),
+    # Cameras
+    Case("phone-hevc.mov", camera(Colours(), *HEVC, *PHONE, turned=90, **HELD), "libx265", **SHOWN, fast=False),
+    Case("phone.mov", camera(Colours(), *H264, "-bf", "2", *PHONE, turned=270, **HELD), **SHOWN),
+    Case(
+        "action-camera.mp4",
+        camera(FULL, *H264, "-c:a", "aac", "-timecode", "01:00:00;00", frames=150, rate=2 * NTSC),
+        frames=150,
+        rate=2 * NTSC,
+        has_audio=True,
+        also=has_data,
+    ),
+    Case("dash-cam.ts", with_data(camera(FULL, *H264, sound=False, frames=FRAMES)), also=has_data, fast=False),
+    *(
+        Case(
+            f"10-bit-{standard}.mov",
+            camera(Colours("yuv420p10le", **tags), *HEVC, "-c:a", "aac", frames=36),
+            "libx265",
+            frames=36,
+            has_audio=True,
+            fast=False,
+        )
+        for standard, tags in STANDARDS.items()
+    ),
+    *(
+        Case(
+            f"10-bit-4-2-2-{standard}-{range_}.mov",
+            camera(Colours("yuv422p10le", range=range_, **tags), *H264, "-g", "1", frames=36, sound=False),
+            frames=36,
+            fast=False,
+        )
+        for standard, tags in STANDARDS.items()
+        for range_ in ("tv", "pc")
+    ),
+    Case(
+        "broadcast.ts",
+        broadcast(FRAMES, (352, 288), Fraction(16, 9)),
+        "mpeg2video",
+        size=(512, 288),
+        also=without_combs,
+        fast=False,
+    ),
     # Tracks
     plain("cover-first.mp4", with_cover),
     plain("cover.mkv", with_cover, fast=False),

@@ -19,19 +19,23 @@ def rotated(
     degrees: int, frames: int, size: tuple[int, int], pixel_ratio: Fraction | None = None, **settings: Any
 ) -> Maker:
     """Pictures stored lying down, with a display matrix that puts them upright at `size`, as phones do."""
-    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
-    matrix = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
 
     def make(path: Path) -> None:
         stored = (np.rot90(picture, degrees // 90) for picture in pictures(frames, size, **settings))
         squeezed = (picture[:, :: int(pixel_ratio or 1)] for picture in stored)
         encode(path, squeezed, pixel_ratio=pixel_ratio)
-        content = bytearray(path.read_bytes())
-        at = content.index(b"tkhd") + 4 + 40
-        content[at : at + 36] = matrix
-        path.write_bytes(content)
+        turn(path, degrees)
 
     return make
+
+
+def turn(path: Path, degrees: int) -> None:
+    """Writes a display matrix into the header of an mp4's pictures: they are shown turned clockwise."""
+    cosine, sine = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    content[at : at + 36] = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
 
 
 def anamorphic(ratio: Fraction, frames: int, stored_size: tuple[int, int], codec: str = "libx264") -> Maker:
@@ -39,20 +43,22 @@ def anamorphic(ratio: Fraction, frames: int, stored_size: tuple[int, int], codec
     return lambda path: encode(path, pictures(frames, stored_size), codec, pixel_ratio=ratio)
 
 
+def woven(frames: int, size: tuple[int, int], top_first: bool = True) -> Iterator[np.ndarray]:
+    """Yields moving pictures whose odd and even rows are of two moments, half a frame apart; the number is of one."""
+    moments = list(pictures(4 * frames, size))  # fast motion: 4 pixels from field to field
+    edge = -(-2 * size[1] // 9)  # below the barcode
+    for number in range(frames):
+        picture, second = moments[4 * number].copy(), moments[4 * number + 2]
+        picture[1 if top_first else 0 :: 2] = second[1 if top_first else 0 :: 2]
+        picture[:edge] = moments[number][:edge]
+        yield picture
+
+
 def interlaced(frames: int, size: tuple[int, int], top_first: bool = True) -> Maker:
-    """A moving picture whose odd and even rows are of two moments, half a frame apart; the number is of one."""
-
-    def woven() -> Iterator[np.ndarray]:
-        moments = list(pictures(4 * frames, size))  # fast motion: 4 pixels from field to field
-        edge = -(-2 * size[1] // 9)  # below the barcode
-        for number in range(frames):
-            picture, second = moments[4 * number].copy(), moments[4 * number + 2]
-            picture[1 if top_first else 0 :: 2] = second[1 if top_first else 0 :: 2]
-            picture[:edge] = moments[number][:edge]
-            yield picture
-
+    """A recording of `woven` pictures."""
     order = "tff=1" if top_first else "bff=1"
-    return lambda path: encode(path, woven(), options={"x264-params": order, "qp": "10"})
+    options = {"x264-params": order, "qp": "10"}
+    return lambda path: encode(path, woven(frames, size, top_first), options=options)
 
 
 def field_pictures(frames: int, size: tuple[int, int], apart: bool = False) -> Maker:
@@ -102,14 +108,15 @@ def encode(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
     pixel_ratio: Fraction | None = None,
+    pixel_format: str = "yuv420p",
 ) -> None:
     """Encodes pictures at 24 frames/s."""
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=24, options=ENCODER_OPTIONS[codec] | (options or {}))
+        stream = container.add_stream(codec, rate=24, options=ENCODER_OPTIONS.get(codec, {}) | (options or {}))
         for number, image in enumerate(images):
             if number == 0:
                 stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
+                stream.pix_fmt = pixel_format
                 stream.codec_context.thread_count = 1
                 if pixel_ratio:
                     stream.codec_context.sample_aspect_ratio = pixel_ratio
