@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import mmap
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -30,7 +29,6 @@ _SILENT_CODECS = ("hevc", "mjpeg")
 # Their decoders say of every error, also when they work in several threads. The others note it on the picture, and in
 # threads a picture may be handed out before the note is on it.
 _RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
-_PICTURE_BYTES_PER_PIXEL = 4  # above 4:2:0 in 8 bits, with what goes with a picture: borders, motion vectors
 _DOLBY_VISION_WITHOUT_BASE = 5  # the only profile whose pictures are nothing without the metadata beside them
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
@@ -115,17 +113,6 @@ def _overriding_aspect(stream: av.video.VideoStream) -> Fraction:
     return stated if stated and stated != stream.codec_context.sample_aspect_ratio else Fraction(0)
 
 
-def _has_room_for_a_picture(stream: av.video.VideoStream) -> bool:
-    """Whether memory is left for one more picture: without it, FFmpeg's H.264 decoder calls the data invalid."""
-    try:
-        mmap.mmap(
-            -1, _PICTURE_BYTES_PER_PIXEL * max(1, stream.codec_context.width * stream.codec_context.height)
-        ).close()
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
 def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
     """Yields (frame, whether it is damaged) in presentation order, to the end of the file.
 
@@ -204,7 +191,7 @@ def _decoded(
         except StopIteration:
             break
         except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
-            if faults.out_of_memory(problem) or not _has_room_for_a_picture(stream):
+            if faults.out_of_memory(problem, context):
                 raise MemoryError from problem
             error, lost, broken, key_fed = problem, True, True, False
             error_pts = packet.pts if packet is not None else None

@@ -26,6 +26,7 @@ from beam_curate.errors import (
 )
 
 _BLOCK_BYTES = 1 << 20
+_PICTURE_BYTES_PER_PIXEL = 4  # above 4:2:0 in 8 bits, with what goes with a picture: borders, motion vectors
 _THREAD_BYTES = 16 << 20  # more than a thread's stack, 8 MiB by default
 # No codec and no muxer of FFmpeg makes these by itself: over a quota, on a file system that is read-only, beyond the
 # largest file that the file system or `ulimit -f` allows.
@@ -51,15 +52,23 @@ def of_writing(error: Exception, folder: Path, encoder: str) -> CurateError:
     refusal = error if getattr(error, "errno", 0) in _OF_DISKS_ALONE else _refusal_to_write(folder)
     if refusal is not None:
         return DiskError(f"the clip cannot be written: {words(refusal)}")
-    if not _has_room_for_a_thread():  # an encoder that finds no memory has no error of its own for it
+    if not _has_room_for(_THREAD_BYTES):  # an encoder that finds no memory has no error of its own for it
         return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
     if encoder == "h264_nvenc":
         return MachineError(f"the GPU's encoder failed ({words(error)}); --transcode-encoder libx264 needs no GPU")
     return EncodingError(f"its pictures cannot be encoded as H.264 in mp4: {words(error)}")
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error comes from the memory limit; a thread or a library that finds no room is one."""
+def out_of_memory(error: Exception, decoder: av.VideoCodecContext | None = None) -> bool:
+    """Whether an error comes from the memory limit; a thread or a library that finds no room is one.
+
+    Args:
+        error: What was raised.
+        decoder: Of the pictures, where one raised it: without memory for a picture, FFmpeg's H.264 decoder calls the
+            data invalid.
+    """
+    if decoder is not None and not _has_room_for(_PICTURE_BYTES_PER_PIXEL * decoder.width * decoder.height):
+        return True
     if isinstance(error, (MemoryError, BlockingIOError)):
         return True
     return "can't start new thread" in str(error) or "failed to map segment" in str(error)
@@ -70,7 +79,7 @@ def _known(error: Exception, doing: str) -> CurateError | None:
     if isinstance(error, CurateError):
         return error
     if out_of_memory(error):
-        if not isinstance(error, MemoryError) and _has_room_for_a_thread():
+        if not isinstance(error, MemoryError) and _has_room_for(_THREAD_BYTES):
             return MachineError(f"{doing} it needs one more thread than the machine gives (ulimit -u)")
         return DecoderMemoryError(f"{doing} it needs more memory than --decode-memory-mb allows")
     if isinstance(error, av.error.FFmpegError):
@@ -110,9 +119,9 @@ def _refusal_to_write(folder: Path) -> OSError | None:
     return None
 
 
-def _has_room_for_a_thread() -> bool:
+def _has_room_for(num_bytes: int) -> bool:
     try:
-        mmap.mmap(-1, _THREAD_BYTES).close()
-    except OSError:
+        mmap.mmap(-1, max(1, num_bytes)).close()
+    except (OSError, OverflowError):
         return False
     return True

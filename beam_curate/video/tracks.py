@@ -14,6 +14,7 @@ import av.video
 from av.stream import Disposition
 
 from beam_curate.errors import UnreadableSourceError
+from beam_curate.video import faults
 
 # Demuxers (FFmpeg's names) of files that hold their media themselves: cameras, phones, recorders, editors, broadcast,
 # raw streams. Not among them is what names other files or addresses (concat, hls, dash, sdp, imf, mlv and their like),
@@ -57,8 +58,9 @@ def open_container(path: str, **options: str) -> Iterator[av.container.InputCont
 def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
     """Returns the video track that is curated: the same one whenever the file is opened.
 
-    Of the tracks that can be decoded: moving pictures before stills and slide shows, full size before previews, what
-    the file marks as its default before others, then the first.
+    Of the tracks that there are decoders for: moving pictures before stills and slide shows, full size before previews,
+    what the file marks as its default before others, then the first. Moving pictures of which none decodes give way to
+    the next that do.
 
     Raises:
         UnreadableSourceError: There is no video track, or none that can be decoded.
@@ -71,7 +73,8 @@ def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
         raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
     if len(decodable) == 1:
         return decodable[0]
-    counts = _sampled(file_name(container), decodable)
+    path = file_name(container)
+    counts = _sampled(path, decodable)
     most = max(counts.values())
     largest = max(_pixels(track) for track in decodable)
 
@@ -81,7 +84,9 @@ def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
         preview = _pixels(track) * _PREVIEW < largest
         return still, preview, not track.disposition & Disposition.default, track.index
 
-    return min(decodable, key=rank)
+    ranked = sorted(decodable, key=rank)
+    moving = (track for track in ranked if not rank(track)[0])
+    return next((track for track in moving if _decodes(path, track.index)), ranked[0])
 
 
 def track_notes(container: av.container.InputContainer, chosen: av.video.VideoStream) -> tuple[str, ...]:
@@ -90,7 +95,12 @@ def track_notes(container: av.container.InputContainer, chosen: av.video.VideoSt
     if len(tracks) < 2:
         return ()
     numbers = {track.index: number for number, track in enumerate(tracks, 1)}
-    others = ", ".join(f"{numbers[t.index]} ({_described(t)})" for t in tracks if t.index != chosen.index)
+    path = file_name(container)
+    others = ", ".join(
+        f"{numbers[track.index]} ({_described(track)}{'' if _decodes(path, track.index) else ', does not decode'})"
+        for track in tracks
+        if track.index != chosen.index
+    )
     used = f"{numbers[chosen.index]} ({_described(chosen)})"
     return (f"it has {len(tracks)} video tracks: track {used} is curated, not track {others}",)
 
@@ -126,6 +136,35 @@ def _described(track: av.video.VideoStream) -> str:
         return "no decoder for it"
     context = track.codec_context
     return f"{context.codec.canonical_name}, {context.width}x{context.height}"
+
+
+def _decodes(path: str, index: int) -> bool:
+    """Whether a track has a picture that can be decoded, at its beginning; true where there is no telling.
+
+    Raises:
+        MemoryError: Decoding it needs more memory than there is.
+    """
+    with open_container(path) as container:
+        track = container.streams[index]
+        if not isinstance(track, av.video.VideoStream) or track.codec_context is None:
+            return True
+        track.thread_type = "NONE"
+        packets = itertools.islice(container.demux(track), _SAMPLED_PACKETS)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return False
+            except (av.error.FFmpegError, IndexError):  # of the container, so that it is no fault of the track
+                return True
+            if packet.has_sidedata("encryption_info"):
+                return False
+            try:
+                if packet.decode():
+                    return True
+            except av.error.FFmpegError as error:
+                if faults.out_of_memory(error, track.codec_context):
+                    raise MemoryError from error
 
 
 def _sampled(path: str, tracks: Sequence[av.video.VideoStream]) -> Mapping[int, int]:

@@ -6,7 +6,9 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import media
+import numpy as np
 import pytest
 from ffmpeg_program import ffmpeg
 
@@ -98,6 +100,38 @@ def test_a_track_without_a_decoder_gives_way_to_one_with(tmp_path):
     assert header.notes == (
         "it has 2 video tracks: track 2 (h264, 160x96) is curated, not track 1 (no decoder for it)",
     )
+
+
+def with_noise(path: Path, track: int) -> Path:
+    """Overwrites all pictures of a track, from 0, with noise."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=track) if packet.size]
+    for at, size in places:
+        content[at : at + size] = np.random.default_rng(at).bytes(size)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize(
+    ("tracks", "broken", "right"),
+    [([H264, H264], 0, 1), ([H264, LARGE], 1, 0), ([LARGE, SMALL], 0, 1), ([H264, H264, H264], 0, 1)],
+)
+def test_a_track_that_does_not_decode_gives_way_to_one_that_does(tmp_path, suffix, tracks, broken, right):
+    path = with_noise(joined(tmp_path / f"a{suffix}", tracks), broken)
+    found = [frame for frame, _ in read_frames(str(path))]
+    assert [media.read_frame_number(frame) for frame in found] == list(range(FRAMES))
+    assert {(frame.width, frame.height) for frame in found} == {tracks[right]["size"]}
+    (note,) = next(probe(str(path))).notes
+    width, height = tracks[broken]["size"]
+    assert f": track {right + 1} " in note and f"{broken + 1} (h264, {width}x{height}, does not decode)" in note
+
+
+def test_a_film_that_does_not_decode_does_not_give_way_to_its_still_picture(tmp_path):
+    path = with_noise(joined(tmp_path / "a.mov", [JPEG | STILL, H264]), 1)
+    with pytest.raises(UnreadableSourceError, match="no frame of it can be decoded"):
+        list(read_frames(str(path)))
 
 
 def references(folder: Path) -> dict[str, bytes]:
