@@ -140,7 +140,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     print_report(report, printer)
     if parsed.quarantine is not None and not report.ok:
         moved = quarantine(report, parsed.quarantine)
-        printer.print(f"{len(moved)} files moved to {parsed.quarantine}")
+        printer.print(shown(f"{len(moved)} files moved to {parsed.quarantine}"))
     return 0 if report.ok else EXIT_FAULTY
 
 

@@ -74,7 +74,7 @@ def curate(parsed: Parsed) -> int:
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
     if chosen.unreadable:
-        names = ", ".join(chosen.unreadable[:5]) + (" ..." if len(chosen.unreadable) > 5 else "")
+        names = terminal.shown(", ".join(chosen.unreadable[:5])) + (" ..." if len(chosen.unreadable) > 5 else "")
         console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
     if options.run.dry_run:
         print_dry_run(console, plan, chosen.work)

@@ -22,6 +22,12 @@ def run_demo(parsed: Parsed) -> int:
     folder = Path(options.input.output_clip_path)
     sample = folder / "videos" / "sample.mp4"
     output = folder / "curated"
+    if options.run.dry_run and not sample.is_file():
+        console.print(
+            f"No input was named, so a sample video would be made, {sample}, curated into {output} and verified. "
+            "Nothing was written."
+        )
+        return EXIT_DONE
     if not sample.is_file():
         console.print(f"No input was named, so here is a demonstration: making a sample video, {sample}")
         sample.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,10 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+    from rich.segment import Segment
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, halves of characters, line separators
 _JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
@@ -31,10 +34,15 @@ def complain(error: object) -> None:
 def console(**settings: Any) -> Console:
     """Returns a console that prints texts as they are, without markup, and safely."""
     from rich.console import Console  # not for help and mistakes
+    from rich.segment import Segment
 
     class SafeConsole(Console):
         def print(self, *objects: Any, **how: Any) -> None:
             super().print(*(lines(one) if isinstance(one, str) else one for one in objects), **how)
+
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):  # cells of tables, log lines, tracebacks
+                yield segment if segment.control else Segment(lines(segment.text), segment.style)
 
         def on_broken_pipe(self) -> None:
             raise  # rich calls this while it handles the error, and would end the program

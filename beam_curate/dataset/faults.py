@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_curate.errors import UsageError
+from beam_curate.terminal import shown
 
 # In the order in which an item is taken out: the loader lists videos/, so without its video an item is gone.
 SUFFIXES = {"videos": ".mp4", "t5_xxl": ".pickle", "metas": ".txt"}
@@ -189,5 +190,5 @@ def _rules(faults: Iterable[Fault]) -> Table:
 
 
 def _print(console: Console, line: str) -> None:
-    """Prints a line as it is: file names may hold markup, or bytes that are not text."""
-    console.print(Text(line.encode("utf-8", "backslashreplace").decode()), soft_wrap=True)
+    """Prints a line as one: file names and files may hold markup, line breaks, or bytes that are not text."""
+    console.print(Text(shown(line)), soft_wrap=True)

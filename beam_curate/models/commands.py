@@ -143,9 +143,9 @@ def _check(parsed: argparse.Namespace) -> int:
     failed = False
     for model in models:
         wrong = check(model, workspace, hashes=parsed.hash)
-        print(f"{model.name}: {'; '.join(wrong) or 'whole'}")
+        print(terminal.shown(f"{model.name}: {'; '.join(wrong) or 'whole'}"))
         if wrong:
-            print(f"  {mend(model, workspace)}")
+            print(terminal.shown(f"  {mend(model, workspace)}"))
             failed = True
     return EXIT_FAILED if failed else 0
 
@@ -180,4 +180,4 @@ def _workspace(parsed: argparse.Namespace, of_flags: str | None) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(terminal.shown(line), flush=True)

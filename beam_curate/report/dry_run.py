@@ -9,8 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.table import Table
 
+from beam_curate.captions.windows import caption_windows
+from beam_curate.dataset.pickles import MAX_TOKENS
 from beam_curate.elements import Video
+from beam_curate.options import Options
 from beam_curate.plan import Plan
+from beam_curate.terminal import shown
 from beam_curate.video import children
 from beam_curate.video.children import Limits
 from beam_curate.video.decode import SourceHeader
@@ -21,6 +25,9 @@ _SHOT_FRAMES_PER_S = 60
 _ENCODED_PIXELS_PER_S = 45e6
 # Bits per pixel of libx264 veryfast at crf 18 on moving footage; it varies several times either way.
 _BITS_PER_PIXEL = 0.12
+_SHOT_S = 4.0  # assumed length of a shot: films have 3 to 6 s
+_DESCRIBED_TOKENS = 60  # of the sentences of describe; other captions may reach the most that T5 takes
+_BYTES_PER_TOKEN = 1024 * 2  # float16
 
 
 def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None:
@@ -33,12 +40,12 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
     core_s = bytes_out = 0.0
     for video, header in zip(videos, headers, strict=True):
         if isinstance(header, SourceHeader):
-            seconds, size = estimate(header, plan.options.split.splitting_algorithm)
+            seconds, size = estimate(header, plan.options)
             core_s, bytes_out = core_s + seconds, bytes_out + size
-            picture = f"{header.width}x{header.height} {header.video_codec}"
-            table.add_row(video.relative_path, picture, f"{header.claimed_duration_s:.1f} s", _stages(plan))
+            picture = shown(f"{header.width}x{header.height} {header.video_codec}")
+            table.add_row(shown(video.relative_path), picture, f"{header.claimed_duration_s:.1f} s", _stages(plan))
         else:
-            table.add_row(video.relative_path, "", "", f"failed: {header}")
+            table.add_row(shown(video.relative_path), "", "", shown(f"failed: {header}"))
     console.print(table)
     console.print(
         f"Roughly {_duration(core_s / cores)} on this machine's {cores} cores without a GPU, models for captions "
@@ -57,12 +64,36 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
-def estimate(header: SourceHeader, splitting_algorithm: str) -> tuple[float, float]:
-    """Returns (core seconds, bytes of output) that a video may take, from what its header claims."""
-    frames = header.claimed_duration_s * float(header.frame_rate)
+def estimate(header: SourceHeader, options: Options) -> tuple[float, float]:
+    """Returns (core seconds, bytes of output) that a video may take, from what its header claims.
+
+    What is published is a link to what is stored, and counts once. A clip of several windows is there as a whole and
+    window by window.
+    """
+    split, caption = options.split, options.caption
+    rate = float(header.frame_rate)
+    frames = header.claimed_duration_s * rate
     pixels = frames * header.width * header.height
-    shots_s = frames / _SHOT_FRAMES_PER_S if splitting_algorithm == "transnetv2" else 0.0
-    return shots_s + pixels / _ENCODED_PIXELS_PER_S, pixels * _BITS_PER_PIXEL / 8
+    uses_network = split.splitting_algorithm == "transnetv2"
+    core_s = pixels / _ENCODED_PIXELS_PER_S + (frames / _SHOT_FRAMES_PER_S if uses_network else 0.0)
+    size = pixels * _BITS_PER_PIXEL / 8
+    if options.dataset.generate_cosmos_predict_dataset == "disable" or not frames:
+        return core_s, size
+    minimum = options.dataset.predict2_min_frames
+    clip_frames = min(frames, split.fixed_stride_split_duration * rate)
+    if uses_network:
+        shortest = max(split.transnetv2_min_length_s * rate, split.transnetv2_min_length_frames, minimum)
+        clip_frames = min(frames, max(_SHOT_S * rate, shortest))
+    windows = [
+        window
+        for window in caption_windows(
+            round(clip_frames), caption.captioning_window_size, caption.captioning_remainder_threshold
+        )
+        if window[1] - window[0] + 1 >= minimum
+    ]
+    tokens = _DESCRIBED_TOKENS if caption.captioning_algorithm == "describe" else MAX_TOKENS
+    embeddings = frames / clip_frames * len(windows) * tokens * _BYTES_PER_TOKEN
+    return core_s, size * (2 if len(windows) > 1 else 1) + embeddings
 
 
 def _header(video: Video, limits: Limits) -> SourceHeader | Exception:

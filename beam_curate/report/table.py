@@ -71,7 +71,7 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
         console.print(f"note: {number} windows have one and the same caption: does the captioner say what it sees?")
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
-            console.print(f"note: {one.video.relative_path}: {note}")
+            console.print(shown(f"note: {one.video.relative_path}: {note}"))
 
 
 def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
@@ -94,7 +94,7 @@ def _print_failures(console: Console, failures: list[tuple[Outcome, Mapping[str,
         ]
         more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
         again = "will be tried again" if retriable else "permanent"
-        console.print(f"  {'; '.join(names)}{more}: {stage}: {message} ({error_type}, {again})")
+        console.print(shown(f"  {'; '.join(names)}{more}: {stage}: {message} ({error_type}, {again})"))
     left = sum(len(found) for found in list(alike.values())[_MOST_FAILURES:])
     if left:
         console.print(f"  and {left} more in failures.jsonl")

@@ -39,6 +39,28 @@ def test_a_console_prints_texts_without_markup_and_safely() -> None:
     assert printed.getvalue() == "[red]a\\x1b[1m\nb\n"
 
 
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\rb", "a\x9b31mb", "a\u202eb", "a\udce9b", "a\x00b"])
+def test_nothing_that_a_console_prints_holds_what_moves_the_cursor(name: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    printed = io.StringIO()
+    console = terminal.console(file=printed, width=120, force_terminal=True, color_system=None)
+    table = Table(f"head {name}", title=name)
+    table.add_row(name, Text(name))
+    console.print(table)
+    console.print(Text(name))
+    console.print(name)
+    try:
+        raise ValueError(name)
+    except ValueError:
+        console.print_exception()
+    text = printed.getvalue()
+    assert not {"\x1b", "\r", "\x9b", "\u202e", "\udce9", "\x00"} & set(text)
+    assert terminal.shown(name) in text or name == "a\rb"  # rich drops some of them itself
+    text.encode()
+
+
 def test_a_complaint_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.complain("no\x1b\nyes")
     assert capsys.readouterr().err == "beam-curate: no\\x1b\nyes\n"
