@@ -257,8 +257,9 @@ class Caption:
         output_tokens: Tokens written, 0 where the captioner has none.
         failure_reason: Why there is no text where status is ``error``: ``empty``, ``cut_off`` (in its reasoning),
             ``degenerate`` (repeats itself or holds no words), ``markup`` (tokens of a chat template), ``declined``
-            (says that it cannot), ``undecodable``, ``not_finite`` (the model computed NaN), ``too_long`` (prompt and
-            pictures), ``refused`` (by the server), ``exception`` (no answer at all); None otherwise.
+            (says that it cannot), ``reasoning`` (without marks), ``echoed`` (the prompt), ``undecodable``,
+            ``not_finite`` (the model computed NaN), ``too_long`` (prompt and pictures), ``refused`` (by the server),
+            ``exception`` (no answer at all); None otherwise.
     """
 
     algorithm: str

@@ -1,10 +1,4 @@
-"""The caption in a model's answer: without reasoning, and without what is wrapped around the whole of it.
-
-The marks are those of Cosmos-Reason, Qwen3, DeepSeek-R1, GLM-V, InternVL and MiMo (``<think>``), Magistral
-(``[THINK]``), Kimi-VL (``◁think▷``), Seed (``<seed:think>``), OpenThinker and LLaVA-CoT (``<|begin_of_thought|>``,
-``<SUMMARY>``), Reflection (``<reflection>``), Command A (``<|START_THINKING|>``), gpt-oss (channels), Granite ("Here is
-my thought process"), MedGemma (``<unused94>``), and of what models make up when they are asked for reasoning.
-"""
+"""The caption in a model's answer: without reasoning, and without what is wrapped around the whole of it."""
 
 from __future__ import annotations
 
@@ -12,49 +6,18 @@ import json
 import re
 from collections.abc import Iterator
 
-_THOUGHT = (
-    r"(?:seed:)?think(?:ing)?|thoughts?|reason(?:ing)?|reflect(?:ion)?|rationale|scratchpad|inner_monologue|analysis"
+from beam_curate.captions.reasoning import final_channel, without_marks
+
+_WRAPPERS = (
+    r"answer|final_answer|output|response|(?:\w{1,20}_)?(?:caption|description)"
+    r"|summary|conclusion|result|final|text|content"
 )
-_REASONING = re.compile(
-    rf"<(?P<close>/)?\s*(?:{_THOUGHT})(?:\s[^<>]{{0,200}})?>"
-    rf"|\[(?P<close2>/)?(?:THINK(?:ING)?|REASONING)\]"
-    r"|◁(?P<close3>/)?think▷"
-    r"|<\|(?:begin_of_|start_)?(?:thought|thinking|think)\|>"
-    r"|(?P<close4><\|(?:end_of_|end_|/)(?:thought|thinking|think)\|>)"
-    r"|<unused94>|(?P<close5><unused95>)"
-    r"|<details\b[^<>]{0,200}>|(?P<close6></details>)",
-    re.IGNORECASE,
-)
-_CLOSES = ("close", "close2", "close3", "close4", "close5", "close6")
-_CHANNEL = re.compile(r"<\|channel\|?>\s*(\w+)(?:[^<]|<\|constrain\|>){0,80}?(?:<\|message\|>|\n)", re.IGNORECASE)
-_CHANNEL_END = re.compile(r"<\|(?:end|return|start|call)\|>|<channel\|>", re.IGNORECASE)
-# The same without its tokens, as decoders leave it that skip them.
-_BARE_CHANNELS = re.compile(r"\Aanalysis(?=[A-Z])(?:.*assistant\s?final|.*\Z)", re.DOTALL)
-_GRANITE = re.compile(
-    r"\A\s*here(?:'s| is) my (?:thought process|thinking)[^:\n]*:"
-    r".*?(?:here(?:'s| is) my (?:response|answer)[^:\n]*:|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
-_THINKING_QUOTE = re.compile(
-    r"\A\W{0,4}thinking(?:\.\.\.|…)\W{0,4}\n(?:[ \t]*>[^\n]*(?:\n|\Z)|[ \t]*\n)*", re.IGNORECASE
-)
-# Reasoning under a heading, up to the heading of the answer.
-_MARKS = r"(?:\*\*|__|#{1,6} +)?"
-_HEADED = re.compile(
-    rf"\A\s*{_MARKS}(?:(?:my |the )?(?:reasoning|thoughts?|thinking|rationale|chain of thought)(?: process)?){_MARKS}:",
-    re.IGNORECASE,
-)
-_ANSWER_HEAD = re.compile(
-    rf"^[ \t]*{_MARKS}(?:final |my |the )*(?:answer|caption|description|response|output){_MARKS}:{_MARKS}",
-    re.IGNORECASE | re.MULTILINE,
-)
-_WRAPPERS = r"answer|final_answer|output|response|caption|description|summary|conclusion|result|final|text|content"
 _WRAPPED = re.compile(rf"<({_WRAPPERS})>(.*)</\1>", re.DOTALL | re.IGNORECASE)
 _BEGUN = re.compile(rf"<(?:{_WRAPPERS})>(?!.*</)", re.DOTALL | re.IGNORECASE)
-_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
-_END_TOKENS = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|im_sep|eot_id|eom_id|end|endoftext|end_of_text|end_of_sentence|eos|return|end_of_turn|user)\|>"
-    r"|</s>|<eos>|<end_of_turn>|<turn\|>|<end_of_utterance>|<\uff5cend▁of▁sentence\uff5c>|\[EOS\]))+\s*\Z",
+_ANSWER = re.compile(r"[<\[]answer[>\]](.*?)(?:[<\[]/answer[>\]]|\Z)", re.DOTALL | re.IGNORECASE)
+_END_TOKEN = re.compile(
+    r"(?:<\|(?:im_end|im_sep|eot_id|eom_id|end|endoftext|end_of_text|end_of_sentence|eos|return|end_of_turn|user)\|>"
+    r"|</s>|<eos>|<end_of_turn>|<turn\|>|<end_of_utterance>|<\uff5cend▁of▁sentence\uff5c>|\[EOS\])\Z",
     re.IGNORECASE,
 )
 _BOX = re.compile(r"<\|begin_of_(box|solution)\|>(.*?)(?:<\|end_of_\1\|>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -63,28 +26,53 @@ _BOXED = re.compile(
     r"(?:\$+|\\\[|\\\()?\s*\\boxed\{(?:\\text\{(?P<text>[^{}]*)\}|(?P<plain>[^{}]*))\}\s*(?:\$+|\\\]|\\\))?\.?",
     re.DOTALL | re.IGNORECASE,
 )
-_FENCE = re.compile(r"```[\w+-]{0,20}[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCE = re.compile(r"(```|~~~)(?:[\w+-]{0,20}[ \t]*\n|(?:json)?[ \t]*(?=[{\[]))(.*?)\n?[ \t]*\1", re.DOTALL)
+_BOLD = re.compile(r"(\*{1,2}|__)([^*_\s](?:[^*]*[^*\s])?)\1")
+_KINDS = r"(?:my |the |final |video |image |scene |detailed |improved |refined )*"
+_MARK = r"(?:\*{1,2}|_{1,2})?"
 _LABEL = re.compile(
-    r"\s*(?:\*\*|__|#{1,6} +)?(?:the |final |video |image |scene |detailed |improved |refined )*"
-    r"(?:answer|caption|description|output|response|assistant|summary)(?:\*\*|__)?:(?:\*\*|__)?\s*"
-    r"|\s*assistant[ \t]*\n\s*"
-    r"|\s*(?:\*\*|__|#{1,6} +)(?:the |final |video |image |scene |detailed |improved |refined )*"
-    r"(?:answer|caption|description|summary)(?:\*\*|__)?[ \t]*\n\s*",
+    rf"\s*(?:#{{1,6}} +)?{_MARK}{_KINDS}"
+    rf"(?:(?:answer|caption|description){_MARK}(?:\s?[:\uff1a]| is(?: as follows)?:){_MARK}\s*"
+    # What may stand before a caption as its subject as well.
+    rf"|(?:output|response|assistant|summary){_MARK}:{_MARK}(?-i:(?!\s*[a-z]))\s*)"
+    r"|\s*(?:assistant|model)[ \t]*\n\s*"
+    rf"|\s*(?:\*\*|__|#{{1,6}} +){_KINDS}(?:answer|caption|description|summary)(?:\*\*|__)?[ \t]*\n\s*",
     re.IGNORECASE,
 )
+_TURNS = re.compile(r"\A\s*(?:user|human):.{0,4000}?\n\s*(?:assistant|ai|model):\s*", re.DOTALL | re.IGNORECASE)
 _LABELLED_LINE = re.compile(r"^[ \t]*(?:[-*+] +)?(?:\*\*|__|#{1,6} +)?[A-Z][\w /&-]{0,40}(?:\*\*|__)?:", re.MULTILINE)
 _PREAMBLE = re.compile(
     r"\s*(?:(?:sure|certainly|of course|okay|ok|absolutely|yes|great)\b[^\n:.!,]{0,40}[,.!]*\s*)?"
-    r"(?:here(?:'s| is| are)|below is|the following is|this is)\b[^\n:.]{0,80}\b(?:caption|description|summary)\b"
-    r"[^\n:.]{0,80}:\s*(?=\S)",
+    r"(?:(?:based on|given|from) [^\n:,]{1,80},\s*)?"
+    r"(?:here(?:'s| is| are)|below is|the following is|this is)\b[^\n:.]{0,80}?\b"
+    r"(?:(?:caption|description|summary)(?=[:.\n]|,? (?:for|based|that|with|in|as|you|focus))[^\n:.]{0,120}"
+    r"|(?:caption|description|summary) of [^\n:.]{0,80}?\b(?:video|clip|scene|footage|image|frame|picture|sequence"
+    r"|segment)s?\b[^\n:.]{0,80}|json)"
+    r"(?::\s*|[.]?[ \t]*\n\s*\n\s*)",
     re.IGNORECASE,
 )
-_QUOTES = {'"': '"', "'": "'", "“": "”", "\u2018": "\u2019", "«": "»", "「": "」", "『": "』", "„": "“", "`": "`"}
+_AGREED = re.compile(r"\s*(?:sure|certainly|of course|absolutely)!\s+(?=\S)", re.IGNORECASE)
+# A paragraph behind the caption that speaks to the user.
+_CLOSING = re.compile(
+    r"(?:(?:please )?(?:let me know|feel free)|i hope (?:this|that)|would you like|if you (?:need|want|would|have|'d)"
+    r"|is there anything|\(?word count)\b[^\n]{0,200}",
+    re.IGNORECASE,
+)
+_PAIRS = (
+    *('""', "''", "``", "\u201c\u201d", "\u201d\u201d", "\u201e\u201c\u201d", "\u2018\u2019", "\u201a\u2018\u2019"),
+    *("\u2039\u203a", "«»", "»«", "「」", "『』"),
+)
+_QUOTES = {pair[0]: pair[1:] for pair in _PAIRS}
+"""The quotes that may end what each begins."""
+_MANY_QUOTES = re.compile(r"(\"{2,3}|'{2,3})(?![\"'])(.*)\1", re.DOTALL)
 _FIELDS = ("caption", "description", "video_caption", "video_description", "answer", "final_answer", "response", "text")
+_FIELD = re.compile(r"\w*(?:caption|description)s?(?:_text)?")
 _TAGS = (
     *("</answer>", "<answer>", "</think>", "<think>", "</thinking>", "<thinking>", "<|im_end|>", "<|eot_id|>"),
     *("<|endoftext|>", "<|end_of_box|>", "<end_of_turn>", "</caption>", "</output>", "[/THINK]", "◁think▷"),
 )
+_AROUND = " \t\n\u3000\u200b\u2060\ufeff"
+_LONGEST_TOKEN = 40  # characters of one that ends an answer
 _MOST_LAYERS = 12
 
 
@@ -97,62 +85,23 @@ def unwrap(text: str) -> str:
     said = text
     for _ in range(_MOST_LAYERS):
         before = said
-        said = _without_reasoning(_final_channel(_without_begun_tag(said))).strip()
-        for peel in (_without_end_tokens, _in_tags, _in_box, _in_fence, _in_quotes, _in_json, _without_label):
-            said = peel(said).strip()
+        said = without_marks(final_channel(_without_begun_tag(said))).strip()
+        for peel in (_without_end_tokens, _in_tags, _in_box, _in_fence, _in_quotes, _in_bold, _in_json, _without_label):
+            said = peel(said).strip(_AROUND)
         if said == before:
             break
     return said
 
 
-def _final_channel(text: str) -> str:
-    """Returns what stands in gpt-oss's final channel; without any, an answer with channels is reasoning."""
-    channels = list(_CHANNEL.finditer(text))
-    if channels:
-        final = [mark for mark in channels if mark[1].lower() == "final"]
-        if final:
-            return _CHANNEL_END.split(text[final[-1].end() :], maxsplit=1)[0]
-        closed = text.rpartition("<channel|>")[2] if "<channel|>" in text else ""  # Gemma ends its thought so
-        return closed if not _CHANNEL.search(closed) else ""
-    for begin in (_BARE_CHANNELS, _GRANITE, _THINKING_QUOTE):
-        text = begin.sub("", text, count=1)
-    if _HEADED.match(text):
-        heads = list(_ANSWER_HEAD.finditer(text))
-        return text[heads[-1].end() :] if heads else ""
-    return text
-
-
-def _without_reasoning(text: str) -> str:
-    kept: list[str] = []
-    start, depth, last_close, begins = 0, 0, -1, -1
-    for mark in _REASONING.finditer(text):
-        if any(mark.group(name) for name in _CLOSES):
-            if depth == 0:
-                kept.clear()  # the template began it
-            depth = max(0, depth - 1)
-            start = last_close = mark.end()
-        else:
-            if depth == 0:
-                kept.append(text[start : mark.start()])
-            depth += 1
-            begins = mark.end()
-    if begins < 0 and last_close < 0:
-        return text
-    if depth == 0:
-        kept.append(text[start:])
-    elif last_close > begins:  # it spoke of the mark in its reasoning
-        kept = [text[last_close:]]
-    said = [part for part in kept if part.strip()]
-    if len(said) > 1 and text.startswith(said[0]):
-        said = said[1:]  # what it says before its reasoning leads up to it
-    if not said and depth:  # it forgot to end its reasoning
-        answer = re.search(r"<answer>((?:(?!<answer>).)*)</answer>\s*\Z", text[begins:], re.DOTALL | re.IGNORECASE)
-        return answer[1] if answer else ""
-    return "".join(said)
-
-
 def _without_end_tokens(text: str) -> str:
-    return _END_TOKENS.sub("", text)
+    end = len(text)
+    while True:
+        while end and text[end - 1].isspace():
+            end -= 1
+        token = _END_TOKEN.search(text, max(0, end - _LONGEST_TOKEN), end)
+        if token is None:
+            return text[:end]
+        end = token.start()
 
 
 def _in_tags(text: str) -> str:
@@ -177,13 +126,21 @@ def _in_fence(text: str) -> str:
     if text.count("```") == 1:  # one that was cut off
         return re.sub(r"\A```[\w+-]{0,20}[ \t]*\n|\n[ \t]*```\Z", "", text)
     fence = _FENCE.fullmatch(text)
-    return fence[1] if fence and "```" not in fence[1] else text
+    return fence[2] if fence and fence[1] not in fence[2] else text
+
+
+def _in_bold(text: str) -> str:
+    bold = _BOLD.fullmatch(text)
+    return bold[2] if bold else text
 
 
 def _in_quotes(text: str) -> str:
-    end = _QUOTES.get(text[:1])
-    if end is None or len(text) < 3 or not text.endswith(end):
+    many = _MANY_QUOTES.fullmatch(text)
+    if many and many[1][0] not in many[2]:
+        return many[2]
+    if len(text) < 3 or text[-1] not in _QUOTES.get(text[0], ""):
         return text
+    end = text[-1]
     inner = text[1:-1]
     if text[0] == "'" and re.search(r"\w'\w", inner):  # an apostrophe
         return inner if not re.search(r"(?<!\w)'|'(?!\w)", inner) else text
@@ -195,28 +152,39 @@ def _in_json(text: str) -> str:
     if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
         return text
     try:
-        found = json.loads(text, strict=False)
+        return next(_captions(json.loads(text, strict=False)), text)
     except (ValueError, RecursionError):
         return text
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    return next(_captions(found), text)
 
 
 def _captions(found: object) -> Iterator[str]:
-    """Yields what a JSON object calls a caption, the likeliest name first."""
+    """Yields what JSON calls a caption, the likeliest name first; of one thing alone, what is in it."""
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+        if isinstance(found, str) and " " in found:
+            yield found
     if not isinstance(found, dict):
         return
     named = {str(name).lower(): value for name, value in found.items()}
-    for name in _FIELDS:
-        if isinstance(named.get(name), str) and named[name].strip():
-            yield named[name]
+    others = [name for name in named if _FIELD.fullmatch(name)]
+    for name in (*_FIELDS, *others):
+        value = named.get(name)
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if isinstance(value, str) and value.strip():
+            yield value
+    for value in named.values():
+        if isinstance(value, dict) and (len(named) == 1 or not others):
+            yield from _captions(value)
 
 
 def _without_label(text: str) -> str:
     """Returns an answer without "Caption:" and "Here is a description of the video:", if nothing else has a label."""
-    if preamble := _PREAMBLE.match(text):
-        return text[preamble.end() :]
+    for begin in (_PREAMBLE, _AGREED, _TURNS):
+        if said := begin.match(text):
+            return text[said.end() :]
+    head, _, last = text.rpartition("\n\n")
+    if head and _CLOSING.fullmatch(last.strip()):
+        text = head
     label = _LABEL.match(text)
     if label is None or _LABELLED_LINE.search(text, label.end()):
         return text

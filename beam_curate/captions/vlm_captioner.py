@@ -39,6 +39,11 @@ _FAULTS = {
         "model was trained with"
     ),
     judge.DECLINED: "instead of a caption the model's answer of {} tokens says that it cannot or will not give one",
+    judge.REASONING: (
+        "the model's answer of {} tokens begins with reasoning that no mark tells from a caption: have the server part "
+        "them (vLLM and SGLang: --reasoning-parser), or take a model or a prompt that answers at once"
+    ),
+    judge.ECHOED: "the model's answer of {} tokens only repeats what it was asked",
     judge.UNDECODABLE: "the model's answer of {} tokens holds bytes that are no text",
 }
 """What is said of an answer without a caption, by the reason in the records."""
@@ -210,11 +215,18 @@ class VlmCaptioner:
         cut = answer.finish == "length"
         # A character may have been cut in its middle.
         text = unwrap(prompts.printable(answer.text.rstrip("\ufffd") if cut else answer.text))
-        reason = judge.fault(text)
+        for said in self._said:
+            text = unwrap(text.removeprefix(said)) or text  # some servers repeat the prompt before the answer
+        reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, said) for said in self._said) else None)
         if reason is not None:
-            reason = CUT_OFF if cut and reason == judge.EMPTY else reason
+            reason = CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
             return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
         return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
+
+    @property
+    def _said(self) -> tuple[str, ...]:
+        """What models are told, without the first caption, which a second pass may leave as it is."""
+        return tuple(filter(None, (self.prompt, self.stage2_prompt, self.system)))
 
     def _captioned(self, chunk: ClipChunk, clip: Clip, captions: dict[tuple[str, int], Caption | Exception]) -> Clip:
         if clip.media is None:

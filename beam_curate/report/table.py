@@ -23,6 +23,8 @@ _CAPTION_OUTCOMES = {
     "degenerate": "without a caption: it only repeated itself",
     "markup": "without a caption: tokens of a chat template in it",
     "declined": "without a caption: the model says that it cannot",
+    "reasoning": "without a caption: reasoning without marks instead",
+    "echoed": "without a caption: it only repeated the prompt",
     "undecodable": "without a caption: bytes that are no text in it",
     "not_finite": "without a caption: the model computed NaN",
     "too_long": "without a caption: more than the model reads at once",

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from beam_curate.captions.judge import fault, is_degenerate
+from beam_curate.captions.judge import echoes, fault, is_degenerate
 
 SENTENCE = "The video shows a red car driving along a wet street at dusk while two people wait at the crossing."
 LONG = (
@@ -138,6 +138,66 @@ DEGENERATE = {
     "hindi": "एक लाल कार गीली सड़क पर धीरे-धीरे चलती है। " * 30,
     "japanese": "赤い車が走っている。" * 60,
 }
+DEGENERATE |= {
+    "few sentences in turns": " ".join(
+        random.Random(3).choices(
+            ["The car drives on.", "The bus follows it.", "A dog barks.", "The light turns green.", "People wait."],
+            k=60,
+        )
+    ),
+    "a short sentence alone": "The car moves. " * 6,
+    "a sentence three times": f"{SENTENCE} " * 3,
+    "chinese sentence four times": "一辆红色汽车在街道上行驶\uff0c两名行人在等候。" * 4,
+    "a sentence 9 times at the end": LONG[:330] + " The car is red." * 9,
+    "a numbered list of one thing": "\n".join(f"{number}. The car is red." for number in range(1, 13)),
+    "two words in turns": "and the " * 15,
+    "one word 8 times": "road " * 8,
+    "counting": "car " + " ".join(str(number) for number in range(2000)),
+    "coordinates": "A car at " + ", ".join(f"({i * 7 % 999},{i * 31 % 999})" for i in range(500)),
+    "adjectives": "A very beautiful "
+    + ", ".join(random.Random(4).choices(["lovely", "nice", "pretty", "fine"], k=300)),
+    "points behind a caption": "A car." + "." * 300,
+    "many scripts": "".join(random.Random(5).choices(["ing", "ции", "の", "한", "ة", "ção", "ธ"], k=400)),
+}
+NOTHING = [
+    *(
+        "",
+        " \n\t",
+        "Unknown caption",
+        "unknown caption.",
+        "\u3000",
+        "\u200b",
+        "\ufeff\u2060",
+        "N/A",
+        "n/a.",
+        "null",
+        "None",
+    ),
+    *(
+        "(none)",
+        "nan",
+        "undefined",
+        "unknown",
+        "No",
+        "OK.",
+        "Sure!",
+        "true",
+        "caption",
+        "[object Object]",
+        "<br>",
+        "<p></p>",
+    ),
+    *("&nbsp;", "No caption available.", "(empty)", "**N/A**", "Not available", '"null"', "TODO", "Error: "),
+]
+ALOUD = [
+    "Okay, let's see. The user wants a caption of this video. First, I need to look at the frames.",
+    "The user is asking for a detailed description of the video.",
+    "We need to describe the video. It shows a car.",
+    "So, the user asked me to improve the description.",
+    "Hmm, let me think about what happens here.",
+    "Alright, I need to write a caption. The car is red.",
+    "Let\u2019s break this down: the first frame shows a car.",
+]
 MARKUP = [
     *("A car turns.<|im_end|>\n<|im_start|>user\nWhat?", "<|im_start|>assistant\nA car.", "<image>\nA car."),
     *("[INST] A.", "[/INST]A.", "{'caption': 'A car", '{"cars": 3}', "&lt;think&gt;Hm."),
@@ -176,6 +236,29 @@ def test_chat_tokens_are_a_fault(text: str) -> None:
         "As an AI language model, I cannot watch videos.",
         "Unfortunately, I don't have access to the video.",
         "I can't identify people in images.",
+        *(
+            "I'm sorry, but I can't",
+            "I cannot",
+            "Sorry, no.",
+            "I must decline.",
+            "My apologies, but I am unable to help.",
+        ),
+        *("I can't create that content.", "I have to decline this request.", "I won't describe this.", "I'm sorry."),
+        *("There is no video attached.", "No video was provided.", "Please provide the video."),
+        *("It seems that no video has been provided. Please upload it.", "You haven't attached a video."),
+        *("It looks like you haven't attached a video.", "It appears the video did not upload correctly."),
+        *("As a text-based AI, I can't watch videos.", "As a language model, I am unable to see images."),
+        *("This content violates our policy.", "Could you please provide the video?", "The video cannot be described."),
+        *("I need more information to describe the video.", "Hello! How can I help you today?"),
+        *("I will describe the video.", "Thank you for sharing the video!", "Let me know if you have any questions."),
+        *(
+            "抱歉\uff0c我无法描述这个视频。",
+            "我无法查看视频。",
+            "申し訳ありませんが、その動画を説明することはできません。",
+        ),
+        *("Lo siento, no puedo ayudar con eso.", "Je suis désolé, mais je ne peux pas vous aider."),
+        *("Es tut mir leid, aber ich kann dabei nicht helfen.", "I don't have access to the video you mention."),
+        "The pictures are frames of a video, 2 per second, seen at these times in seconds: 0.00, 0.50.",
     ],
 )
 def test_a_model_that_declines_says_nothing_of_the_video(text: str) -> None:
@@ -192,15 +275,35 @@ def test_a_model_that_declines_says_nothing_of_the_video(text: str) -> None:
         "I'm seeing a street at dusk.",
         "I see a car. I cannot see its driver.",
         f"I cannot see the driver, but {LONG}",
+        "I cannot see the driver because the windscreen reflects, but the car is red and it turns left.",
+        "I don't see any people; a dog sleeps on a sofa.",
+        "I can't help but notice a red umbrella in the crowd.",
+        "I could not identify the make of the car, a red saloon that turns left into a side street.",
+        "I don't have a clear view of the road ahead; fog covers it.",
+        "I can't identify the driver, who wears a helmet. The motorcycle overtakes a bus.",
+        "There is no video screen in the hall; an audience claps.",
     ],
 )
 def test_a_caption_in_the_first_person_is_sound(text: str) -> None:
     assert fault(text) is None
 
 
-@pytest.mark.parametrize("text", ["", " \n\t", "Unknown caption", "unknown caption.", "\u3000"])
+@pytest.mark.parametrize("text", NOTHING)
 def test_nothing_is_a_fault(text: str) -> None:
     assert fault(text) == "empty"
+
+
+@pytest.mark.parametrize("text", ALOUD)
+def test_reasoning_without_marks_is_a_fault(text: str) -> None:
+    assert fault(text) == "reasoning"
+
+
+def test_what_only_repeats_the_prompt_is_an_echo() -> None:
+    prompt = "Describe this video in detail: the place and the light, the people. Write in English."
+    assert echoes(prompt, prompt)
+    assert echoes('"describe this video in detail: the place"', prompt)
+    assert not echoes("The place and the light.", prompt)  # too little to say so
+    assert not echoes(f"{prompt} A red car turns left.", prompt)
 
 
 @pytest.mark.parametrize("text", ["A \ufffd\ufffd car", "A \ud83d car", "\udc80"])

@@ -48,6 +48,23 @@ OTHERS = [
     ("Let me think. <think>a</think>A car turns.", CAPTION),
     ("<answer>A car turns.</answer><think>Or not?", CAPTION),
     ("<thinking>x<reflection>y</reflection>z</thinking><output>A car turns.</output>", CAPTION),
+    *(
+        (f"<{name}>Hm.</{name}>A car turns.", CAPTION)
+        for name in (
+            "thought_process",
+            "cot",
+            "chain_of_thought",
+            "planning",
+            "inner_thoughts",
+            "longcat_think",
+            "mm:think",
+        )
+    ),
+    ("<think/>A car turns.", CAPTION),
+    ("<think />A car turns.", CAPTION),
+    ("**Thinking**\n\nHm.\n\n**Answer**\n\nA car turns.", CAPTION),
+    ("Thought for 5 seconds\n\nA car turns.", CAPTION),
+    ("Here is a description of the video:", ""),
     # gpt-oss
     (
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>A car turns.<|return|>",
@@ -80,6 +97,20 @@ OTHERS = [
     ("assistant\nA car turns.", CAPTION),
 ]
 WRAPPERS = [
+    *('{{"captions": ["{}"]}}', '{{"caption": ["{}"]}}', '{{"result": {{"caption": "{}"}}}}', '["{}"]'),
+    *('{{"scene_description": "{}"}}', '{{"detailed_caption": "{}"}}', '{{"caption_text": "{}"}}'),
+    *('```json{{"caption": "{}"}}```', 'Here is the JSON:\n```json\n{{"caption": "{}"}}\n```', "~~~\n{}\n~~~"),
+    *("*Caption:* {}", "_Caption:_ {}", "Caption : {}", "Caption\uff1a{}", "My caption: {}", "The caption is: {}"),
+    *("The improved description is:\n\n{}", "The video caption is as follows:\n{}", "model\n{}"),
+    *("\u201e{}\u201c", "\u201e{}\u201d", "\u201d{}\u201d", "\u2039{}\u203a", "»{}«", '""{}""', '"""{}"""', "'''{}'''"),
+    *("Here is the caption.\n\n{}", "Sure! {}", "Based on the video, here is a detailed description:\n\n{}"),
+    "Based on the provided frames, here's a detailed description of the video:\n\n{}",
+    "Of course! Here is a detailed description of the video based on the provided frames.\n\n{}",
+    "Okay, here's a description of the video clip, focusing on what matters:\n\n{}",
+    *("<video_caption>{}</video_caption>", "<dense_caption>{}</dense_caption>", "[ANSWER]{}[/ANSWER]"),
+    *("USER: Describe\nASSISTANT: {}", "**{}**", "*{}*", "\u200b{}\u200b", "\ufeff{}"),
+    *("{}\n\nLet me know if you need anything else!", "{}\n\nI hope this helps!", "{}\n\n(Word count: 7)"),
+    "{}\n\nWould you like me to add more detail?",
     *("<answer>{}</answer>", "<Answer>\n{}\n</Answer>", "<caption>{}</caption>", "<description>{}</description>"),
     *("<SUMMARY>{}</SUMMARY>", "<|begin_of_box|>{}<|end_of_box|>", "<|begin_of_solution|>\n{}\n<|end_of_solution|>"),
     *(
@@ -206,6 +237,14 @@ def test_unwrapping_twice_is_once_and_leaves_no_reasoning() -> None:
 HOSTILE = [
     *("<think>" * 50_000, "</think>" * 50_000, "<" * 300_000, '"' * 300_000, "[" * 50_000 + "]" * 50_000),
     *("<answer>" * 20_000, "Here is " * 30_000, "```\n" * 50_000, "<|channel|>" * 30_000, "{" * 90_000 + "}" * 90_000),
+    *(
+        "a" + "\n" * 300_000 + "b",
+        "```\n" + " " * 100_000 + "x",
+        "**" + "a " * 100_000,
+        "USER:" + "\n" * 300_000,
+        "</s> " * 60_000,
+    ),
+    *("Caption: " * 30_000, '{"a":' * 5000 + "1" + "}" * 5000, "Here is a caption\n" + "\n" * 300_000),
     *("Here is my thought process: " * 9000, "<" + "think " * 50_000, "\\boxed{" * 30_000 + "}" * 30_000),
 ]
 

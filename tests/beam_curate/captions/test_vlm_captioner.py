@@ -168,6 +168,19 @@ def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer
         assert left_out(done.clips[0].windows[0], 10, (640, 360)) == f"no usable caption ({caption.outcome})"
 
 
+def test_what_only_repeats_the_prompt_is_no_caption(tmp_path: Path, footage: Path) -> None:
+    prompt = "Describe this video in detail, from beginning to end."
+    for said, caption in (
+        (prompt, Caption("qwen", "", "error", 50, 7, "echoed")),
+        (f"{prompt}\n\nA car.", Caption("qwen", "A car.", "success", 50, 7)),
+        ("The user wants a caption. A car", Caption("qwen", "", "error", 50, 7, "reasoning")),
+    ):
+        engine = ScriptedEngine(says(said))
+        SLOTS.clear()
+        done = captioner(tmp_path, engine, prompt=prompt).run(chunk_of(tmp_path, footage, frames=90))
+        assert captions(done) == [caption]
+
+
 LOOP = "The car drives on along the road. " * 100
 
 
