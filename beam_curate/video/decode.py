@@ -30,6 +30,7 @@ _SILENT_CODECS = ("hevc", "mjpeg")
 # threads a picture may be handed out before the note is on it.
 _RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
 _DOLBY_VISION_WITHOUT_BASE = 5  # the only profile whose pictures are nothing without the metadata beside them
+_NO_TIME_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
 
@@ -85,7 +86,9 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
     crop, dolby_vision_profile = container_facts(stream)
     if dolby_vision_profile == _DOLBY_VISION_WITHOUT_BASE:
         raise RefusedSourceError("it is Dolby Vision of profile 5, whose colours (IPT) cannot be converted here")
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(0)
+    # Of a stream without a container, the demuxer names 25 frames/s, whatever the stream itself says.
+    raw = bool(container.format.flags & _NO_TIME_STAMPS)
+    rate = (not raw and stream.average_rate) or stream.guessed_rate or stream.base_rate or Fraction(0)
     audio = audio_track(container, stream)
     boxes = notes_on(file_name(container)) if "mp4" in container.format.name else ()
     duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 import media
 import numpy as np
@@ -118,3 +120,12 @@ def test_starting_in_the_middle_gives_the_same_frames(tmp_path, name, settings):
         wanted = [(pts, media.read_frame_number(frame)) for pts, frame, _ in found if pts >= from_pts]
         assert wanted == [(pts, number) for pts, number in all_frames.items() if pts >= from_pts]
         assert not any(damaged for pts, _, damaged in found if pts >= from_pts)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.hevc", "libx265")])
+@pytest.mark.parametrize("rate", [24, 25, 30, 60])
+def test_a_stream_without_a_container_has_the_rate_that_it_says_itself(tmp_path, name, codec, rate):
+    path = media.make_video(tmp_path / name, frames=rate, rate=Fraction(rate), codec=codec)
+    header, times = packet_times(str(path))
+    info = Timeline(header, times).info
+    assert (info.frame_rate, info.num_frames) == (rate, rate)
