@@ -68,6 +68,7 @@ def curate(parsed: Parsed) -> int:
         plan.fingerprints.done,
         limit=options.input.limit,
         retry_failed=options.run.retry_failed,
+        repair=options.run.repair,
         keep_duplicates=options.input.keep_duplicates,
     )
     for note in (*parsed.notes, *listing.notes):

@@ -80,7 +80,8 @@ class Plan:
             TEXT_STAGE: self.fingerprints.text,
             WINDOWS_STAGE: self.fingerprints.windows,
         }[stage]
-        return ResultStore(self.layout, stage, fingerprint, result_type, self.options.run.retry_failed, self.limits)
+        run = self.options.run
+        return ResultStore(self.layout, stage, fingerprint, result_type, run.retry_failed, self.limits, run.repair)
 
 
 def make_plan(options: Options, layout: Layout) -> Plan:

@@ -105,6 +105,12 @@ class RunOptions(Group):
         "Try again what failed for good in an earlier run, for instance after a file was repaired. What "
         "failed by circumstance is always tried again.",
     )
+    repair: bool = flag(
+        False,
+        "Look at every video again, also at those that are done, and make again what was removed from the output or "
+        "damaged in it: clips, records, items of the dataset. What is stored in .work is checked by its hashes and not "
+        "computed again where it is sound.",
+    )
     max_failure_ratio: float | None = flag(
         None,
         "End with exit status 1 when more than this share of the videos failed, or of the clips: 0 for none at all. A "

@@ -19,7 +19,7 @@ from beam_curate.terminal import shown
 SUFFIXES = {"videos": ".mp4", "t5_xxl": ".pickle", "metas": ".txt"}
 """The folders of a dataset, each with the only suffix its files may have."""
 
-_REDO = "move the item out, or make it again from its source"
+_REDO = "move the item out, or make it again: run the command that made it once more with --repair"
 REMEDIES = {
     "missing_root": "check the path",
     "missing_folder": "check the path; a dataset has videos/, metas/ and t5_xxl/",

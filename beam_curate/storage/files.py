@@ -135,15 +135,18 @@ def keep(layout: Layout, file: Path, folder: Path, stem: str) -> StoredFile:
     return StoredFile(target.relative_to(layout.root).as_posix(), size_bytes, sha256)
 
 
-def is_there(layout: Layout, file: StoredFile) -> bool:
-    """Whether a stored file exists with its size, among the program's own files and not by a link to others."""
+def is_there(layout: Layout, file: StoredFile, *, content: bool = False) -> bool:
+    """Whether a stored file exists with its size, among the program's own files and not by a link to others.
+
+    With ``content`` it is read and has its hash, too.
+    """
     path = layout.stored(file)
     try:
         facts = path.lstat()
     except (OSError, ValueError):
         return False
     sound = stat.S_ISREG(facts.st_mode) and 0 < facts.st_size == file.size_bytes
-    return sound and readback.inside(path, layout.files)
+    return sound and readback.inside(path, layout.files) and (not content or sha256_of(path) == file.sha256)
 
 
 def same_file(layout: Layout, file: StoredFile, path: Path) -> bool:

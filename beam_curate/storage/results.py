@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from beam_curate.elements import ClipChunk, Failure, failures_in, stored_files
+from beam_curate.elements import ClipChunk, Failure, StoredFile, failures_in, stored_files
 from beam_curate.layout import Layout
 from beam_curate.storage import files, readback
 
@@ -47,6 +47,7 @@ class ResultStore(Generic[R]):
         result_type: The dataclass of a result.
         retry_failed: Treat stored permanent failures as absent.
         limits: Of the processes that read sources, in words.
+        check_content: Whether files that the stage made are read and compared with their hashes, too.
     """
 
     layout: Layout
@@ -55,6 +56,7 @@ class ResultStore(Generic[R]):
     result_type: type[R]
     retry_failed: bool = False
     limits: str = ""
+    check_content: bool = False
 
     def path(self, unit: Any, limited: bool = False) -> Path:
         """Where the record of a unit lies, or that of its failure within the limits."""
@@ -93,9 +95,13 @@ class ResultStore(Generic[R]):
             result = _adapter(self.result_type).validate_json(path.read_bytes())
         except (FileNotFoundError, pydantic.ValidationError):
             return None
-        if _is_of(unit, result) and all(files.is_there(self.layout, file) for file in stored_files(result)):
+        if _is_of(unit, result) and all(self._is_sound(file) for file in stored_files(result)):
             return result
         return None
+
+    def _is_sound(self, file: StoredFile) -> bool:
+        own = self.layout.stored(file).is_relative_to(self.layout.stage_files(self.stage, self.fingerprint))
+        return files.is_there(self.layout, file, content=self.check_content and own)
 
 
 def _is_of(unit: Any, result: Any) -> bool:

@@ -48,16 +48,20 @@ def select(
     *,
     limit: int = 0,
     retry_failed: bool = False,
+    repair: bool = False,
     keep_duplicates: bool = False,
 ) -> Selection:
-    """Subtracts what is done, names duplicates, and takes the first ``limit`` of the rest (0 for all)."""
+    """Subtracts what is done, names duplicates, and takes the first ``limit`` of the rest (0 for all).
+
+    With ``repair`` nothing counts as done: what is published is compared with what is stored.
+    """
     listed = list(videos)
     marked = done_names(layout, fingerprint)
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
         found = dict(
             zip(listed, pool.map(lambda video: _marker(layout, fingerprint, video, marked), listed), strict=True)
         )
-    is_done = {video.uri: _counts(marker, retry_failed) for video, marker in found.items()}
+    is_done = {video.uri: not repair and _counts(marker, retry_failed) for video, marker in found.items()}
     unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
     copies = _recorded_copies(listed, layout)
     uris = {video.relative_path: video.uri for video in listed}

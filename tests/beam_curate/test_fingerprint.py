@@ -59,6 +59,7 @@ CASES = [
     ("--no-write-all-caption-json", NOTHING),
     ("--input-extensions mp4", NOTHING),
     ("--retry-failed", NOTHING),
+    ("--repair", NOTHING),
     ("--max-failure-ratio 0.5", NOTHING),
     ("--workers 2", NOTHING),
     ("--verbose", NOTHING),
