@@ -16,26 +16,28 @@ _LEAD = (
     r"(?:as an? [^,.]{0,60}(?:ai|model|assistant)[^,.]{0,40},?\s*)?"
 )
 _CANNOT = (
-    r"(?:i|we)(?:'m| am| are)? ?(?:currently |really |simply )?"
+    r"i(?:'m| am)? ?(?:currently |really |simply )?"
     r"(?:cannot|can't|can not|could not|couldn't|won't|will not|unable to|not able to|don't|do not"
     r"|not (?:allowed|permitted) to) ?"
     r"(?:currently |actually |directly |be able to )*"
 )
 _VIDEO = (
     r"(?:video|image|picture|photo|frame|clip|footage|media|file|content|material|description|caption|attachment|link"
-    r"|url|visual|request|conversation|information|detail|it|this|that|these|explicit|sexual|graphic)s?"
+    r"|url|visual|request|conversation|information|detail|explicit|sexual|graphic)s?"
 )
 _VERBS = (
     r"(?:provide|see|view|watch|access|analy[sz]e|describe|process|open|generate|create|write|give|offer|caption"
     r"|interpret|discuss|answer|load|play|perceive|engage with|respond to|fulfil?l|complete|do|share|help with)"
 )
 _PATTERNS = (
-    r"\A(?:(?:i'm|i am) (?:so |very |really |truly )?(?:sorry|afraid)|i apologi[sz]e|my apologies|i regret)\b",
-    r"\A(?:sorry|apologies)(?:[,.!]\s*(?:but )?| but )(?:i|no|we|this|there|that|it|the)\b|\Asorry[.!]?\Z",
+    r"\A(?:(?:i'm|i am) (?:so |very |really |truly )?(?:sorry|afraid)|i apologi[sz]e|my apologies)"
+    r"(?:[,.;:!]|\Z| (?:but|that|for|about|to)\b)|\Ai regret (?:to|that)\b",
+    r"\A(?:sorry|apologies)(?:[,.!]\s*(?:but )?| but )(?:i|no|this|there)\b|\Asorry[.!]?\Z",
     rf"{_LEAD}{_CANNOT}(?:help|assist|comply|continue|proceed)\b(?! but)",
     rf"{_LEAD}{_CANNOT}{_VERBS}(?: or \w+)? "
     rf"(?:(?:any|the|this|that|these|such|your|an?|actual|attached|provided|detailed|accurate"
-    rf"|of|about|with|to|for) )*{_VIDEO}\b(?!'|\s+(?:screen|camera|recorder|frame))",
+    rf"|of|about|with|to|for) )*(?:{_VIDEO}\b|(?:it|this|that|these)(?=[.,;!]|\Z| (?:for|because|as|here)\b))"
+    r"(?!'|\s+(?:screen|camera|recorder|frame))",
     rf"{_LEAD}{_CANNOT}have (?:the (?:ability|capability|video)|access|any (?:video|image|visual)|visual|a video"
     r"|enough (?:information|context))",
     rf"{_LEAD}{_CANNOT}identify (?:people|individuals|persons|anyone|real|who)\b",
@@ -55,7 +57,8 @@ _PATTERNS = (
     r"\A(?:hello|hi|hey)?[!,.\s]*how (?:can|may) i (?:help|assist)(?: you)?(?: today| with [^.!?]{0,40})?[?!.]?\Z",
     r"\A(?:i(?:'ll| will| can|'d be happy to| would be happy to|'m ready to| am ready to)|let me|allow me to) "
     r"(?:describe|provide|analy[sz]e|help|assist|improve|know|start|watch)[^.!?:]{0,80}[.!?:]?\Z",
-    r"\Athank(?:s| you) for (?:sharing|providing|uploading|the|your)[^.!?]{0,80}[.!?]?\Z",
+    r"\Athank(?:s| you) for (?:sharing|providing|uploading|(?:the|your) (?:video|frames|images|message|question))"
+    r"[^.!?]{0,80}[.!?]?\Z",
     r"\Athe pictures are frames of a video\b[^:]{0,80}:[\d., ]*\Z",
     r"\A(?:i need|please give me) more (?:information|context|details)\b",
     # Chinese, Japanese, Korean, Spanish, French, German, Italian, Portuguese, Russian.

@@ -43,9 +43,11 @@ _JSON = re.compile(r"\A[\[{]\s*[{\[]?\s*([\"'])[\w ]{1,40}\1\s*:")
 # How models begin to reason where no mark says so.
 _THINKS = re.compile(
     r"\A(?:(?:okay|ok|alright|all right|hm+|well|so|right|got it|wait|first|now)\b[,.!]?\s*)*"
-    r"(?:the user (?:wants|is asking|asked|asks|needs|would like|has asked)(?: (?:me|us|for|to|a|an)\b)"
+    r"(?:the user (?:wants|is asking|asked|asks|needs|would like|has asked)"
+    r" (?:me|us|for|an?|to (?:describe|improve|caption|know|understand))"
     r"|(?:i|we) (?:need|have|should|must|am asked|'m asked|'m supposed)(?: to)? "
-    r"(?:describe|write|produce|generate|caption|create|analy[sz]e|improve|think|look at|figure)"
+    r"(?:describe|write|produce|generate|caption|create|analy[sz]e|think|figure"
+    r"|improve (?:the|this) (?:description|caption)|look at the (?:frames|video|pictures|images))"
     r"|let me (?:think|break|analy[sz]e|see|look at|go through|try)"
     r"|let's (?:think|break|analy[sz]e|see|tackle|start by)|my task is|the task is to)\b",
     re.IGNORECASE,

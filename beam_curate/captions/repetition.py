@@ -37,8 +37,8 @@ _FEW_WORDS = ((6, 1), (12, 2), (24, 3))  # so many words at least, of which so m
 _NUMBERS = 100  # in a text that has little else
 _MOST_NUMBERS = 0.9
 
-_SENTENCES = 10
-_FEWEST_DIFFERENT_SENTENCES = 0.4
+_SENTENCES = 12
+_FEWEST_DIFFERENT_SENTENCES = 0.25  # a robot may do the same three times
 _SAME_SENTENCE = 7  # in a row
 _SAME_SENTENCE_ALONE = 3
 _SENTENCE_END = re.compile(r"[.!?\u2026]+(?=\s|\Z)|[\u3002\uff01\uff1f]+|\n+")

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import re
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -274,11 +273,13 @@ def test_file_that_is_no_video_is_lost_frames(tmp_path):
 
 
 def test_file_without_video_stream_is_lost_frames(tmp_path):
-    path = tmp_path / "sound.wav"
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1, 2, 8000, 0, "NONE", ""))
-        sound.writeframes(bytes(16000))
-    with pytest.raises(LostFramesError, match=r"sound\.wav has no video stream"):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8000
+        container.mux([*stream.encode(silence), *stream.encode(None)])
+    with pytest.raises(LostFramesError, match=r"sound\.mp4 has no video stream"):
         describe_windows(path, [(0, 10)])
 
 
