@@ -26,7 +26,6 @@ _ENCODED_PIXELS_PER_S = 45e6
 # Bits per pixel of libx264 veryfast at crf 18 on moving footage; it varies several times either way.
 _BITS_PER_PIXEL = 0.12
 _SHOT_S = 4.0  # assumed length of a shot: films have 3 to 6 s
-_DESCRIBED_TOKENS = 60  # of the sentences of describe; other captions may reach the most that T5 takes
 _BYTES_PER_TOKEN = 1024 * 2  # float16
 
 
@@ -68,7 +67,7 @@ def estimate(header: SourceHeader, options: Options) -> tuple[float, float]:
     """Returns (core seconds, bytes of output) that a video may take, from what its header claims.
 
     What is published is a link to what is stored, and counts once. A clip of several windows is there as a whole and
-    window by window.
+    window by window. An embedding has as many tokens as T5 takes at most.
     """
     split, caption = options.split, options.caption
     rate = float(header.frame_rate)
@@ -91,8 +90,7 @@ def estimate(header: SourceHeader, options: Options) -> tuple[float, float]:
         )
         if window[1] - window[0] + 1 >= minimum
     ]
-    tokens = _DESCRIBED_TOKENS if caption.captioning_algorithm == "describe" else MAX_TOKENS
-    embeddings = frames / clip_frames * len(windows) * tokens * _BYTES_PER_TOKEN
+    embeddings = frames / clip_frames * len(windows) * MAX_TOKENS * _BYTES_PER_TOKEN
     return core_s, size * (2 if len(windows) > 1 else 1) + embeddings
 
 

@@ -28,12 +28,11 @@ def header(seconds: float) -> SourceHeader:
 @pytest.mark.parametrize(
     ("flags", "embeddings", "copies"),
     [
-        # An hour in clips of 5 s is 720 clips of 120 frames, each one window; a token has 1024 values of 2 bytes.
-        ("--fixed-stride-split-duration 5", 720 * 60 * 2 * KIB, 1),
-        ("--fixed-stride-split-duration 5 --captioning-algorithm qwen", 720 * 512 * 2 * KIB, 1),
+        # An hour in clips of 5 s is 720 clips of 120 frames, each one window; 512 tokens of 1024 values of 2 bytes.
+        ("--fixed-stride-split-duration 5", 720 * 512 * 2 * KIB, 1),
         ("--fixed-stride-split-duration 3", 0, 1),  # 72 frames are too few for the trainer
         # 40 s are 960 frames, 4 windows, whose videos stand beside the clip.
-        ("--fixed-stride-split-duration 40", 90 * 4 * 60 * 2 * KIB, 2),
+        ("--fixed-stride-split-duration 40", 90 * 4 * 512 * 2 * KIB, 2),
         ("--fixed-stride-split-duration 5 --generate-cosmos-predict-dataset disable", 0, 1),
     ],
 )
