@@ -25,6 +25,7 @@ from beam_curate.report.table import print_report
 from beam_curate.report.verdict import Asked, verdict
 from beam_curate.storage import files
 from beam_curate.storage.alive import Alone, sole_run
+from beam_curate.storage.identity import check_sources
 from beam_curate.storage.listing import Listing, list_videos
 from beam_curate.storage.outcomes import outcome
 from beam_curate.storage.selection import Selection, select, write_selection
@@ -71,6 +72,7 @@ def curate(parsed: Parsed) -> int:
         repair=options.run.repair,
         keep_duplicates=options.input.keep_duplicates,
     )
+    check_sources(chosen.videos, layout)
     for note in (*parsed.notes, *listing.notes):
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
