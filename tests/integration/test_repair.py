@@ -120,3 +120,20 @@ def test_what_was_damaged_is_made_again(place: Path, undisturbed: dict[str, str]
     assert {name.partition(":")[0] for name in counts if name.endswith(": to do")} == computed
     assert split(place / "in", output) == 0  # and all is done
     assert summary(output)["num_input_videos_selected"] == 0
+
+
+MARKERS, RECORDS = (".work/done/*/*",), ("processed_*/**/*.json", "skipped_videos/*", "video_errors/*", "metas/v0/*")
+RESULTS = (".work/shots/**/*.json", ".work/captions/**/*.json", ".work/files/**/*.mp4")
+
+
+@pytest.mark.parametrize("lost", [MARKERS, RECORDS, (*MARKERS, *RECORDS, *RESULTS)], ids=["markers", "records", "all"])
+def test_a_crash_that_emptied_files_costs_nothing(
+    place: Path, undisturbed: dict[str, str], lost: tuple[str, ...]
+) -> None:
+    """A machine that stops may leave names of files without their content."""
+    emptied = [path for pattern in lost for path in (place / "out").glob(pattern) if path.is_file()]
+    assert len(emptied) >= 3
+    for path in emptied:
+        path.write_bytes(b"")
+    assert split(place / "in", place / "out") == 0
+    assert snapshot(place / "out") == undisturbed
