@@ -10,10 +10,11 @@ from typing import NoReturn
 
 from beam_curate import ending, interrupt
 from beam_curate.errors import UsageError
-from beam_curate.flags import MOST_FRAMES, Flag
+from beam_curate.flags import MOST_FRAMES, Flag, flags_of
 from beam_curate.models.commands import add_commands, farewell
 from beam_curate.result_options import TRAINER_MIN_FRAMES
 from beam_curate.run import main as run
+from beam_curate.source_options import SplitOptions
 from beam_curate.terminal import console, shown
 
 EXIT_FAULTY = 1
@@ -26,6 +27,12 @@ MIN_FRAMES = Flag(
     minimum=1,
     maximum=MOST_FRAMES,
 )
+
+# Of the run's flags, which verify has as well, and what they mean there.
+_VERIFY_LIMITS = {
+    "decode_timeout_s": "a video is unreadable when reading it makes no progress for so many seconds",
+    "decode_memory_mb": "a video is unreadable when reading it needs more MiB of memory",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="move the files of faulty items there; nothing is deleted",
     )
+    for flag in flags_of(SplitOptions):
+        if flag.name in _VERIFY_LIMITS:
+            words = f"{_VERIFY_LIMITS[flag.name]} ({flag.bounds})"
+            verify.add_argument(flag.option, type=flag.checked, metavar="N", default=flag.default, help=words)
     verify.set_defaults(command=_verify)
 
     models = commands.add_parser(
@@ -116,6 +127,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.models.catalog import T5_XXL
     from beam_curate.models.model_files import mend
     from beam_curate.models.t5 import token_counter
+    from beam_curate.video.children import Limits
 
     dataset = Path(parsed.dataset)
     if not parsed.dataset.strip():
@@ -135,6 +147,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         min_frames=parsed.min_frames,
         allow_random_embeddings=parsed.allow_random_embeddings,
         count_tokens=count_tokens,
+        limits=Limits(parsed.decode_timeout_s, parsed.decode_memory_mb),
     )
     printer = console()
     print_report(report, printer)

@@ -132,19 +132,24 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
     """
     if folder.resolve().is_relative_to(report.dataset.resolve()):
         raise UsageError(f"{folder} lies in the dataset {report.dataset}; choose a folder outside it")
-    missing = {fault.file.name for fault in report.faults if fault.rule == "missing_folder"}
-    if {"videos", "t5_xxl"} <= missing:
+    items = {Item(fault.file.parent.parent, fault.stem): None for fault in report.faults if fault.stem is not None}
+    others = [f.file for f in report.faults if f.rule == "other_file" and f.file.parent.name in SUFFIXES]
+    missing = {fault.file for fault in report.faults if fault.rule == "missing_folder"}
+    foreign = {
+        root
+        for root in {report.dataset, *(item.root for item in items), *(file.parent.parent for file in others)}
+        if {root / "videos", root / "t5_xxl"} <= missing
+    }
+    if foreign:
         raise UsageError(
-            f"{report.dataset} is no dataset, so nothing is moved: it has neither videos/ nor t5_xxl/; name the folder "
+            f"{min(foreign)} is no dataset, so nothing is moved: it has neither videos/ nor t5_xxl/; name the folder "
             "that has them, such as OUTPUT/cosmos_predict2_video2world_dataset"
         )
-    items = {Item(fault.file.parent.parent, fault.stem): None for fault in report.faults if fault.stem is not None}
     moved = []
     for item in items:
         moved += _move([item.path(name) for name in SUFFIXES], report.dataset, folder)
-    for fault in report.faults:
-        if fault.rule == "other_file" and fault.file.parent.name in SUFFIXES:
-            moved += _move([fault.file], report.dataset, folder)
+    for file in others:
+        moved += _move([file], report.dataset, folder)
     return moved
 
 

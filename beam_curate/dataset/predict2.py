@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
 from beam_curate.elements import ClipChunk, StoredFile, Video
 from beam_curate.layout import NOT_FOR_TRAINING, Layout
 from beam_curate.storage import files, journal, readback
@@ -66,10 +67,13 @@ def part_of(video: Video, validation_fraction: float) -> str:
 def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
     """Yields the dataset items of a chunk.
 
-    A window without a video of its own is the whole clip, unless the clip has several: then cutting it failed.
+    A window without a video of its own is the whole clip, unless the clip has several: then cutting it failed. A clip
+    whose windows could not be looked at has none.
     """
     root = part_of(chunk.video, validation_fraction)
     for clip in chunk.clips:
+        if any(failure.stage == WINDOWS_STAGE for failure in clip.failures):
+            continue
         for window in clip.windows:
             if clip.media is None or window.caption is None or window.embedding is None or window.left_out:
                 continue

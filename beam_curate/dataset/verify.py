@@ -24,6 +24,7 @@ from beam_curate.dataset.faults import SUFFIXES, Fault, Item, Report, print_repo
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
 from beam_curate.dataset.rules import MOST_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.layout import NOT_FOR_TRAINING
+from beam_curate.video import children
 
 __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]
 
@@ -41,6 +42,7 @@ def verify(
     min_frames: int = MIN_FRAMES,
     allow_random_embeddings: bool = False,
     count_tokens: Callable[[str], int] | None = None,
+    limits: children.Limits = children.Limits(),  # noqa: B008 - frozen
 ) -> Report:
     """Reads every file of a dataset and reports everything that is wrong. Changes nothing.
 
@@ -51,9 +53,13 @@ def verify(
         allow_random_embeddings: Accept a dataset marked as having random embeddings.
         count_tokens: Number of T5 tokens of a stripped caption, the end-of-sequence token included, not cut
             to 512. Never called by two threads at once. None leaves the number of rows unchecked.
+        limits: Of the child processes that decode the videos.
 
     Returns:
         The report; its faults are sorted by file.
+
+    Raises:
+        MachineError: No child process or thread can be had.
     """
     if not dataset.is_dir():
         fault = Fault(dataset, "missing_root", "is not a folder")
@@ -70,7 +76,7 @@ def verify(
     if not allow_random_embeddings:
         faults += [Fault(mark, "random_embeddings", "says that the embeddings are random") for mark in marks]
 
-    checker = _Checker(min_frames, count_tokens)
+    checker = _Checker(min_frames, count_tokens, limits)
     checked = list(checker.check_all(items))
     faults += [fault for one in checked for fault in one.faults]
     faults += check_pairs(one.pair for one in checked if one.pair)
@@ -153,7 +159,9 @@ def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
             continue
         for path in (root / folder).iterdir():
             stem = path.name.removesuffix(suffix)
-            if not path.is_file():
+            if path.is_symlink():
+                faults.append(Fault(path, "other_file", "is a link; this folder may only hold files"))
+            elif not path.is_file():
                 faults.append(Fault(path, "other_file", "is not a file; this folder may only hold files"))
             elif stem in ("", path.name) or stem.startswith("."):
                 faults.append(Fault(path, "other_file", f"is not named like an item's file, NAME{suffix}"))
@@ -190,13 +198,14 @@ class _Checked:
 class _Checker:
     """Reads items; the arguments are those of ``verify``."""
 
-    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None) -> None:
+    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None, limits: children.Limits) -> None:
+        self._limits = limits
         self._min_frames = min_frames
         self._count_tokens = count_tokens
         self._tokenizer_lock = threading.Lock()  # Hugging Face's fast tokenizers refuse a second thread
 
     def check_all(self, items: list[Item]) -> Iterator[_Checked]:
-        """Yields checked items in order; several threads read them, as FFmpeg decodes without the GIL."""
+        """Yields checked items in order; several threads read them, each with a child process that decodes."""
         workers = min(_MAX_WORKERS, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
             yield from pool.map(self._check, items)
@@ -207,7 +216,7 @@ class _Checker:
         video, caption, embedding = VideoCheck(), None, None
         if "videos" in item.folders:
             path, window_frames = item.path("videos"), _window_frames(item.stem)
-            video = check_video(path, min_frames=self._min_frames, window_frames=window_frames)
+            video = check_video(path, min_frames=self._min_frames, window_frames=window_frames, limits=self._limits)
             faults += [item.fault("videos", rule, message) for rule, message in video.findings]
         if "metas" in item.folders:
             try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import attempt, progress
-from beam_curate.dataset.rules import caption_fault, size_fault
-from beam_curate.elements import Clip, ClipChunk, ClipFile, Window
+from beam_curate.dataset.rules import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
+from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.layout import Layout
 from beam_curate.video import children
 from beam_curate.video.cutter import cut_files
@@ -76,9 +76,18 @@ class WindowCutter:
         if len(windows) > 1 and wanted:
             for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted]), strict=True):
                 windows[position] = dataclasses.replace(windows[position], video=media.file)
-        progress.add("windows ready", len(wanted))
+        for position in wanted:
+            if fault := self._blank(windows[position], clip.media.file):
+                windows[position] = dataclasses.replace(windows[position], video=None, left_out=f"its video {fault}")
+        progress.add("windows ready", sum(window.left_out is None for window in windows))
         progress.step()
         return dataclasses.replace(clip, windows=tuple(windows))
+
+    def _blank(self, window: Window, whole: StoredFile) -> str | None:
+        """Returns what is wrong with the pictures of a window's video, looked at as `verify` does."""
+        path = str(self.layout.stored(window.video or whole))
+        arguments = path, window.num_frames, MIN_PICTURE_STD
+        return blank_fault(children.call("picture_std", *arguments, limits=self.limits))
 
     def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:
         assert clip.media is not None

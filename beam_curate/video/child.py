@@ -18,13 +18,15 @@ from typing import Any
 
 import av
 
-from beam_curate.video import cut, faults, scan
+from beam_curate.video import cut, examine, faults, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,
     "packet_times": scan.packet_times,
     "shot_frames": scan.shot_frames,
     "cut": cut.cut,
+    "examine": examine.examine,
+    "picture_std": examine.picture_std,
 }
 
 

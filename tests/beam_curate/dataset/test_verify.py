@@ -18,6 +18,7 @@ from rich.console import Console
 from beam_curate.dataset import faults, verify
 from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.errors import UsageError
+from beam_curate.video.children import Limits
 
 SAMPLE_FRAMES = 93  # num_frames of every video2world configuration
 CAPTIONS = {
@@ -515,6 +516,35 @@ def test_links_to_devices_and_pipes_are_not_opened(dataset):
     assert {fault.rule for fault in verify.verify(dataset).faults} == {"other_file"}
 
 
+def test_links_are_no_files_of_a_dataset(dataset, clips):
+    (dataset / "videos" / "a.mp4").unlink()
+    (dataset / "videos" / "a.mp4").symlink_to(clips["good"])
+    assert found(verify.verify(dataset)) == {("other_file", VIDEO), ("missing_file", VIDEO)}
+
+
+def test_a_video_that_takes_too_much_memory_or_time_is_one_fault(dataset, large):
+    shutil.copy(large, dataset / "videos" / "a.mp4")
+    report = verify.verify(dataset, limits=Limits(timeout_s=60, memory_mb=300))
+    assert found(report) == {("video_unreadable", VIDEO)} and report.num_frames == 2 * 96
+    assert "--decode-memory-mb" in report.faults[0].message or "crashed" in report.faults[0].message
+    report = verify.verify(dataset, limits=Limits(timeout_s=0.001))  # nothing starts so soon
+    assert {fault.rule for fault in report.faults} == {"video_unreadable"}
+    assert all("--decode-timeout-s" in fault.message for fault in report.faults)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A video of 8192x4096 pictures, which need some 50 MB each."""
+    path = tmp_path_factory.mktemp("large") / "large.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 8192, 4096, "yuvj420p"
+        stream.codec_context.color_range = 2
+        container.mux(stream.encode(av.VideoFrame(8192, 4096, "yuvj420p")))
+        container.mux(stream.encode())
+    return path
+
+
 def test_pictures_too_large_for_a_trainer_are_not_decoded(tmp_path, dataset):
     huge = tmp_path / "huge.mp4"
     with av.open(str(huge), "w") as container:
@@ -545,3 +575,19 @@ def test_a_folder_that_is_no_dataset_is_not_emptied(tmp_path, dataset):
     with pytest.raises(UsageError, match="is no dataset"):
         verify.quarantine(verify.verify(dataset.parent), tmp_path.parent / "bad")
     assert (dataset.parent / "metas" / "v0").is_dir() and set(before) <= set(tmp_path.rglob("*"))
+
+
+def test_a_part_without_folders_does_not_stop_quarantine_of_a_good_one(tmp_path, clips):
+    root = tmp_path / "dataset"
+    write_item(root / "train", "a", A, clips["one short"])
+    write_item(root / "train", "b", "Rain.", clips["good"])
+    (root / "val").mkdir()
+    (root / "val" / "index.json").touch()
+    verify.quarantine(verify.verify(root), tmp_path / "out")
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("a.*")} == {
+        f"train/{path}" for path in (VIDEO, TEXT, PICKLE)
+    }
+    assert found(verify.verify(root)) == {
+        ("other_file", "val/index.json"),
+        *(("missing_folder", f"val/{folder}") for folder in faults.SUFFIXES),
+    }
