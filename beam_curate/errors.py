@@ -56,8 +56,8 @@ class DiskError(PlaceError):
     """The operating system does not read a source or does not write a file: gone, no permission, full, read-only."""
 
 
-class OutputError(PlaceError):
-    """A video cannot be published or recorded: something else is in a file's place, or the disk refuses it."""
+class OutputError(DiskError):
+    """A file of the output cannot be written: something else is in its place, or the disk refuses it."""
 
 
 class MachineError(PlaceError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container, Sequence
 
-from beam_curate.errors import SetupError
+from beam_curate.errors import OutputError, SetupError
 from beam_curate.storage.outcomes import Outcome
 
 _SETUP = {SetupError.__name__} | {kind.__name__ for kind in SetupError.__subclasses__()}
+_OF_THE_OUTPUT = {OutputError.__name__, OSError.__name__}  # a stage that writes a file itself has the bare one
 _AGAIN = "mend what is named above and run the same command again, for permanent failures with --retry-failed"
 
 
@@ -48,6 +49,9 @@ def _of_the_work(outcomes: Sequence[Outcome], asked: Asked, whose: str) -> str |
         for failure in one.failures:
             if failure["error_type"] in _SETUP:
                 return f"a stage was stopped, since none of its work can be done as it is set up: {failure['message']}"
+    refused = [one for one in outcomes if any(failure["error_type"] in _OF_THE_OUTPUT for failure in one.failures)]
+    if refused:
+        return f"not all of {len(refused)} videos could be written to the output: {_AGAIN}"
     made = sum(one.num_clips for one in outcomes)
     if asked.captions and made and not any(_total(one, "num_clips_with_caption") for one in outcomes):
         return (

@@ -22,6 +22,7 @@ from beam_curate.errors import (
     EncodingError,
     InternalError,
     MachineError,
+    OutputError,
     UnreadableSourceError,
 )
 
@@ -51,7 +52,7 @@ def of_writing(error: Exception, folder: Path, encoder: str) -> CurateError:
         return known
     refusal = error if getattr(error, "errno", 0) in _OF_DISKS_ALONE else _refusal_to_write(folder)
     if refusal is not None:
-        return DiskError(f"the clip cannot be written: {words(refusal)}")
+        return OutputError(f"the clip cannot be written: {words(refusal)}")
     if not _has_room_for(_THREAD_BYTES):  # an encoder that finds no memory has no error of its own for it
         return DecoderMemoryError("encoding it needs more memory than --decode-memory-mb allows")
     if encoder == "h264_nvenc":

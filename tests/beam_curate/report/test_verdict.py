@@ -99,6 +99,8 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
     "nothing more in the dataset": ([done("a"), done("b", items=0)], "b", ALL, None),
     "no dataset asked for": ([done("a", items=0)], "a", NO_DATASET, None),
     "a stage was stopped": ([done("a"), broken("b", "SetupError")], "ab", ALL, "say --flag"),
+    "the disk is full": ([done("a"), broken("b", "OutputError")], "ab", ALL, "not all of 1 videos could be written"),
+    "a source is not given": ([done("a"), broken("b", "DiskError")], "ab", ALL, None),
     "none too many": ([done("a"), broken("b")], "ab", Asked(True, True, 0.5), None),
     "too many videos": ([done("a"), broken("b")], "ab", Asked(True, True, 0.49), "1 of 2 videos failed"),
     "too many, and nothing to do": ([done("a"), broken("b")], "", Asked(True, True, 0.0), "1 of 2 videos failed"),
