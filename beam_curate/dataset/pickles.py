@@ -1,8 +1,9 @@
 """The dataset's embedding file: a pickle of a list with one float16 array [num_tokens, 1024].
 
 Unpickling an unknown file runs whatever code the file asks for, and the trainer does exactly that. So a file is not
-unpickled here: its opcodes are read one by one into plain records that stand in for numpy's classes. Opcodes, bytes and
-what may be made of them are bounded, and nothing from the file is called, hashed, multiplied or printed unseen.
+unpickled until its opcodes have been read one by one into plain records that stand in for numpy's classes, and are
+found to be those that pickle writes for such a list. Opcodes, bytes and what may be made of them are bounded, and
+nothing from the file is called, hashed, multiplied or printed unseen.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from beam_curate.dataset.pickle_form import is_as_written
 from beam_curate.errors import ContentError
 
 MAX_TOKENS = 512
@@ -103,6 +105,8 @@ def load_embedding(data: bytes) -> np.ndarray:
     content = _Reader().read(data)
     array = _only_record(content).to_array()
     _check_values(array)
+    if not is_as_written(data, array):
+        raise EmbeddingFileError("is not written as pickle writes a list with one array; make it again")
     return array
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +113,44 @@ HOSTILE = {
         for share in np.linspace(0.01, 0.999, 20)
     },
 }
+
+
+GOOD = pickle.dumps([ARRAY], 3)
+FRAMED = dump_embedding(ARRAY)
+DATA = ARRAY.tobytes()
+BYTES = b"B" + struct.pack("<I", len(DATA)) + DATA
+STATE = b"(K\x01K\x07M\x00\x04\x86" + F2 + b"\x89" + BYTES + b"tb"
+HOSTILE |= {
+    "frame too long": FRAMED[:3] + struct.pack("<Q", 2**40) + FRAMED[11:],
+    "state set twice": listed(NEW + STATE + STATE),
+    "leftover on the stack": b"\x80\x03K\x01" + GOOD[2:],
+    "tuple across a mark": listed(NEW + STATE.replace(b"K\x07M\x00\x04\x86", b"(K\x07M\x00\x04\x87")),
+    "reconstruct of nothing": listed(NEW.replace(b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R", b")R") + STATE),
+    "reconstruct of a dtype": listed(NEW.replace(b"cnumpy\nndarray", b"cnumpy\ndtype") + STATE),
+    "reconstruct of another shape": listed(NEW.replace(b"K\x00\x85", b"K\x09\x85") + STATE),
+    "ndarray called": listed(b"cnumpy\nndarray\nK\x00\x85\x85R" + STATE),
+    "dtype with other arguments": listed(NEW + STATE.replace(b"\x89\x88\x87R", b"\x88\x88\x87R", 1)),
+    "dtype with another state": listed(NEW + STATE.replace(b"<NNN", b"<NNK\x01", 1)),
+    "array of another version": listed(NEW + STATE.replace(b"(K\x01", b"(K\x05", 1)),
+    "array appended twice over": b"\x80\x03](" + NEW + STATE + b"e.",
+}
+
+
+@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("optimized", [False, True])
+@pytest.mark.parametrize("dumps", [pickle.dumps, pickle._dumps], ids=["C", "Python"])  # type: ignore[attr-defined]
+def test_what_is_read_loads_as_the_same_array(protocol: int, optimized: bool, dumps: Any) -> None:
+    data = dumps([ARRAY], protocol)
+    data = pickletools.optimize(data) if optimized else data
+    np.testing.assert_array_equal(load_embedding(data), ARRAY)
+    np.testing.assert_array_equal(pickle.loads(data)[0], ARRAY)
+
+
+def test_an_array_in_numpys_oldest_words_is_read() -> None:
+    """The pieces from which the hostile files are made are good ones by themselves."""
+    good = listed(NEW + STATE)
+    np.testing.assert_array_equal(load_embedding(good), ARRAY)
+    np.testing.assert_array_equal(pickle.loads(good)[0], ARRAY)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
