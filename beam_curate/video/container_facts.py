@@ -1,7 +1,8 @@
-"""Facts of a video stream that its container states and PyAV does not give: clean aperture and Dolby Vision profile."""
+"""Facts of a video stream that its container states and PyAV does not give: clean aperture and Dolby Vision."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 from fractions import Fraction
@@ -19,8 +20,21 @@ _MUXERS = ("mp4", "mov")  # the second for ProRes and others that the first does
 _HEADER_ONLY = {"movflags": "empty_moov+frag_keyframe", "strict": "experimental"}
 
 
-def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, int | None]:
-    """Returns the clean aperture, where it is not the whole frame, and the Dolby Vision profile; None where not stated.
+@dataclasses.dataclass(frozen=True)
+class DolbyVision:
+    """A profile, and with what its base layer is compatible by itself: 0 is nothing, 1 HDR10, 2 BT.709, 4 HLG."""
+
+    profile: int
+    compatible_with: int
+
+    @property
+    def has_pictures_of_its_own(self) -> bool:
+        """Whether its pictures are something without the metadata beside them: those in IPT are not."""
+        return self.profile != 5 and not (self.profile >= 10 and self.compatible_with == 0)
+
+
+def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, DolbyVision | None]:
+    """Returns the clean aperture, where it is not the whole frame, and the Dolby Vision record; None where not stated.
 
     FFmpeg reads both from every container that has them into the stream, from where PyAV hands them to a muxer alone:
     so a header is written in memory, and looked at. Of a codec that neither mp4 nor mov can hold, nothing is known.
@@ -33,7 +47,7 @@ def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, int | No
                 output.start_encoding()
         except (av.error.FFmpegError, ValueError):
             continue
-        return _crop(header.getvalue(), stream), _profile(header.getvalue())
+        return _crop(header.getvalue(), stream), _dolby_vision(header.getvalue())
     return None, None
 
 
@@ -55,9 +69,10 @@ def _crop(header: bytes, stream: av.video.VideoStream) -> Crop | None:
     return (left, top, round(width), round(height)) if inside and not whole and width >= 1 and height >= 1 else None
 
 
-def _profile(header: bytes) -> int | None:
+def _dolby_vision(header: bytes) -> DolbyVision | None:
     for name in _DOLBY_VISION:
         position = header.find(name)
-        if position > 0 and len(header) > position + 6:
-            return header[position + 6] >> 1  # after two bytes of version, seven bits
+        if position > 0 and len(header) > position + 8:
+            # After the name: two bytes of version; profile, level and three flags of 7 + 6 + 3 bits; 4 bits.
+            return DolbyVision(header[position + 6] >> 1, header[position + 8] >> 4)
     return None

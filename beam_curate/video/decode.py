@@ -29,7 +29,6 @@ _SILENT_CODECS = ("hevc", "mjpeg")
 # Their decoders say of every error, also when they work in several threads. The others note it on the picture, and in
 # threads a picture may be handed out before the note is on it.
 _RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
-_DOLBY_VISION_WITHOUT_BASE = 5  # the only profile whose pictures are nothing without the metadata beside them
 _NO_TIME_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 _MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
 
@@ -83,9 +82,11 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
     Raises:
         RefusedSourceError: Its pictures are of a kind that cannot be converted.
     """
-    crop, dolby_vision_profile = container_facts(stream)
-    if dolby_vision_profile == _DOLBY_VISION_WITHOUT_BASE:
-        raise RefusedSourceError("it is Dolby Vision of profile 5, whose colours (IPT) cannot be converted here")
+    crop, dolby_vision = container_facts(stream)
+    if dolby_vision is not None and not dolby_vision.has_pictures_of_its_own:
+        raise RefusedSourceError(
+            f"it is Dolby Vision of profile {dolby_vision.profile}, whose colours (IPT) cannot be converted here"
+        )
     # Of a stream without a container, the demuxer names 25 frames/s, whatever the stream itself says.
     raw = bool(container.format.flags & _NO_TIME_STAMPS)
     rate = (not raw and stream.average_rate) or stream.guessed_rate or stream.base_rate or Fraction(0)

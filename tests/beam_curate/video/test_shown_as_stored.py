@@ -137,16 +137,26 @@ def test_the_clean_aperture_is_read_whatever_the_codec(codec: str, pixel_format:
     assert (clip.width, clip.height) == (320, 100)
 
 
-@pytest.mark.parametrize("profile", [5, 7, 8])
-def test_only_dolby_vision_without_a_base_layer_is_refused(profile: int, tmp_path: Path) -> None:
-    record = struct.pack(">BBBB", 1, 0, profile << 1, (6 << 3) | 0b101) + bytes(20)
-    path = with_box(make(tmp_path / "source.mp4", YUV, *H264), struct.pack(">I4s", 8 + len(record), b"dvcC") + record)
+@pytest.mark.parametrize(
+    ("profile", "compatible", "is_readable"),
+    [
+        *[(5, 0, False), (10, 0, False), (20, 0, False)],
+        *[(4, 2, True), (7, 6, True), (8, 1, True), (8, 2, True), (8, 4, True), (9, 2, True)],
+        *[(10, 1, True), (10, 2, True), (10, 4, True), (20, 4, True)],
+    ],
+)
+def test_only_dolby_vision_without_a_base_layer_is_refused(
+    profile: int, compatible: int, is_readable: bool, tmp_path: Path
+) -> None:
+    record = struct.pack(">BBHB", 1, 0, profile << 9 | 6 << 3 | 0b101, compatible << 4) + bytes(19)
+    name = b"dvcC" if profile <= 7 else b"dvvC" if profile <= 10 else b"dvwC"
+    path = with_box(make(tmp_path / "source.mp4", YUV, *H264), struct.pack(">I4s", 8 + len(record), name) + record)
     for read in (scan.probe, scan.packet_times, scan.shot_frames):
-        if profile == 5:
-            with pytest.raises(RefusedSourceError, match="Dolby Vision of profile 5"):
-                list(read(str(path)))
-        else:
+        if is_readable:
             assert list(read(str(path)))
+        else:
+            with pytest.raises(RefusedSourceError, match=f"Dolby Vision of profile {profile}"):
+                list(read(str(path)))
 
 
 def test_pixels_that_change_their_shape_are_right_on_both_sides(tmp_path: Path) -> None:
