@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
-import functools
 
 import numpy as np
 from numpy.typing import NDArray
+
+from beam_curate.captions.colour_names import colour_shares, palette
 
 Floats = NDArray[np.float32]
 
@@ -26,11 +26,6 @@ ABRUPT_COLOUR = 0.5  # Share of the picture that takes another colour name from 
 FLASH_SAMPLES = 4  # A flash is over within half a second.
 MIN_SIDE = 30.0  # Levels between opposite halves of the picture, clear to the eye.
 MIN_SHARE = 0.12  # Colours that fill less of the picture are not named.
-
-# Upper values in HSV, and upper hues in degrees.
-GREYS = ((0.33, "dark grey"), (0.65, "grey"), (0.88, "light grey"), (1.0, "white"))
-WARM = ((15, "red"), (45, "orange"), (70, "yellow"))
-COLD = ((165, "green"), (195, "turquoise"), (255, "blue"), (290, "purple"), (345, "pink"), (360, "red"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +82,7 @@ def measure(frames: NDArray[np.uint8], seconds: float, num_frames: int) -> Measu
     """
     frames = without_bars(frames)
     interval_s = seconds / len(frames)
-    names, _ = _palette()
+    names, _ = palette()
     luma = (frames @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.float32)  # BT.601
     level = luma.mean((1, 2))
     shares = colour_shares(frames)
@@ -131,41 +126,6 @@ def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     large = all(left >= MIN_PICTURE * side for left, side in zip(picture.shape, frames.shape, strict=True))
     return picture if large else frames
-
-
-def colour_name(red: float, green: float, blue: float) -> str:
-    """Returns the everyday name of an RGB colour, components 0 to 1."""
-    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-    if value < 0.14:
-        return "black"
-    if saturation * value < 0.1 or saturation < 0.12:  # The eye sees no hue in either.
-        return next(name for top, name in GREYS if value <= top)
-    name = next(name for top, name in WARM + COLD if hue * 360 <= top)
-    if name in ("orange", "yellow") and saturation < 0.45 and value >= 0.6:
-        return "beige"
-    if name == "red" and saturation < 0.55 and value >= 0.7:
-        return "pink"
-    if name == "orange" and value < 0.65:
-        name = "brown"
-    return f"dark {name}" if value < 0.4 else name
-
-
-@functools.lru_cache(maxsize=1)
-def _palette() -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Returns the colour names, and the index of the name of each RGB of 3 x 5 bits, intp [32768]."""
-    steps = [(k + 0.5) / 32 for k in range(32)]
-    names = [colour_name(red, green, blue) for red in steps for green in steps for blue in steps]
-    order = tuple(sorted(set(names)))
-    return order, np.array([order.index(name) for name in names])
-
-
-def colour_shares(frames: NDArray[np.uint8]) -> Floats:
-    """Returns the share of each named colour, float32 [n, names], in frames uint8 [n, height, width, 3]."""
-    order, index_of = _palette()
-    bits = (frames >> 3).astype(np.intp)
-    index = index_of[(bits[..., 0] << 10) | (bits[..., 1] << 5) | bits[..., 2]].reshape(len(frames), -1)
-    counts = np.stack([np.bincount(row, minlength=len(order)) for row in index])
-    return (counts / index.shape[1]).astype(np.float32)
 
 
 def _brighter_side(luma: Floats) -> str:

@@ -11,7 +11,6 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-# Scripts without spaces between words: each character counts as one.
 WORD = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\W_]+"
 )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from beam_curate import progress
-from beam_curate.captions import judge, prompts
+from beam_curate.captions import judge, prompts, reasons
 from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sample_frames, sampling
 from beam_curate.captions.unwrap import unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
-from beam_curate.errors import ContentError, ModelContextError, ModelOutputError, ModelRequestError, SetupError
+from beam_curate.errors import ContentError, SetupError
 from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Engine, Generation, Question
@@ -23,31 +23,6 @@ _DECODED_AHEAD = threading.BoundedSemaphore(2)
 """Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""
 
 _CHARACTERS_PER_TOKEN = 3  # of a prompt, about: what counts is that batches do not depend on a tokenizer
-CUT_OFF = "cut_off"
-_FAULTS = {
-    judge.EMPTY: "no caption is in the model's answer of {} tokens",
-    CUT_OFF: (
-        "the model's answer was cut off after {} tokens of reasoning, before any caption: raise "
-        "--captioning-max-output-tokens"
-    ),
-    judge.DEGENERATE: (
-        "the model's answer of {} tokens only repeats itself or holds no words, also when it was asked once more with "
-        "a penalty on repetition: see --vllm-sampling-repetition-penalty"
-    ),
-    judge.MARKUP: (
-        "tokens of a chat template are in the model's answer of {} tokens: its server has another template than the "
-        "model was trained with"
-    ),
-    judge.DECLINED: "instead of a caption the model's answer of {} tokens says that it cannot or will not give one",
-    judge.REASONING: (
-        "the model's answer of {} tokens begins with reasoning that no mark tells from a caption: have the server part "
-        "them (vLLM and SGLang: --reasoning-parser), or take a model or a prompt that answers at once"
-    ),
-    judge.ECHOED: "the model's answer of {} tokens only repeats what it was asked",
-    judge.UNDECODABLE: "the model's answer of {} tokens holds bytes that are no text",
-}
-"""What is said of an answer without a caption, by the reason in the records."""
-
 _LABEL_TOKENS = 12  # of what some models put before each pair of frames: its time, a beginning and an end
 
 
@@ -219,7 +194,7 @@ class VlmCaptioner:
             text = unwrap(text.removeprefix(said)) or text  # some servers repeat the prompt before the answer
         reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, said) for said in self._said) else None)
         if reason is not None:
-            reason = CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
+            reason = reasons.CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
             return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
         return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
 
@@ -236,9 +211,9 @@ class VlmCaptioner:
             found = captions[clip.clip_id, start]
             error: Exception | None = None
             if isinstance(found, Exception):
-                error, found = found, Caption(self.algorithm, "", "error", failure_reason=_reason(found))
+                error, found = found, Caption(self.algorithm, "", "error", failure_reason=reasons.reason_of(found))
             elif found.status == "error":
-                error = ModelOutputError(_FAULTS[found.failure_reason or judge.EMPTY].format(found.output_tokens))
+                error = reasons.answer_without_caption(found.failure_reason, found.output_tokens)
             windows.append(Window(start, end, found))
             if error is not None:
                 failure = Failure.of(error, STAGE, chunk.video.uri, clip.clip_id)
@@ -310,17 +285,8 @@ def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception
     return dataclasses.replace(first, prompt_tokens=both.prompt_tokens, output_tokens=both.output_tokens)
 
 
-def _count(captions: Sequence[Any] | Any) -> None:
+def _count(captions: Iterable[Caption | Exception]) -> None:
     found = [caption for caption in captions if isinstance(caption, Caption)]
     progress.add("windows captioned", sum(caption.usable for caption in found))
     progress.add("caption prompt tokens", sum(caption.prompt_tokens for caption in found))
     progress.add("caption output tokens", sum(caption.output_tokens for caption in found))
-
-
-def _reason(error: Exception) -> str:
-    """Returns the kind of failure that records and the summary count."""
-    if isinstance(error, ModelOutputError):
-        return error.reason
-    if isinstance(error, ModelContextError):
-        return "too_long"
-    return "refused" if isinstance(error, ModelRequestError) else "exception"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from beam_curate.captions import measures
+from beam_curate.captions.colour_names import colour_name
 from beam_curate.captions.measures import phase_shifts, without_bars
 
 H, W = 72, 128
@@ -46,7 +47,7 @@ def test_noise_gives_no_confidence():
     ],
 )  # fmt: skip
 def test_colours_have_their_everyday_names(rgb, name):
-    assert measures.colour_name(*(value / 255 for value in rgb)) == name
+    assert colour_name(*(value / 255 for value in rgb)) == name
 
 
 def picture(top: int, bottom: int, left: int, right: int) -> np.ndarray:

@@ -17,6 +17,12 @@ def test_each_variant_asks_something_else() -> None:
     assert "car" in asked[1] and "fixed camera" in asked[2]
 
 
+def test_every_prompt_of_ours_asks_for_english() -> None:
+    """T5 has no tokens for most other scripts."""
+    for text in (*prompts.VARIANTS.values(), prompts.REFINE):
+        assert "English" in text
+
+
 def test_a_users_own_words_pass_through_untouched() -> None:
     assert first_prompt(CaptionOptions(captioning_algorithm="qwen", captioning_prompt_text=OWN)) == OWN
     assert first_prompt(CaptionOptions(captioning_algorithm="cosmos_r1", captioning_prompt_text=OWN)) == OWN

@@ -174,6 +174,21 @@ def test_pixels_that_change_their_shape_are_right_on_both_sides(tmp_path: Path) 
         assert max(errors(clip.path).values()) <= LARGEST_ERROR
 
 
+@pytest.mark.parametrize(("range_", "matrix"), [("tv", "bt709"), ("pc", "bt709"), ("tv", "bt2020"), ("pc", "bt2020")])
+@pytest.mark.parametrize("bits", ["yuv420p", "yuv420p10le"])
+def test_stretched_hdr_that_is_kept_has_the_colours_of_its_tags(
+    bits: str, range_: str, matrix: str, tmp_path: Path
+) -> None:
+    tag = "bt2020nc" if matrix == "bt2020" else matrix
+    filters = (
+        f"scale=out_range={range_}:out_color_matrix={matrix}:flags=accurate_rnd+full_chroma_int,format={bits},"
+        f"setparams=range={range_}:colorspace={tag}:color_primaries=bt2020:color_trc=smpte2084,setsar=4/5"
+    )
+    clip = clip_of(make(tmp_path / "source.mkv", filters, *H264), tmp_path, hdr="keep")
+    assert clip.width * HEIGHT == pytest.approx(clip.height * WIDTH * 4 / 5, rel=0.02)
+    assert max(errors(clip.path).values()) <= LARGEST_ERROR
+
+
 @pytest.mark.parametrize(
     "numbers",
     ["9,14,3", "200,255,77", "3,0,1", "1,1,0", "9,14,10", "22,17,2", "12,18,9", "0,0,0", "255,255,255"],
@@ -244,6 +259,21 @@ def test_progressive_frames_among_interlaced_ones_are_left_alone(tmp_path: Path)
     assert clips[0].error is None and "deinterlaced" in clips[0].notes
     assert clips[0].num_frames == len(flags)
     assert max(errors(clips[0].path).values()) <= LARGEST_ERROR
+
+
+def test_lines_of_a_progressive_frame_stay_and_those_of_an_interlaced_one_are_joined(tmp_path: Path) -> None:
+    """Rows are dark and light in turns, and change places from frame to frame, so that a field is all of one kind."""
+    path = tmp_path / "source.ts"
+    rows = "format=yuv420p,geq=lum='if(mod(Y+N,2),190,60)':cb=128:cr=128"
+    make(path, rows, "-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct", "-bf", "0", frames=10)
+    content = bytearray(path.read_bytes())
+    _mark_progressive(content, lambda number: number % 5 < 3)
+    path.write_bytes(content)
+    clip = clips_of(path, tmp_path, ((0, 10),))[0]
+    with av.open(clip.path) as container:
+        lumas = [frame.to_ndarray()[:HEIGHT].astype(int) for frame in container.decode(video=0)]
+    steps = [float(np.median(np.abs(np.diff(luma[8:-8], axis=0)))) for luma in lumas]
+    assert [step > 100 for step in steps] == [number % 5 < 3 for number in range(10)], steps
 
 
 def _mark_progressive(content: bytearray, progressive) -> int:
