@@ -17,8 +17,6 @@ from beam_curate.run import main as run
 from beam_curate.source_options import SplitOptions
 from beam_curate.terminal import console, shown
 
-EXIT_FAULTY = 1
-
 MIN_FRAMES = Flag(
     "fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",
     name="min_frames",
@@ -53,8 +51,7 @@ def _command(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="beam-curate",
-        description="Source videos in, a Cosmos-Predict fine-tuning dataset out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Source videos in, a Cosmos-Predict fine-tuning dataset out. beam-curate COMMAND --help says more.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("split", help="curate videos; the same as python -m beam_curate.run", add_help=False)
@@ -63,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         help="check every item of a dataset before a trainer meets it",
         description="Checks every item of a Cosmos-Predict2 dataset: names, videos, captions, text embeddings, and "
-        "that they belong together. Prints each fault with its file. Exit status: 0 clean, 1 faults, 2 mistakes.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "that they belong together. Prints each fault with its file. What is missing or damaged is made again by the "
+        "command that made the dataset, with --repair. Exit status: 0 clean, 1 faults, 2 mistakes.",
     )
     verify.add_argument(
         "dataset",
@@ -76,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         type=MIN_FRAMES.checked,
         metavar="N",
         default=TRAINER_MIN_FRAMES,
-        help=f"{MIN_FRAMES.help_text} ({MIN_FRAMES.bounds})",
+        help=f"{MIN_FRAMES.help_text} ({MIN_FRAMES.bounds}; default: %(default)s)",
     )
     verify.add_argument(
         "--allow-random-embeddings",
@@ -87,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workspace",
         type=Path,
         default=None,
-        help="workspace with google-t5/t5-11b, to compare token counts of captions and embeddings",
+        metavar="FOLDER",
+        help="workspace with google-t5/t5-11b, to compare token counts of captions and embeddings; else they are not "
+        "compared",
     )
     verify.add_argument(
         "--quarantine",
@@ -98,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for flag in flags_of(SplitOptions):
         if flag.name in _VERIFY_LIMITS:
-            words = f"{_VERIFY_LIMITS[flag.name]} ({flag.bounds})"
+            words = f"{_VERIFY_LIMITS[flag.name]} ({flag.bounds}; default: %(default)s)"
             verify.add_argument(flag.option, type=flag.checked, metavar="N", default=flag.default, help=words)
     verify.set_defaults(command=_verify)
 
@@ -113,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         "clean",
         help="remove remembered results of other options, and leftovers",
         description="Removes from an output folder what only runs with other options would use again, and temporary "
-        "files of runs that were killed. Clips, records and the dataset stay.",
+        "files of runs that were killed. Clips, records and the dataset stay. Not while a run works on the folder. "
+        "Exit status: 0 done, 1 something could not be removed, 2 mistakes.",
     )
     clean.add_argument("output", type=Path, metavar="OUTPUT", help="an output folder")
     clean.set_defaults(command=_clean)
@@ -154,7 +154,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.quarantine is not None and not report.ok:
         moved = quarantine(report, parsed.quarantine)
         printer.print(shown(f"{len(moved)} files moved to {parsed.quarantine}"))
-    return 0 if report.ok else EXIT_FAULTY
+    return ending.EXIT_DONE if report.ok else ending.EXIT_FAILED
 
 
 def _clean(parsed: argparse.Namespace) -> int:

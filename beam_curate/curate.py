@@ -12,6 +12,7 @@ from rich.console import Console
 from beam_curate import attempt, place, progress, terminal
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
+from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
 from beam_curate.options import Options, Parsed, flag_lines
@@ -31,9 +32,6 @@ from beam_curate.storage.outcomes import outcome
 from beam_curate.storage.selection import Selection, select, write_selection
 from runners import preflight
 from runners.settings import check_runner
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
 
 _NOT_ALONE = {
     Alone.NO: "another run is writing to this output; the result is right, the work double",

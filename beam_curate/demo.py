@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from beam_curate import terminal
-from beam_curate.curate import EXIT_DONE, EXIT_FAILED, curate
+from beam_curate.curate import curate
 from beam_curate.dataset.faults import print_report
 from beam_curate.dataset.verify import verify
+from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.layout import Layout
 from beam_curate.models.t5 import token_counter
 from beam_curate.options import Parsed

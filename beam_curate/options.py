@@ -153,6 +153,12 @@ Examples:
     {prog} --input-video-path footage --output-clip-path out \\
         --transnetv2-min-length-frames 120 --generate-cosmos-predict-dataset predict2
 
+Exit status:
+  0 the run came to its end; 1 it broke off, a file of the output could not be written, or what was
+  asked was not done (every video or clip failed, no caption, an empty dataset, a stage stopped, or
+  more failures than --max-failure-ratio allows); 2 a mistake, found before the first video; 130 or
+  143 ended by Ctrl-C or SIGTERM. The last line says why.
+
 Every flag may also be written with underscores, as in --input_video_path."""
 
 

@@ -13,8 +13,6 @@ from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options import default_workspace, parse
 
-EXIT_FAILED = 1
-
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
 """Downloaded without ``--models`` and ``--for``."""
 
@@ -129,7 +127,7 @@ def _download(parsed: argparse.Namespace) -> int:
         except ModelFilesError as error:
             terminal.complain(error)
             failed = True
-    return EXIT_FAILED if failed else 0
+    return ending.EXIT_FAILED if failed else ending.EXIT_DONE
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -147,7 +145,7 @@ def _check(parsed: argparse.Namespace) -> int:
         if wrong:
             print(terminal.shown(f"  {mend(model, workspace)}"))
             failed = True
-    return EXIT_FAILED if failed else 0
+    return ending.EXIT_FAILED if failed else ending.EXIT_DONE
 
 
 def _chosen(parsed: argparse.Namespace) -> tuple[list[Model] | None, str]:

@@ -1,4 +1,4 @@
-"""How a model server is reached: through a proxy or directly, with a bound on what it sends."""
+"""How a model server and the hub are reached, through a proxy or directly; bounds on what a server sends."""
 
 from __future__ import annotations
 

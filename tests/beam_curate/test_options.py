@@ -325,7 +325,7 @@ def test_help_leads_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Flags of Apache Beam are passed on" in shown
     assert shown.count("python -m beam_curate.run --input-video-path") == 2
     assert max(len(line) for line in shown.splitlines()[3:]) <= 100
-    examples = shown.split("Examples:")[1].split("Every flag")[0].replace("\\\n", " ")
+    examples = shown.split("Examples:")[1].split("Exit status:")[0].replace("\\\n", " ")
     for line in examples.splitlines():
         if "beam_curate.run" in line:
             parsed(line.split("beam_curate.run")[1])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from beam_curate import cli
 from beam_curate.dataset import faults, verify
 from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.errors import UsageError
@@ -591,3 +592,10 @@ def test_a_part_without_folders_does_not_stop_quarantine_of_a_good_one(tmp_path,
         ("other_file", "val/index.json"),
         *(("missing_folder", f"val/{folder}") for folder in faults.SUFFIXES),
     }
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_is_not_the_working_directory(name, dataset, monkeypatch, capsys):
+    monkeypatch.chdir(dataset)
+    assert cli.main(["verify", name, "--quarantine", "bad"]) == 2
+    assert "DATASET is empty" in capsys.readouterr().err
