@@ -55,7 +55,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("split", help="curate videos; the same as python -m beam_curate.run", add_help=False)
+    _add_verify(commands)
 
+    models = commands.add_parser(
+        "models",
+        help="list, download and check models",
+        description="Models: list, download, check.",
+    )
+    add_commands(models)
+
+    clean = commands.add_parser(
+        "clean",
+        help="remove remembered results of other options, and leftovers",
+        description="Removes from an output folder what only runs with other options would use again, and temporary "
+        "files of runs that were killed. Clips, records and the dataset stay. Not while a run works on the folder. "
+        "Exit status: 0 done, 1 something could not be removed, 2 mistakes.",
+    )
+    clean.add_argument("output", type=Path, metavar="OUTPUT", help="an output folder")
+    clean.set_defaults(command=_clean)
+    return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = commands.add_parser(
         "verify",
         help="check every item of a dataset before a trainer meets it",
@@ -100,24 +121,6 @@ def _parser() -> argparse.ArgumentParser:
             words = f"{_VERIFY_LIMITS[flag.name]} ({flag.bounds}; default: %(default)s)"
             verify.add_argument(flag.option, type=flag.checked, metavar="N", default=flag.default, help=words)
     verify.set_defaults(command=_verify)
-
-    models = commands.add_parser(
-        "models",
-        help="list, download and check models",
-        description="Models: list, download, check.",
-    )
-    add_commands(models)
-
-    clean = commands.add_parser(
-        "clean",
-        help="remove remembered results of other options, and leftovers",
-        description="Removes from an output folder what only runs with other options would use again, and temporary "
-        "files of runs that were killed. Clips, records and the dataset stay. Not while a run works on the folder. "
-        "Exit status: 0 done, 1 something could not be removed, 2 mistakes.",
-    )
-    clean.add_argument("output", type=Path, metavar="OUTPUT", help="an output folder")
-    clean.set_defaults(command=_clean)
-    return parser
 
 
 def _verify(parsed: argparse.Namespace) -> int:
