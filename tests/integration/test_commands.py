@@ -141,3 +141,19 @@ def test_escapes_in_a_message_are_shown(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "\\x1b[31mred" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "DATASET is empty"),
+        (["  "], "DATASET is empty"),
+        (["--decode-memory-mb", "1", "."], "--decode-memory-mb"),
+        (["--decode-timeout-s", "1e308", "."], "--decode-timeout-s"),
+        (["--min-frames", "0", "."], "--min-frames"),
+    ],
+)
+def test_verify_refuses_what_it_cannot_mean(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = subprocess.run([*CLI, "verify", *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr and "Traceback" not in done.stderr
