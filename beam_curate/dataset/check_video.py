@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from beam_curate.dataset.faults import UNCHECKED
 from beam_curate.dataset.rules import MOST_PIXELS, blank_fault, frames_fault, size_fault
 from beam_curate.errors import CurateError, MachineError
 from beam_curate.video import children
@@ -42,7 +43,8 @@ def check_video(
         path: The mp4.
         min_frames: Fewest frames that the trainer can crop a sample from.
         window_frames: Frames that the file's name promises, or None where it promises nothing.
-        limits: Of the child process. A video that passes them, or crashes it, is unreadable.
+        limits: Of the child process. A video that passes them, or crashes it, is unreadable; one that a failing disk
+            or a killed child kept from being read is unchecked.
 
     Raises:
         MachineError: No child process or thread can be had.
@@ -52,7 +54,7 @@ def check_video(
     except MachineError:
         raise
     except CurateError as error:
-        return VideoCheck(findings=(("video_unreadable", str(error)),))
+        return VideoCheck(findings=((UNCHECKED if error.retriable else "video_unreadable", str(error)),))
     has_rate = math.isfinite(facts.frame_rate) and facts.frame_rate > 0
     duration_s = facts.num_frames / facts.frame_rate if has_rate else 0.0
     findings = _findings(facts, has_rate, min_frames, window_frames)

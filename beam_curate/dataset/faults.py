@@ -19,6 +19,9 @@ from beam_curate.terminal import shown
 SUFFIXES = {"videos": ".mp4", "t5_xxl": ".pickle", "metas": ".txt"}
 """The folders of a dataset, each with the only suffix its files may have."""
 
+UNCHECKED = "unchecked"
+"""The rule of what could not be read for a reason that is not its own: nobody knows whether it is sound."""
+
 _REDO = "move the item out, or make it again: run the command that made it once more with --repair"
 REMEDIES = {
     "missing_root": "check the path",
@@ -29,6 +32,7 @@ REMEDIES = {
     "two_layouts": "run again for all videos with one --validation-fraction; then the items are in one place",
     "missing_file": _REDO,
     "name": "rename the three files of the item",
+    UNCHECKED: "mend the disk or the machine, and verify again; --quarantine leaves the item where it is",
     "video_unreadable": _REDO,
     "video_codec": "encode it as H.264",
     "video_width": "move the item out",
@@ -116,8 +120,9 @@ class Report:
 def quarantine(report: Report, folder: Path) -> list[Path]:
     """Moves the faulty items, and what does not belong into the three folders, out of a dataset.
 
-    Nothing is deleted or overwritten; ``folder`` gets the folders of the dataset. What lies beside the three
-    folders stays: a wrong path must not empty some other folder, and random embeddings must stay marked.
+    Nothing is deleted or overwritten; ``folder`` gets the folders of the dataset. What could not be checked stays. What
+    lies beside the three folders stays, too: a wrong path must not empty some other folder, and random embeddings must
+    stay marked.
 
     Args:
         report: What ``verify`` returned for the dataset as it is now.
@@ -132,7 +137,11 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
     """
     if folder.resolve().is_relative_to(report.dataset.resolve()):
         raise UsageError(f"{folder} lies in the dataset {report.dataset}; choose a folder outside it")
-    items = {Item(fault.file.parent.parent, fault.stem): None for fault in report.faults if fault.stem is not None}
+    items = {
+        Item(fault.file.parent.parent, fault.stem): None
+        for fault in report.faults
+        if fault.stem is not None and fault.rule != UNCHECKED
+    }
     others = [f.file for f in report.faults if f.rule == "other_file" and f.file.parent.name in SUFFIXES]
     missing = {fault.file for fault in report.faults if fault.rule == "missing_folder"}
     foreign = {

@@ -20,7 +20,7 @@ import numpy as np
 
 from beam_curate.dataset.check_pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.check_video import VideoCheck, check_video
-from beam_curate.dataset.faults import SUFFIXES, Fault, Item, Report, print_report, quarantine
+from beam_curate.dataset.faults import SUFFIXES, UNCHECKED, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
 from beam_curate.dataset.rules import MOST_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.layout import NOT_FOR_TRAINING
@@ -221,13 +221,17 @@ class _Checker:
         if "metas" in item.folders:
             try:
                 caption = _read_caption(item.path("metas"))
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 faults.append(item.fault("metas", "caption", str(error)))
+            except OSError as error:
+                faults.append(item.fault("metas", UNCHECKED, str(error)))
         if "t5_xxl" in item.folders:
             try:
                 embedding = read_embedding(item.path("t5_xxl"))
-            except (EmbeddingFileError, OSError) as error:
+            except EmbeddingFileError as error:
                 faults.append(item.fault("t5_xxl", "embedding", str(error)))
+            except OSError as error:
+                faults.append(item.fault("t5_xxl", UNCHECKED, str(error)))
         pair = None
         if caption is not None and embedding is not None:
             faults += self._token_faults(item, caption, embedding)

@@ -4,15 +4,19 @@
 loader does to an item's text, so that its failures are the failures that end a training.
 """
 
+import contextlib
 import io
 import os
 import pickle
 import shutil
+import signal
+import threading
 
 import av
 import decord
 import numpy as np
 import pytest
+from program import children_of
 from rich.console import Console
 
 from beam_curate import cli
@@ -383,6 +387,29 @@ def test_quarantine_takes_every_fault_away(tmp_path, dataset, clips, name):
     stay = {(rule, file) for rule, file in expected if "/" not in file}  # what lies beside the three folders
     verify.quarantine(verify.verify(dataset, count_tokens=count_tokens), tmp_path / "out")
     assert found(verify.verify(dataset, count_tokens=count_tokens)) == stay
+
+
+def test_what_the_machine_kept_from_being_checked_is_told_and_stays(tmp_path, dataset):
+    encode(dataset / "videos" / "a.mp4", num_frames=3000)
+    done = threading.Event()
+
+    def kill_children():
+        while not done.wait(0.02):
+            for child in children_of(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_children)
+    killer.start()
+    try:
+        report = verify.verify(dataset)
+    finally:
+        done.set()
+        killer.join()
+    assert ("unchecked", "videos/a.mp4") in found(report)
+    before = all_files(dataset)
+    assert verify.quarantine(report, tmp_path / "out") == []
+    assert all_files(dataset) == before
 
 
 def test_quarantine_overwrites_nothing(tmp_path, dataset, clips):
