@@ -33,7 +33,7 @@ class Repository:
         damaged: Files of which it sends another last byte.
         cut: Files whose connection it cuts after so many bytes, once each.
         stalled: Files of which it sends so many bytes and then nothing, once each.
-        unlisted: What its list leaves out: ``size``, ``blobId``, ``lfs``.
+        unlisted: What its list leaves out: ``size``, ``blobId``, ``lfs``, or of this ``lfs.sha256`` and so on.
     """
 
     revision: str
@@ -146,10 +146,15 @@ def _listing(model_id: str, repository: Repository) -> dict[str, Any]:
     siblings: list[dict[str, Any]] = [{"rfilename": "onnx/config.json", "size": 2, "blobId": "0" * 40}]
     for name, data in repository.files.items():
         size = repository.claimed_sizes.get(name, len(data))
-        blob_id = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        sha256 = hashlib.sha256(data).hexdigest()
+        # Git holds a pointer in the place of a large file, and the hub lists the pointer's hash.
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (sha256.encode(), len(data))
+        in_git = pointer if is_large(name) else data
+        blob_id = hashlib.sha1(b"blob %d\0" % len(in_git) + in_git).hexdigest()
         siblings.append({"rfilename": name, "size": size, "blobId": blob_id})
         if is_large(name):
-            siblings[-1]["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": size, "pointerSize": 134}
+            lfs = {"sha256": sha256, "size": size, "pointerSize": len(pointer)}
+            siblings[-1]["lfs"] = {key: value for key, value in lfs.items() if f"lfs.{key}" not in repository.unlisted}
         siblings[-1] = {key: value for key, value in siblings[-1].items() if key not in repository.unlisted}
     return {"id": model_id, "sha": repository.revision, "siblings": siblings}
 

@@ -9,10 +9,10 @@ import fnmatch
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from beam_curate.errors import ModelFilesError, SetupError
 from beam_curate.models import connection
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import httpx2
 
 _LIST_TIMEOUT_S = 30
+_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"  # Git LFS, docs/spec.md
+_MOST_IN_GIT = 10 << 20  # bytes; the hub takes no larger file into Git itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class HubFile:
     Attributes:
         name: Its name.
         size: Bytes.
-        blob_id: Git's hash (SHA-1).
+        blob_id: Git's hash (SHA-1), of large files that of their pointer.
         sha256: Of large files.
     """
 
@@ -59,8 +61,12 @@ class HubFile:
             return sha256_of(path) == self.sha256
         if self.blob_id is None:
             return True
-        data = path.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == self.blob_id
+        size = path.stat().st_size
+        pointer = _POINTER % (sha256_of(path).encode(), size)  # in Git, where the hub keeps a file by its SHA-256
+        held = [pointer] if size > _MOST_IN_GIT else [pointer, path.read_bytes()]
+        return self.blob_id in [
+            hashlib.sha1(b"blob %d\0" % len(one) + one, usedforsecurity=False).hexdigest() for one in held
+        ]
 
 
 def endpoint() -> str:
@@ -76,24 +82,35 @@ def listed(model: Model) -> list[HubFile]:
     Raises:
         ModelFilesError: It lists no such files, or its answer is no list.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+    # As HfApi.model_info asks; but that wants every field of a large file.
+    url = f"{endpoint()}/api/models/{model.model_id}/revision/{quote(model.revision, safe='')}"
+    response = get_session().get(url, params={"blobs": "true"}, headers=build_hf_headers(), timeout=_LIST_TIMEOUT_S)
+    hf_raise_for_status(response)
     try:
-        info = HfApi().model_info(model.model_id, revision=model.revision, files_metadata=True, timeout=_LIST_TIMEOUT_S)
-    except (KeyError, TypeError, ValueError) as error:  # as of a page for logging in, with status 200
+        files = [_hub_file(entry) for entry in response.json()["siblings"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # as of a page for logging in, with status 200
         raise ModelFilesError(
             f"{endpoint()} does not answer as a hub does when asked for the files of {model.model_id} "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): see HF_ENDPOINT, and whether a firewall "
             "wants you to log in"
         ) from error
     files = [
-        HubFile(entry.rfilename, entry.size or None, entry.blob_id or None, entry.lfs.sha256 if entry.lfs else None)
-        for entry in info.siblings or ()
-        if "/" not in entry.rfilename and any(fnmatch.fnmatch(entry.rfilename, pattern) for pattern in model.files)
+        file
+        for file in files
+        if "/" not in file.name and any(fnmatch.fnmatch(file.name, pattern) for pattern in model.files)
     ]
     if missing := set(model.required) - {file.name for file in files}:
         raise ModelFilesError(f"{model.page} has no {', '.join(sorted(missing))} at revision {model.revision}")
     return files
+
+
+def _hub_file(entry: Mapping[str, Any]) -> HubFile:
+    lfs = entry.get("lfs") or {}
+    return HubFile(
+        str(entry["rfilename"]), entry.get("size") or None, entry.get("blobId") or None, lfs.get("sha256") or None
+    )
 
 
 def fetch(model: Model, file: HubFile, folder: Path) -> None:
