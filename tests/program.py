@@ -68,7 +68,7 @@ def run_and_kill(source: Path, output: Path, after_s: float, *flags: str) -> boo
     process = subprocess.Popen(command(source, output, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after_s)
     running = process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     return running
 
