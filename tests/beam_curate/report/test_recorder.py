@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,28 @@ def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all
             break
         after += 1
     assert after > 20
+
+
+def test_all_that_a_marker_speaks_of_is_on_the_disk_before_it(
+    context: RecordContext, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: dict[int, int] = {}  # by inode: bytes when it was waited for
+
+    def synced(descriptor: int) -> None:
+        assert not is_done(context)
+        facts = os.fstat(descriptor)
+        on_disk[facts.st_ino] = facts.st_size
+
+    monkeypatch.setattr("os.fsync", synced)
+    curate(context, chunks_of(layout, "xy", "z"))
+    assert is_done(context)
+    published = [path for path in layout.root.rglob("*") if path.is_file() and layout.work not in path.parents]
+    stored = [path for path in (layout.work / "files").rglob("*") if path.is_file()]
+    assert len(published) > 10 and len(stored) > 3
+    for path in (*published, *stored):
+        assert on_disk.get(path.stat().st_ino) == path.stat().st_size, path
+    for folder in {path.parent for path in published}:
+        assert folder.stat().st_ino in on_disk, folder
 
 
 def test_a_failed_link_leaves_no_video_without_its_text_and_embedding(
