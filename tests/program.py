@@ -51,14 +51,17 @@ def without_elapsed(printed: str) -> str:
     return _ELAPSED.sub("", printed)
 
 
-def start(arguments: list[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Starts a program that hears Ctrl-C, as it does from a terminal."""
+def start(
+    arguments: list[str], environment: Mapping[str, str] | None = None, own_group: bool = False
+) -> subprocess.Popen[str]:
+    """Starts a program that hears Ctrl-C, as it does from a terminal; on demand, in a process group of its own."""
     return subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | (environment or {}),
+        process_group=0 if own_group else None,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 

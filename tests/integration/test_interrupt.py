@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, wait_for
+from program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, summary, wait_for
 
 MESSAGE = "What is finished is kept; the same command goes on from there."
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
@@ -50,6 +50,20 @@ def test_sigterm_while_a_decoder_hangs(videos: Path, tmp_path: Path) -> None:
     for child in children_of(process.pid):
         os.kill(child, signal.SIGSTOP)
     assert "Stopped by SIGTERM. 0 of 4 videos finished" in end_of(process, signal.SIGTERM)
+
+
+def test_sigterm_to_the_whole_group_is_laid_on_no_video(videos: Path, tmp_path: Path) -> None:
+    """As by `timeout`, systemd and scancel: the processes that read sources get it, too."""
+    output = tmp_path / "out"
+    process = start(command(videos, output, *SHOTS), own_group=True)
+    wait_for(lambda: children_of(process.pid), process)
+    os.killpg(process.pid, signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert "Stopped by SIGTERM." in printed and "permanent" not in printed and "Traceback" not in printed
+    run(videos, output, *SHOTS)
+    assert summary(output)["beam_curate"]["num_failed_videos"] == 0
+    assert summary(output)["num_processed_videos"] == 4
 
 
 SOAK = pytest.mark.soak
