@@ -10,11 +10,11 @@ from typing import NoReturn
 
 from beam_curate import ending, interrupt
 from beam_curate.errors import UsageError
-from beam_curate.flags import MOST_FRAMES, Flag, flags_of
 from beam_curate.models.commands import add_commands, farewell
-from beam_curate.result_options import TRAINER_MIN_FRAMES
+from beam_curate.options.clips import SplitOptions
+from beam_curate.options.dataset import TRAINER_MIN_FRAMES
+from beam_curate.options.flags import MOST_FRAMES, Flag, flags_of
 from beam_curate.run import main as run
-from beam_curate.source_options import SplitOptions
 from beam_curate.terminal import console, shown
 
 MIN_FRAMES = Flag(

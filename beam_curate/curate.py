@@ -15,7 +15,7 @@ from beam_curate.elements import Video
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
-from beam_curate.options import Options, Parsed, flag_lines
+from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan import Plan, make_plan
 from beam_curate.report import missing
 from beam_curate.report.display import live

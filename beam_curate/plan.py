@@ -16,7 +16,7 @@ from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.layout import Layout
 from beam_curate.models import t5, transnetv2
-from beam_curate.options import Options
+from beam_curate.options.parse import Options
 from beam_curate.report.records import RecordContext
 from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
 from beam_curate.shots.scenes import SceneRules

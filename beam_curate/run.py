@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_curate import ending, interrupt
-from beam_curate.options import parse
+from beam_curate.options.parse import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:

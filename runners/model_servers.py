@@ -6,10 +6,10 @@ import shlex
 import shutil
 from typing import Any
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelServerError, SetupError, UsageError
 from beam_curate.models import chat, connection
 from beam_curate.models.refusals import Refusal, shortened
+from beam_curate.options.captions import CaptionOptions
 
 _TIMEOUT_S = 10.0
 _LOADING_S = 60.0  # some servers load a model when it is asked for

@@ -22,7 +22,7 @@ from beam_curate.models import memory, weights
 from beam_curate.models.catalog import needed
 from beam_curate.models.model_files import check, mend
 from beam_curate.models.transnetv2 import has_bfloat16
-from beam_curate.options import Options
+from beam_curate.options.parse import Options
 from beam_curate.storage import files
 from runners import model_servers
 from runners.settings import workers

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.models import endpoint, server, vlm
 from beam_curate.models.catalog import CAPTIONERS, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Generation
-from beam_curate.options import Options
+from beam_curate.options.captions import CaptionOptions
+from beam_curate.options.parse import Options
 
 # Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; of a server's model
 # nothing is known.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.models.catalog import CAPTIONERS, Model, by_name
+from beam_curate.options.captions import CaptionOptions
 
 VARIANTS = {
     "default": (

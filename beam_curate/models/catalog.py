@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from beam_curate.options import Options
+from beam_curate.options.parse import Options
 
 BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0}
 ENCODER_COPY = "encoder.safetensors"

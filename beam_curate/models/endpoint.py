@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models import chat, connection, dialect
 from beam_curate.models.completion import EmbeddedError, read_answer
@@ -20,6 +19,7 @@ from beam_curate.models.refusals import Refusal, shortened
 from beam_curate.models.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.options.captions import CaptionOptions
 
 _NO_KEY = "none"  # the client wants one; local servers look at none
 _LONGEST_DELAY_S = 120.0

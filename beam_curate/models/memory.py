@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, Model, by_name, needed
-from beam_curate.options import Options
+from beam_curate.options.captions import CaptionOptions
+from beam_curate.options.parse import Options
 
 VLLM_SHARE = 0.85
 """Of a GPU's memory: what vLLM takes for itself, as cosmos-curate sets it."""

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelServerError
 from beam_curate.models import weights
 from beam_curate.models.catalog import CAPTIONERS, Model, by_name
@@ -20,6 +19,7 @@ from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.server_process import ServerProcess, free_port
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.options.captions import CaptionOptions
 
 # As cosmos-curate runs these models in vLLM; pictures are allowed as well, as many as a window has frames at most.
 _FLAGS = {

@@ -12,7 +12,7 @@ from rich.table import Table
 from beam_curate.captions.windows import caption_windows
 from beam_curate.dataset.pickles import MAX_TOKENS
 from beam_curate.elements import Video
-from beam_curate.options import Options
+from beam_curate.options.parse import Options
 from beam_curate.plan import Plan
 from beam_curate.terminal import shown
 from beam_curate.video import children

@@ -10,8 +10,8 @@ import pytest
 
 from beam_curate import cli
 from beam_curate.errors import UsageError
-from beam_curate.flags import Flag, flags_of
-from beam_curate.options import GROUPS, parse
+from beam_curate.options.flags import Flag, flags_of
+from beam_curate.options.parse import GROUPS, parse
 
 NUMBERS = [known for group in GROUPS.values() for known in flags_of(group) if known.kind in (int, float)]
 OTHERS = [cli.MIN_FRAMES]

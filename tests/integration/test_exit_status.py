@@ -15,7 +15,7 @@ from misbehaving_server import BLOCKED, MisbehavingServer, Reply, refusal
 from program import DESCRIBED, FIXED_STRIDE, run, summary
 
 from beam_curate.curate import curate
-from beam_curate.options import parse
+from beam_curate.options.parse import parse
 
 SIZE = (96, 64)
 

@@ -13,7 +13,7 @@ from media import make_video
 from program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
 from beam_curate.curate import curate
-from beam_curate.options import parse
+from beam_curate.options.parse import parse
 from transforms import record_videos
 
 FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--workers", "2")

@@ -11,7 +11,7 @@ from media import make_video
 from program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
 from beam_curate.curate import curate
-from beam_curate.options import parse
+from beam_curate.options.parse import parse
 
 DATASET = "cosmos_predict2_video2world_dataset"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from misbehaving_server import HANGING, MisbehavingServer, Reply, refusal
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import UsageError
+from beam_curate.options.captions import CaptionOptions
 from runners import model_servers
 
 KEY = "sk-this-is-a-secret-0123456789"

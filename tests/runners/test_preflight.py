@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from beam_curate.errors import UsageError
 from beam_curate.layout import Layout
 from beam_curate.models.catalog import T5_XXL
-from beam_curate.options import Options, TranscodeOptions, parse
+from beam_curate.options.parse import Options, TranscodeOptions, parse
 from runners import preflight
 
 APART = [
@@ -214,7 +214,7 @@ def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
     """With `ulimit -u 36` a run waited for its threads for ever, deaf to signals."""
     script = (
         "import os, resource, sys; sys.path[:0] = sys.argv[1].split(':')\n"
-        "from beam_curate.options import parse\n"
+        "from beam_curate.options.parse import parse\n"
         "from runners import preflight\n"
         "options = parse(['--workers', '2']).options\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root has no such limit

@@ -13,7 +13,7 @@ from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.layout import Layout
 from beam_curate.models.vision_language import Generation
-from beam_curate.options import Options, parse
+from beam_curate.options.parse import Options, parse
 
 SERVER = "--captioning-engine endpoint --captioning-endpoint http://127.0.0.1:1/v1"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.captions import prompts
 from beam_curate.captions.prompts import first_prompt, printable, second_prompt, system_prompt
+from beam_curate.options.captions import CaptionOptions
 
 OWN = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <b>'
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from beam_curate.models.catalog import BYTES_PER_PARAMETER, CAPTIONERS, LARGE, MODELS, T5_XXL, by_name, needed
-from beam_curate.options import CaptionOptions, parse
+from beam_curate.options.parse import CaptionOptions, parse
 
 PREDICT2 = ("--generate-cosmos-predict-dataset", "predict2")
 ENDPOINT = ("--captioning-engine", "endpoint", "--captioning-endpoint", "http://127.0.0.1:8000/v1")

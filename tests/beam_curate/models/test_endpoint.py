@@ -37,12 +37,12 @@ from misbehaving_server import (
     video_of,
 )
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models import chat, endpoint
 from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.slot import ModelSlots
 from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.options.captions import CaptionOptions
 
 GREEDY = Generation(max_output_tokens=100)
 KEY = "sk-this-is-a-secret-0123456789"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from beam_curate.models.memory import too_large, without_gpu
-from beam_curate.options import Options, parse
+from beam_curate.options.parse import Options, parse
 
 T5 = ["--generate-cosmos-predict-dataset", "predict2"]
 COSMOS, QWEN = ["--captioning-algorithm", "cosmos_r1"], ["--captioning-algorithm", "qwen"]

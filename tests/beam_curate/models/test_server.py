@@ -25,13 +25,13 @@ import numpy as np
 import pytest
 from program import started_by, wait_for
 
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import ModelServerError
 from beam_curate.models import server, server_process
 from beam_curate.models.endpoint import Asking
 from beam_curate.models.server import Launch, ServerEngine
 from beam_curate.models.slot import ModelSlots
 from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.options.captions import CaptionOptions
 
 GREEDY = Generation(max_output_tokens=100)
 ASKING = Asking("frames", 4, 0, 0.01, 60.0)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from beam_curate.flags import DAY_S, MOST_FRAMES, Group, flag
+from beam_curate.options.flags import DAY_S, MOST_FRAMES, Group, flag
 
 MOST_TOKENS = 1_000_000
 """Tokens of a text that can be asked for: above the context of the models that are known."""

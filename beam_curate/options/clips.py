@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from beam_curate.flags import DAY_S, MOST_FRAMES, Group, flag
+from beam_curate.options.flags import DAY_S, MOST_FRAMES, Group, flag
 
 DEMO_OUTPUT = "beam_curate_demo"
 """Where the output goes when neither input nor output is named."""

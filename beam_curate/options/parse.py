@@ -11,18 +11,18 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from beam_curate.arguments import Arguments, read_config, sort_arguments
-from beam_curate.caption_options import CaptionOptions
 from beam_curate.errors import UsageError
-from beam_curate.flags import Group, HelpFormatter, Parser, add_group, by_name, flags_of, problems_of
-from beam_curate.result_options import (
+from beam_curate.options.captions import CaptionOptions
+from beam_curate.options.clips import DEMO_OUTPUT, InputOptions, SplitOptions, TranscodeOptions, parse_extensions
+from beam_curate.options.command_line import Arguments, read_config, sort_arguments
+from beam_curate.options.dataset import (
     TRAINER_MIN_FRAMES,
     DatasetOptions,
     RunOptions,
     TextOptions,
     default_workspace,
 )
-from beam_curate.source_options import DEMO_OUTPUT, InputOptions, SplitOptions, TranscodeOptions, parse_extensions
+from beam_curate.options.flags import Group, HelpFormatter, Parser, add_group, by_name, flags_of, problems_of
 
 __all__ = [
     "DEMO_OUTPUT",

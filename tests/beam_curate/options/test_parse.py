@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import UsageError
-from beam_curate.flags import flags_of
-from beam_curate.options import (
+from beam_curate.options.flags import flags_of
+from beam_curate.options.parse import (
     GROUPS,
     Options,
     Parsed,
@@ -340,7 +340,7 @@ def test_help_wins_over_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_command_line_costs_no_import_of_beam_torch_or_av() -> None:
     program = (
         "import sys\n"
-        "from beam_curate.options import parse\n"
+        "from beam_curate.options.parse import parse\n"
         f"parse({REFERENCE_COMMAND.split()!r} + ['--direct_num_workers=2'])\n"
         "for argv in (['--nonsense'], ['--limit=x']):\n"
         "    try: parse(argv)\n"

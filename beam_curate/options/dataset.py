@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.flags import MOST_FRAMES, Group, flag
+from beam_curate.options.flags import MOST_FRAMES, Group, flag
 
 TRAINER_MIN_FRAMES = 94
 """Frames the Cosmos-Predict2 loader needs at least: it draws 93, and fails on a video of exactly 93."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beam_curate.errors import UsageError
-from beam_curate.flags import Flag, dashes, short
-from beam_curate.unsupported import UNSUPPORTED, beam_flags, nearest, opposite
+from beam_curate.options.cosmos_curate import UNSUPPORTED, beam_flags, nearest, opposite
+from beam_curate.options.flags import Flag, dashes, short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def sort_arguments(argv: Sequence[str], known: Mapping[str, Flag]) -> Arguments:
 
     Args:
         argv: Arguments without the program's name. What follows a lone ``--`` is Beam's.
-        known: Our flags, from :func:`beam_curate.flags.by_name`.
+        known: Our flags, from :func:`beam_curate.options.flags.by_name`.
 
     Raises:
         UsageError: For unknown flags, flags that are not built and stray words, all in one message.
@@ -148,7 +148,7 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
 
     Args:
         path: The file.
-        known: Our flags, from :func:`beam_curate.flags.by_name`.
+        known: Our flags, from :func:`beam_curate.options.flags.by_name`.
 
     Raises:
         UsageError: If it cannot be read, or for keys and values that are no flags, all in one message.
@@ -169,7 +169,7 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
 
 def _config_entries(path: str) -> dict[Any, Any]:
     """Reads the file and returns the mapping from names to values."""
-    from beam_curate import config_file  # here, because most command lines have no file
+    from beam_curate.options import config_file  # here, because most command lines have no file
 
     content = config_file.read(path)
     if isinstance(content, dict):

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from beam_curate.arguments import Arguments, read_config, sort_arguments
 from beam_curate.errors import UsageError
-from beam_curate.flags import Group, HelpFormatter, Parser, add_group, by_name, flag, flags_of, problems_of
-from beam_curate.unsupported import UNSUPPORTED, beam_flags, opposite
+from beam_curate.options.command_line import Arguments, read_config, sort_arguments
+from beam_curate.options.cosmos_curate import UNSUPPORTED, beam_flags, opposite
+from beam_curate.options.flags import Group, HelpFormatter, Parser, add_group, by_name, flag, flags_of, problems_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import UsageError
-from beam_curate.options import flag_lines, parse
+from beam_curate.options.parse import flag_lines, parse
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
