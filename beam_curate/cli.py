@@ -126,10 +126,10 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.dataset.faults import print_report, quarantine
     from beam_curate.dataset.verify import verify
-    from beam_curate.layout import NOT_FOR_TRAINING
     from beam_curate.models.catalog import T5_XXL
     from beam_curate.models.model_files import mend
     from beam_curate.models.t5 import token_counter
+    from beam_curate.store.layout import NOT_FOR_TRAINING
     from beam_curate.video.children import Limits
 
     dataset = Path(parsed.dataset)
@@ -161,8 +161,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _clean(parsed: argparse.Namespace) -> int:
-    from beam_curate.layout import Layout
-    from beam_curate.storage.clean import clean
+    from beam_curate.store.clean import clean
+    from beam_curate.store.layout import Layout
 
     layout = Layout(str(parsed.output.resolve()))
     if not layout.work.is_dir():

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import attempt, place, progress, terminal
+from beam_curate import attempt, progress, terminal
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan import Plan, make_plan
 from beam_curate.report import missing
@@ -24,12 +23,13 @@ from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.report.verdict import Asked, verdict
-from beam_curate.storage import files
-from beam_curate.storage.alive import Alone, sole_run
 from beam_curate.storage.identity import check_sources
 from beam_curate.storage.listing import Listing, list_videos
-from beam_curate.storage.outcomes import outcome
 from beam_curate.storage.selection import Selection, select, write_selection
+from beam_curate.store import disk_errors, files
+from beam_curate.store.layout import Layout
+from beam_curate.store.outcomes import outcome
+from beam_curate.store.run_lock import Alone, sole_run
 from runners import preflight
 from runners.settings import check_runner
 
@@ -88,7 +88,7 @@ def curate(parsed: Parsed) -> int:
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
         except OSError as error:  # what broke the work off, a full disk for one, is the better message
-            broken = broken or f"the summary cannot be written: {place.explained(error)}"
+            broken = broken or f"the summary cannot be written: {disk_errors.explained(error)}"
     if broken:
         console.print(f"error: {broken}")
         console.print("What is finished is kept; when the cause is mended, the same command goes on from there.")

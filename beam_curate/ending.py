@@ -7,8 +7,9 @@ import select
 import sys
 from collections.abc import Callable
 
-from beam_curate import place, terminal
+from beam_curate import terminal
 from beam_curate.errors import CurateError, UsageError
+from beam_curate.store import disk_errors
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -31,7 +32,7 @@ def status_of(command: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             _write_to_nowhere()
             return EXIT_PIPE
-        terminal.complain(place.explained(error))
+        terminal.complain(disk_errors.explained(error))
         return EXIT_FAILED
     except CurateError as error:
         terminal.complain(error)

@@ -13,10 +13,10 @@ from typing import Any
 
 from beam_curate.captions import captioner, engines, prompts, text
 from beam_curate.dataset import windows
-from beam_curate.layout import DATASET
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
+from beam_curate.store.layout import DATASET
 from beam_curate.video import cutter
 
 SHOTS_STAGE = "shots"

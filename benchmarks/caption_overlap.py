@@ -24,10 +24,10 @@ from beam_curate.captions import frames
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
-from beam_curate.layout import Layout
 from beam_curate.models import vlm
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Generation, Question
+from beam_curate.store.layout import Layout
 
 SIZE = (1280, 720)
 FRAMES = 240

@@ -17,9 +17,9 @@ from common import in_turn, report
 from footage import make_footage
 
 from beam_curate.elements import Span, VideoShots
-from beam_curate.layout import Layout
 from beam_curate.shots.detectors import FixedStrideDetector
 from beam_curate.storage.listing import list_videos
+from beam_curate.store.layout import Layout
 from beam_curate.video.children import Limits
 from beam_curate.video.cutter import ClipCutter, chunks_of
 from beam_curate.video.encode import KEYFRAME_INTERVAL, Encoding

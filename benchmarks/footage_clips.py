@@ -8,8 +8,8 @@ from pathlib import Path
 from facts import make_chunk, make_span
 
 from beam_curate.elements import Clip, ClipChunk, ClipFile
-from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 RATE = 24
 

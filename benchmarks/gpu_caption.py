@@ -30,10 +30,10 @@ from beam_curate import progress
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
-from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Generation
 from beam_curate.models.vlm import VlmEngine
+from beam_curate.store.layout import Layout
 
 # Of Qwen2.5-VL-7B's config.json.
 TEXT = {

@@ -17,12 +17,12 @@ from program import command, run, snapshot
 from beam_curate.attempt import attempt_chunk, attempt_video
 from beam_curate.dataset import predict2
 from beam_curate.elements import Failure, Video
-from beam_curate.layout import Layout
 from beam_curate.options.parse import parse
 from beam_curate.plan import Plan, make_plan
 from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.storage.listing import list_videos
 from beam_curate.storage.selection import select
+from beam_curate.store.layout import Layout
 from beam_curate.video.cutter import chunks_of
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop

@@ -14,16 +14,15 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
-from beam_curate import place
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
 from beam_curate.models import memory, weights
 from beam_curate.models.catalog import needed
 from beam_curate.models.model_files import check, mend
 from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.options.parse import Options
-from beam_curate.storage import files
+from beam_curate.store import disk_errors, files
+from beam_curate.store.layout import Layout
 from runners import model_servers
 from runners.settings import workers
 
@@ -57,7 +56,7 @@ def check_output(output: str) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        help_for = place.remedy(error) or "name another folder or change its permissions"
+        help_for = disk_errors.remedy(error) or "name another folder or change its permissions"
         raise UsageError(f"--output-clip-path {output} cannot be written ({error.strerror}); {help_for}") from error
 
 
@@ -180,8 +179,8 @@ def check_encoder(options: Options, layout: Layout) -> None:
                 writer.write(frame, 0)
         except (OSError, ValueError) as error:
             # An encoder that fails has an errno, too: what names the file is about the disk.
-            if isinstance(error, OSError) and error.errno in place.OF_THE_PLACE and error.filename == str(path):
-                raise UsageError(f"--output-clip-path {layout.output}: {place.explained(error)}") from error
+            if isinstance(error, OSError) and error.errno in disk_errors.OF_THE_PLACE and error.filename == str(path):
+                raise UsageError(f"--output-clip-path {layout.output}: {disk_errors.explained(error)}") from error
             other = "" if options.transcode.transcode_encoder == "libx264" else "; take --transcode-encoder libx264"
             raise UsageError(
                 f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}){other}"

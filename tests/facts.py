@@ -19,9 +19,9 @@ from beam_curate.elements import (
     VideoInfo,
     Window,
 )
-from beam_curate.layout import Layout
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 RATE = 24
 

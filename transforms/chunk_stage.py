@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from beam_curate.attempt import Worker, attempt_chunk
 from beam_curate.elements import ClipChunk
-from beam_curate.storage.results import ResultStore
+from beam_curate.store.results import ResultStore
 from transforms.inference import infer
 from transforms.remembered import Remembered
 from transforms.turns import turn

@@ -9,8 +9,8 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_curate import progress
-from beam_curate.layout import Layout
 from beam_curate.storage import tally
+from beam_curate.store.layout import Layout
 
 
 class CountingDoFn(beam.DoFn):

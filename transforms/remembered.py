@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from beam_curate import progress
 from beam_curate.attempt import size
-from beam_curate.storage.results import ResultStore
+from beam_curate.store.results import ResultStore
 from transforms.counting import CountingDoFn
 from transforms.spread import Spread
 
@@ -20,7 +20,7 @@ class Remembered(beam.PTransform):
     """Returns stored and new results alike.
 
     Attributes:
-        store: Where results are; see `beam_curate.storage.results`.
+        store: Where results are; see `beam_curate.store.results`.
         work: PCollection[unit] -> PCollection[(unit, result)].
     """
 

@@ -10,7 +10,7 @@ from beam_curate.attempt import Worker
 from beam_curate.elements import ClipChunk
 from beam_curate.report.recorder import publish_chunk
 from beam_curate.report.records import RecordContext
-from beam_curate.storage.results import ResultStore
+from beam_curate.store.results import ResultStore
 from transforms.chunk_stage import ChunkStage
 from transforms.counting import CountingDoFn
 

@@ -11,8 +11,8 @@ from beam_curate.captions.describe import describe_windows
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
-from beam_curate.layout import Layout
 from beam_curate.options.parse import Options
+from beam_curate.store.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True)

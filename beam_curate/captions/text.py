@@ -13,10 +13,10 @@ from beam_curate import attempt, progress
 from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.dataset.rules import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
-from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.t5 import Tokens
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 STAGE = "text"
 

@@ -15,9 +15,9 @@ from beam_curate.captions.unwrap import unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
 from beam_curate.errors import ContentError, SetupError
-from beam_curate.layout import Layout
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Engine, Generation, Question
+from beam_curate.store.layout import Layout
 
 _DECODED_AHEAD = threading.BoundedSemaphore(2)
 """Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""

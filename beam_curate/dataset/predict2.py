@@ -19,8 +19,8 @@ from pathlib import Path
 
 from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
 from beam_curate.elements import ClipChunk, StoredFile, Video
-from beam_curate.layout import NOT_FOR_TRAINING, Layout
-from beam_curate.storage import files, journal, readback
+from beam_curate.store import files, journal, readback
+from beam_curate.store.layout import NOT_FOR_TRAINING, Layout
 
 NOT_FOR_TRAINING_TEXT = """These text embeddings are random: they were made with --text-encoder t5_random,
 for trying the program out. Do not train on this dataset.

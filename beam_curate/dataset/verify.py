@@ -23,7 +23,7 @@ from beam_curate.dataset.check_video import VideoCheck, check_video
 from beam_curate.dataset.faults import SUFFIXES, UNCHECKED, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
 from beam_curate.dataset.rules import MOST_CAPTION_BYTES, caption_fault, repeated
-from beam_curate.layout import NOT_FOR_TRAINING
+from beam_curate.store.layout import NOT_FOR_TRAINING
 from beam_curate.video import children
 
 __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]

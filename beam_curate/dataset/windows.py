@@ -7,7 +7,7 @@ import dataclasses
 from beam_curate import attempt, progress
 from beam_curate.dataset.rules import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 from beam_curate.video import children
 from beam_curate.video.cutter import cut_files
 from beam_curate.video.encode import Encoding

@@ -31,7 +31,7 @@ from beam_curate.models.model_files import (
     write_marker,
 )
 from beam_curate.models.t5_weights import copy_encoder
-from beam_curate.storage.files import sha256_of
+from beam_curate.store.files import sha256_of
 
 _ORIGINAL = ".original"  # in a model's folder: weights from which a copy is made
 _WEIGHTS = (".safetensors", ".bin")

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from beam_curate.errors import ModelFilesError, SetupError
 from beam_curate.models import connection
 from beam_curate.models.catalog import Model
-from beam_curate.storage.files import sha256_of
+from beam_curate.store.files import sha256_of
 
 if TYPE_CHECKING:
     import httpx2

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_curate import place, progress
+from beam_curate import progress
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import IncompleteVideoError, OutputError
-from beam_curate.layout import Layout
 from beam_curate.report import records
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import files, journal, readback
+from beam_curate.store import disk_errors, files, journal, readback
+from beam_curate.store.layout import Layout
 
 STAGE = "records"
 PUBLISH_STAGE = "publishing"
@@ -140,7 +140,7 @@ def _not_settled(context: RecordContext, video: Video, failure: Failure, others:
 def _failure(error: Exception, stage: str, video: Video, clip_id: str | None = None) -> Failure:
     """Returns the failure of a video that cannot be written, with the place where."""
     if isinstance(error, OSError):
-        error = OutputError(f"it cannot be written to the output folder: {place.explained(error)}")
+        error = OutputError(f"it cannot be written to the output folder: {disk_errors.explained(error)}")
     return Failure.of(error, stage, video.uri, clip_id)
 
 

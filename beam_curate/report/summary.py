@@ -11,8 +11,8 @@ from typing import Any
 from beam_curate.dataset.rules import as_tokenized, repeated
 from beam_curate.report import footage
 from beam_curate.report.records import COUNTS, RecordContext
-from beam_curate.storage import files
-from beam_curate.storage.outcomes import Outcome
+from beam_curate.store import files
+from beam_curate.store.outcomes import Outcome
 
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
 _TOTALS = {f"total_{name}": name for name in COUNTS}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_curate.report import footage
-from beam_curate.storage.outcomes import Outcome
+from beam_curate.store.outcomes import Outcome
 from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20

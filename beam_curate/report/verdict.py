@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Container, Sequence
 
 from beam_curate.errors import OutputError, SetupError
-from beam_curate.storage.outcomes import Outcome
+from beam_curate.store.outcomes import Outcome
 
 _SETUP = {SetupError.__name__} | {kind.__name__ for kind in SetupError.__subclasses__()}
 _OF_THE_OUTPUT = {OutputError.__name__, OSError.__name__}  # a stage that writes a file itself has the bare one

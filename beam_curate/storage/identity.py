@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
-from beam_curate.storage import readback
+from beam_curate.store import readback
+from beam_curate.store.layout import Layout
 
 _REMEDY = "Name another --output-clip-path, or as --input-video-path always one folder that holds all of the sources"
 

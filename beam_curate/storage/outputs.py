@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import os
 
-from beam_curate.layout import DATASET, Layout
+from beam_curate.store.layout import DATASET, Layout
 from beam_curate.terminal import shown
 
 _MADE = ("clips", DATASET, ".work")  # the folders of an output that hold videos

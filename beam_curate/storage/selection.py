@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from beam_curate.elements import Video
-from beam_curate.layout import Layout
-from beam_curate.storage import files, readback
-from beam_curate.storage.outcomes import outcome
-from beam_curate.storage.readback import Marker
+from beam_curate.store import files, readback
+from beam_curate.store.layout import Layout
+from beam_curate.store.outcomes import outcome
+from beam_curate.store.readback import Marker
 
 
 @dataclasses.dataclass(frozen=True)

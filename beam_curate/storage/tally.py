@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate import progress
-from beam_curate.layout import Layout
 from beam_curate.periodic import every
-from beam_curate.storage import files, readback
+from beam_curate.store import files, readback
+from beam_curate.store.layout import Layout
 
 _INTERVAL_S = 1.0
 

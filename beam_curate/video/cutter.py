@@ -8,9 +8,9 @@ from pathlib import Path
 
 from beam_curate import attempt, progress
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
-from beam_curate.layout import Layout
-from beam_curate.storage import files
 from beam_curate.storage.listing import check_unchanged
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 from beam_curate.video import children
 from beam_curate.video.cut import CutFile
 from beam_curate.video.encode import Encoding

@@ -13,9 +13,9 @@ from facts import make_video_element
 from safetensors.torch import save_file
 
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
 from beam_curate.models.catalog import T5_XXL
 from beam_curate.options.parse import Options, TranscodeOptions, parse
+from beam_curate.store.layout import Layout
 from runners import preflight
 
 APART = [

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import progress
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 from transforms.counting import CountingDoFn
 
 

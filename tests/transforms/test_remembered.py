@@ -13,8 +13,8 @@ from facts import make_failure, make_info, make_span, make_video_element
 
 from beam_curate import progress
 from beam_curate.elements import Failure, Video, VideoShots
-from beam_curate.layout import Layout
-from beam_curate.storage.results import ResultStore
+from beam_curate.store.layout import Layout
+from beam_curate.store.results import ResultStore
 from transforms.remembered import Remembered
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]

@@ -12,7 +12,7 @@ from facts import make_chunk, make_clip
 
 from beam_curate.attempt import attempt_chunk
 from beam_curate.elements import ClipChunk
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 from transforms import turns
 from transforms.chunk_stage import Attempt
 from transforms.inference import NoModel, WorkerHandler

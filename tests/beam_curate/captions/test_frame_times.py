@@ -31,12 +31,12 @@ from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_tim
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
-from beam_curate.layout import Layout
 from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.models.vlm import VlmEngine, load_folder
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 SYSTEM = "You are a helpful assistant."
 RATES = [Fraction(10), Fraction(24), Fraction(30000, 1001), Fraction(60)]

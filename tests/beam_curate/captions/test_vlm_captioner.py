@@ -31,11 +31,11 @@ from beam_curate.errors import (
     ModelServerError,
     SetupError,
 )
-from beam_curate.layout import Layout
 from beam_curate.models import vlm
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 RATE = 24
 Script = Callable[[Question], Answer | Exception]

@@ -11,8 +11,8 @@ from facts import items, make_chunk, make_clip, make_context, make_video_element
 from beam_curate.dataset import predict2
 from beam_curate.dataset.predict2 import Item
 from beam_curate.elements import Caption, ClipChunk
-from beam_curate.layout import Layout
 from beam_curate.report.recorder import publish_chunk, record_video
+from beam_curate.store.layout import Layout
 
 PART = "cosmos_predict2_video2world_dataset"
 

@@ -18,8 +18,8 @@ from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.dataset.verify import verify
 from beam_curate.dataset.windows import WindowCutter
 from beam_curate.elements import Caption, Clip, ClipFile, TextEmbedding, Window
-from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 from beam_curate.video.children import Limits
 from beam_curate.video.encode import Encoding
 

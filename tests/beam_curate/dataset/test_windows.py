@@ -10,8 +10,8 @@ from media import frame_numbers, make_video
 
 from beam_curate.dataset.windows import WindowCutter, left_out
 from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
-from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 from beam_curate.video.children import Limits
 from beam_curate.video.encode import Encoding
 

@@ -23,7 +23,7 @@ from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import T5_XXL, by_name
 from beam_curate.models.model_files import MARKER, FileFacts, check, write_marker
 from beam_curate.models.weights import ensure
-from beam_curate.storage.files import sha256_of
+from beam_curate.store.files import sha256_of
 
 QWEN = by_name("qwen2.5_vl")
 

@@ -23,10 +23,10 @@ from facts import (
 
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video
-from beam_curate.layout import Layout
 from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 VIDEO = make_video_element()
 

@@ -10,12 +10,12 @@ import pytest
 from facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 from beam_curate.elements import Failure, Video
-from beam_curate.layout import Layout
 from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.report.records import RecordContext
-from beam_curate.storage import journal
-from beam_curate.storage.outcomes import outcome
 from beam_curate.storage.selection import select
+from beam_curate.store import journal
+from beam_curate.store.layout import Layout
+from beam_curate.store.outcomes import outcome
 
 A, B = make_video_element("a.mp4"), make_video_element("deep/b.mp4")
 # What b leaves; one of them is taken by a folder that is not empty, or a folder above it by a file.

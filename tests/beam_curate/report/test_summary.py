@@ -15,7 +15,7 @@ from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.report.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
-from beam_curate.storage.outcomes import Outcome, outcome
+from beam_curate.store.outcomes import Outcome, outcome
 
 # What cosmos-curate 1.4 writes and its viewers and benchmarks read.
 COUNTS = {

@@ -8,7 +8,7 @@ import pytest
 from facts import make_video_element
 
 from beam_curate.report.verdict import Asked, verdict
-from beam_curate.storage.outcomes import Outcome
+from beam_curate.store.outcomes import Outcome
 
 ALL, NO_DATASET, BARE = Asked(True, True), Asked(True, False), Asked(False, False)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
-from beam_curate.layout import DATASET, Layout
 from beam_curate.storage.listing import check_unchanged, list_videos
+from beam_curate.store.layout import DATASET, Layout
 
 EXTENSIONS = frozenset({".mp4", ".mov"})
 ODD_NAMES = [

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from beam_curate import progress
-from beam_curate.layout import Layout
 from beam_curate.storage import tally
+from beam_curate.store.layout import Layout
 
 WORKER = """
 import sys, time
 from beam_curate import progress
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 from beam_curate.storage import tally
 tally.keep(Layout(sys.argv[1]))
 progress.add("clips: done", 3)

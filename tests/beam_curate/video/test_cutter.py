@@ -6,7 +6,7 @@ import pytest
 
 from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
 from beam_curate.errors import SourceChangedError
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 from beam_curate.video.children import Limits
 from beam_curate.video.cutter import ClipCutter, chunks_of
 from beam_curate.video.encode import Encoding

@@ -17,8 +17,8 @@ from beam_curate.errors import (
     LostFramesError,
     UnreadableSourceError,
 )
-from beam_curate.layout import Layout
-from beam_curate.storage.results import ResultStore
+from beam_curate.store.layout import Layout
+from beam_curate.store.results import ResultStore
 
 VIDEO = make_video_element()
 SHOTS = VideoShots(VIDEO, make_info(100), (make_span("x", 0, 100),))

@@ -14,8 +14,8 @@ import pytest
 from facts import make_chunk, make_clip, make_failure, make_info, make_span, make_video_element, make_window
 
 from beam_curate.elements import ClipChunk, Failure, StoredFile, VideoShots
-from beam_curate.layout import Layout
-from beam_curate.storage.results import ResultStore, unit_key
+from beam_curate.store.layout import Layout
+from beam_curate.store.results import ResultStore, unit_key
 
 
 @pytest.fixture

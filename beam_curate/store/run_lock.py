@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from typing import IO
 
-from beam_curate.layout import Layout
+from beam_curate.store.layout import Layout
 
 _HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)  # the second is how some network file systems say it
 

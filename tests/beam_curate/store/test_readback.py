@@ -14,14 +14,15 @@ from facts import items, make_chunk, make_clip, make_context, make_failure, make
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Video
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
 from beam_curate.report.recorder import former, publish_chunk, record_video
 from beam_curate.report.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
-from beam_curate.storage import journal, tally
-from beam_curate.storage.clean import clean
-from beam_curate.storage.outcomes import outcome
+from beam_curate.storage import tally
 from beam_curate.storage.selection import Selection, select
+from beam_curate.store import journal
+from beam_curate.store.clean import clean
+from beam_curate.store.layout import Layout
+from beam_curate.store.outcomes import outcome
 
 WHOLE, BROKEN, COPY = (make_video_element(f"{name}.mp4") for name in ("whole", "broken", "copy"))
 HALF = make_video_element("half.mp4")

@@ -103,7 +103,7 @@ class Layout:
 
     @property
     def published(self) -> Path:
-        """What was published of videos that are not recorded yet; see `beam_curate.storage.journal`."""
+        """What was published of videos that are not recorded yet; see `beam_curate.store.journal`."""
         return self.work / "published"
 
     @property

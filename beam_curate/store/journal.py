@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from beam_curate.layout import Layout
-from beam_curate.storage import readback
-from beam_curate.storage.readback import Published
+from beam_curate.store import readback
+from beam_curate.store.layout import Layout
+from beam_curate.store.readback import Published
 
 
 def write(layout: Layout, relative_path: str, entry: dict[str, Any]) -> None:

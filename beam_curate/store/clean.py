@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
-from beam_curate.storage import readback
-from beam_curate.storage.alive import Alone, sole_run
+from beam_curate.store import readback
+from beam_curate.store.layout import Layout
+from beam_curate.store.run_lock import Alone, sole_run
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 

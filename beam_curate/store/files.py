@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from beam_curate.elements import StoredFile
-from beam_curate.layout import Layout
-from beam_curate.storage import readback
+from beam_curate.store import readback
+from beam_curate.store.layout import Layout
 
 _HASH_BLOCK_BYTES = 1 << 20
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_curate.layout import Layout
-from beam_curate.storage.alive import Alone, sole_run
+from beam_curate.store.layout import Layout
+from beam_curate.store.run_lock import Alone, sole_run
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_files_of_a_second_run_are_safe_after_the_first_has_ended(layout: La
 
 def test_the_lock_of_a_killed_run_is_gone(layout: Layout) -> None:
     script = (
-        "import sys, time; from beam_curate.layout import Layout; from beam_curate.storage.alive import sole_run\n"
+        "import sys, time; from beam_curate.store.layout import Layout; from beam_curate.store.run_lock import sole_run\n"
         "with sole_run(Layout(sys.argv[1])) as alone: print(alone.name, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, layout.output], stdout=subprocess.PIPE, text=True) as other:

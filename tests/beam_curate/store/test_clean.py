@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import UsageError
-from beam_curate.layout import Layout
-from beam_curate.storage.alive import sole_run
-from beam_curate.storage.clean import clean
+from beam_curate.store.clean import clean
+from beam_curate.store.layout import Layout
+from beam_curate.store.run_lock import sole_run
 
 KEPT, FORMER = "0123456789abcdef", "f" * 16
 

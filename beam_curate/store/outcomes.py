@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beam_curate.elements import Video
-from beam_curate.layout import Layout
-from beam_curate.storage import readback
-from beam_curate.storage.readback import Marker
+from beam_curate.store import readback
+from beam_curate.store.layout import Layout
+from beam_curate.store.readback import Marker
 
 
 @dataclasses.dataclass

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from beam_curate.elements import ClipChunk, Failure, StoredFile, failures_in, stored_files
-from beam_curate.layout import Layout
-from beam_curate.storage import files, readback
+from beam_curate.store import files, readback
+from beam_curate.store.layout import Layout
 
 R = TypeVar("R")
 

@@ -13,8 +13,8 @@ import pytest
 from facts import store
 
 from beam_curate.elements import StoredFile
-from beam_curate.layout import Layout
-from beam_curate.storage import files
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
 
 
 @pytest.fixture
