@@ -23,9 +23,9 @@ from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.report.verdict import Asked, verdict
-from beam_curate.storage.identity import check_sources
-from beam_curate.storage.listing import Listing, list_videos
-from beam_curate.storage.selection import Selection, select, write_selection
+from beam_curate.sources.identity import check_sources
+from beam_curate.sources.listing import Listing, list_videos
+from beam_curate.sources.selection import Selection, select, write_selection
 from beam_curate.store import disk_errors, files
 from beam_curate.store.layout import Layout
 from beam_curate.store.outcomes import outcome

@@ -24,7 +24,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, selection: Path) -> None:
     Args:
         pipeline: An empty pipeline.
         plan: What each stage does.
-        selection: The list of videos to work on; see `beam_curate.storage.selection`.
+        selection: The list of videos to work on; see `beam_curate.sources.selection`.
     """
     videos = pipeline | "ReadVideos" >> ReadVideos(selection)
 

@@ -18,7 +18,7 @@ from footage import make_footage
 
 from beam_curate.elements import Span, VideoShots
 from beam_curate.shots.detectors import FixedStrideDetector
-from beam_curate.storage.listing import list_videos
+from beam_curate.sources.listing import list_videos
 from beam_curate.store.layout import Layout
 from beam_curate.video.children import Limits
 from beam_curate.video.cutter import ClipCutter, chunks_of

@@ -20,8 +20,8 @@ from beam_curate.elements import Failure, Video
 from beam_curate.options.parse import parse
 from beam_curate.plan import Plan, make_plan
 from beam_curate.report.recorder import publish_chunk, record_video
-from beam_curate.storage.listing import list_videos
-from beam_curate.storage.selection import select
+from beam_curate.sources.listing import list_videos
+from beam_curate.sources.selection import select
 from beam_curate.store.layout import Layout
 from beam_curate.video.cutter import chunks_of
 

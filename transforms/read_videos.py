@@ -8,7 +8,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from beam_curate.elements import Video
-from beam_curate.storage.selection import read_selection
+from beam_curate.sources.selection import read_selection
 
 
 @dataclasses.dataclass(eq=False)

@@ -17,7 +17,7 @@ from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
 from beam_curate.shots.windows import windows
-from beam_curate.storage.listing import check_unchanged
+from beam_curate.sources.listing import check_unchanged
 from beam_curate.video import children
 from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from beam_curate import attempt, progress
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
-from beam_curate.storage.listing import check_unchanged
+from beam_curate.sources.listing import check_unchanged
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 from beam_curate.video import children

@@ -17,8 +17,8 @@ from beam_curate.errors import UsageError
 from beam_curate.report.recorder import former, publish_chunk, record_video
 from beam_curate.report.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
+from beam_curate.sources.selection import Selection, select
 from beam_curate.storage import tally
-from beam_curate.storage.selection import Selection, select
 from beam_curate.store import journal
 from beam_curate.store.clean import clean
 from beam_curate.store.layout import Layout

@@ -12,8 +12,8 @@ from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.report.records import RecordContext
-from beam_curate.storage.identity import check_sources
-from beam_curate.storage.listing import list_videos
+from beam_curate.sources.identity import check_sources
+from beam_curate.sources.listing import list_videos
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
-from beam_curate.storage.listing import check_unchanged, list_videos
+from beam_curate.sources.listing import check_unchanged, list_videos
 from beam_curate.store.layout import DATASET, Layout
 
 EXTENSIONS = frozenset({".mp4", ".mov"})
@@ -121,7 +121,7 @@ def test_a_name_that_is_not_utf8_is_left_out_with_a_note(tmp_path: Path, place: 
 _AS_NOBODY = """
 import os, sys
 sys.path[:0] = sys.argv[2:]
-from beam_curate.storage.listing import list_videos
+from beam_curate.sources.listing import list_videos
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
 listing = list_videos(sys.argv[1], None, frozenset({".mp4"}))
