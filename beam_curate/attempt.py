@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots, failures_in
 from beam_curate.errors import SetupError
 
@@ -50,11 +50,11 @@ def _run(worker: Worker[Any, Any], stage: str, unit: Any) -> Any:
 
 def attempt_video(worker: Worker[Video, VideoShots], stage: str, video: Video) -> VideoShots | Failure:
     """Runs a worker on a video; an exception becomes the video's failure."""
-    with progress.working(stage, size(video)):
+    with counters.working(stage, size(video)):
         try:
             return _run(worker, stage, video)
         except Exception as error:  # noqa: BLE001 - see the module's first line
-            progress.add(f"{stage}: failed")
+            counters.add(f"{stage}: failed")
             return Failure.of(error, stage, video.uri)
 
 
@@ -62,12 +62,12 @@ def attempt_chunk(worker: Worker[ClipChunk, ClipChunk], stage: str, chunk: ClipC
     """Runs a worker on a chunk; an exception becomes the failure of each of its clips."""
     if not chunk.clips:
         return chunk
-    with progress.working(stage, size(chunk)):
+    with counters.working(stage, size(chunk)):
         try:
             result = _run(worker, stage, chunk)
         except Exception as error:  # noqa: BLE001 - see the module's first line
             result = chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
-    progress.add(f"{stage}: failed", _num_failures(result) - _num_failures(chunk))
+    counters.add(f"{stage}: failed", _num_failures(result) - _num_failures(chunk))
     return result
 
 
@@ -86,7 +86,7 @@ def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) ->
 
 
 def size(unit: Video | ClipChunk) -> int:
-    """Returns what a unit of work counts in `beam_curate.progress`: a chunk as many as it has clips, a video one."""
+    """Returns what a unit of work counts in `beam_curate.counters`: a chunk as many as it has clips, a video one."""
     return len(unit.clips) if isinstance(unit, ClipChunk) else 1
 
 

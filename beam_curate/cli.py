@@ -14,8 +14,8 @@ from beam_curate.models.commands import add_commands, farewell
 from beam_curate.options.clips import SplitOptions
 from beam_curate.options.dataset import TRAINER_MIN_FRAMES
 from beam_curate.options.flags import MOST_FRAMES, Flag, flags_of
+from beam_curate.progress.terminal import console, shown
 from beam_curate.run import main as run
-from beam_curate.terminal import console, shown
 
 MIN_FRAMES = Flag(
     "fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",

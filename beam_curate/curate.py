@@ -9,17 +9,18 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import attempt, progress, terminal
+from beam_curate import attempt, counters
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.errors import UsageError
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan import Plan, make_plan
+from beam_curate.progress import terminal
+from beam_curate.progress.display import live
+from beam_curate.progress.stages import VIDEOS_TO_DO
 from beam_curate.report import missing
-from beam_curate.report.display import live
 from beam_curate.report.dry_run import print_dry_run
-from beam_curate.report.stages import VIDEOS_TO_DO
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.report.verdict import Asked, verdict
@@ -52,7 +53,7 @@ def curate(parsed: Parsed) -> int:
     start = time.monotonic()
     console = terminal.console()
     options = parsed.options
-    progress.reset()
+    counters.reset()
     attempt.restart_stages()
     preflight.check_packages()
     check_runner(options.run, parsed.beam_args)
@@ -127,7 +128,7 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
         predict2.mark_random(plan.layout, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
     files.write_json(plan.layout.fingerprints, list(dataclasses.asdict(plan.fingerprints).values()), plan.layout.tmp)
-    progress.add(VIDEOS_TO_DO, len(chosen.work))
+    counters.add(VIDEOS_TO_DO, len(chosen.work))
     with files.scratch(plan.layout) as scratch, live(console, plan.stages):
         selection = scratch / "selection"  # of this run alone: another may work on the same output
         write_selection(selection, chosen.videos, plan.layout.tmp)
@@ -149,7 +150,7 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
 def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
     options, layout = plan.options, plan.layout
     outcomes = [outcome(layout, video) for video in videos]
-    facts = RunFacts(len(chosen.work), seconds, progress.counts(), flag_lines(options))
+    facts = RunFacts(len(chosen.work), seconds, counters.counts(), flag_lines(options))
     everything = options.dataset.write_all_caption_json
     summary = write_summary(plan.context, outcomes, facts, all_captions=everything)
     still_random = predict2.still_random(layout)

@@ -7,8 +7,8 @@ import select
 import sys
 from collections.abc import Callable
 
-from beam_curate import terminal
 from beam_curate.errors import CurateError, UsageError
+from beam_curate.progress import terminal
 from beam_curate.store import disk_errors
 
 EXIT_DONE = 0

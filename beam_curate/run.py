@@ -30,13 +30,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _farewell(number: signal.Signals) -> None:
-    from beam_curate import progress
-    from beam_curate.report import display
-    from beam_curate.report.stages import how_far
+    from beam_curate import counters
+    from beam_curate.progress import display
+    from beam_curate.progress.stages import how_far
 
     display.stop()
     word = "Interrupted" if number == signal.SIGINT else f"Stopped by {number.name}"
-    print(f"\n{word}. {how_far(progress.counts())}")
+    print(f"\n{word}. {how_far(counters.counts())}")
     print("What is finished is kept; the same command goes on from there.", flush=True)
 
 

@@ -26,7 +26,7 @@ from footage_clips import RATE, chunks_of
 from tiny_models import make_qwen2_5_vl
 from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
@@ -161,14 +161,14 @@ def main() -> int:
 
 def measured(name: str, work: Callable[[], object], windows: int) -> float:
     """Does some work, prints its figures, and returns the seconds it took."""
-    progress.reset()
+    counters.reset()
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     busy = Busy()
     with busy.watched():
         seconds = timed(work)
-    written = progress.counts()["caption output tokens"]
+    written = counters.counts()["caption output tokens"]
     figures = [f"{windows / seconds:.2f} windows/s", f"{written / seconds:.0f} output tokens/s"]
     if busy.shares:
         figures.append(f"GPU busy {sum(busy.shares) / len(busy.shares):.0f} %")

@@ -26,7 +26,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from beam_curate.pipeline import build
 from beam_curate.plan import Plan
-from beam_curate.storage import tally
+from beam_curate.progress import worker_counts
 from runners.explain import explain
 from runners.flink import LOCAL_MASTERS, cancel
 from runners.servers import server
@@ -52,12 +52,12 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
     options = PipelineOptions(with_defaults(run, beam_args))
     switch_off_timed_flushes()
     threading.excepthook = _log_end_of_thread
-    tally.stay_out()  # this process needs no file to tell itself what it counted
+    worker_counts.stay_out()  # this process needs no file to tell itself what it counted
     with contextlib.ExitStack() as stack:
         if not run.verbose:
             stack.enter_context(_without_traces())
         if workers_elsewhere(run, beam_args):
-            stack.enter_context(tally.gathered(plan.layout))
+            stack.enter_context(worker_counts.gathered(plan.layout))
         pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
         build(pipeline, plan, selection)
         _run(pipeline, options)

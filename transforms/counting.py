@@ -8,8 +8,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from beam_curate import progress
-from beam_curate.storage import tally
+from beam_curate import counters
+from beam_curate.progress import worker_counts
 from beam_curate.store.layout import Layout
 
 
@@ -25,12 +25,12 @@ class CountingDoFn(beam.DoFn):
 
     def setup(self) -> None:
         """Begins to listen, once a process."""
-        progress.listen(_to_beam)
-        tally.keep(self._layout)
+        counters.listen(_to_beam)
+        worker_counts.keep(self._layout)
 
     def finish_bundle(self) -> None:
         """Leaves the counts as they are now: runners end a worker's process as soon as its stage is done."""
-        tally.flush()
+        worker_counts.flush()
 
 
 def _to_beam(name: str, amount: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.attempt import size
 from beam_curate.store.results import ResultStore
 from transforms.counting import CountingDoFn
@@ -45,10 +45,10 @@ class LookUp(CountingDoFn):
         """Looks one unit up."""
         result = self._store.get(unit)
         if result is None:
-            progress.add(f"{self._store.stage}: to do", size(unit))
+            counters.add(f"{self._store.stage}: to do", size(unit))
             yield beam.pvalue.TaggedOutput("missing", unit)
         else:
-            progress.add(f"{self._store.stage}: remembered", size(unit))
+            counters.add(f"{self._store.stage}: remembered", size(unit))
             yield result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from beam_curate import attempt, progress
+from beam_curate import attempt, counters
 from beam_curate.attempt import Worker
 from beam_curate.captions import engines, prompts
 from beam_curate.captions.describe import describe_windows
@@ -36,8 +36,8 @@ class DescribeCaptioner:
         assert clip.media is not None
         spans = self.windows.divide(clip.media.num_frames)
         texts = describe_windows(self.layout.stored(clip.media.file), spans) if spans else []
-        progress.add("windows captioned", len(texts))
-        progress.step()
+        counters.add("windows captioned", len(texts))
+        counters.step()
         windows = tuple(
             Window(start, end, Caption("describe", text, "success"))
             for (start, end), text in zip(spans, texts, strict=True)

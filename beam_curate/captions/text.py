@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate import attempt, progress
+from beam_curate import attempt, counters
 from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.dataset.rules import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
@@ -77,8 +77,8 @@ class CaptionEncoder:
             for position, array in zip(batch, arrays, strict=True):
                 found[wanted[position][:2]] = (texts[position], array)
                 waiting[wanted[position][0]] -= 1
-            progress.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
-        progress.add("captions encoded", len(found))
+            counters.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
+        counters.add("captions encoded", len(found))
         return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
 
     def _with_embeddings(

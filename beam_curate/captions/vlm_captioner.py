@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.captions import judge, prompts, reasons
 from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sample_frames, sampling
 from beam_curate.captions.unwrap import unwrap
@@ -87,7 +87,7 @@ class VlmCaptioner:
             captions.update(zip((asked[position].key for position in batch), answered, strict=True))
             ending = {asked[position].clip.clip_id for position in batch}
             after = {one.clip.clip_id for one in asked[batch.stop : batch.stop + 1]}
-            progress.step(len(ending - after))
+            counters.step(len(ending - after))
         _count(captions.values())
         return chunk.with_clips(tuple(self._captioned(chunk, clip, captions) for clip in chunk.clips))
 
@@ -170,7 +170,7 @@ class VlmCaptioner:
         }
         if not loops:
             return captions
-        progress.add("captions asked again for repetition", len(loops))
+        counters.add("captions asked again for repetition", len(loops))
         penalized = dataclasses.replace(self.generation, against_repetition=True)
         answers = engine.answer([questions[position] for position in loops], penalized)
         for (position, caption), answer in zip(loops.items(), answers, strict=True):
@@ -278,7 +278,7 @@ def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception
     failed_for_good = isinstance(second, ContentError) or (isinstance(second, Caption) and second.status == "error")
     if not failed_for_good:
         return _both(first, second)
-    progress.add("captions kept from the first pass")
+    counters.add("captions kept from the first pass")
     both = _both(first, second)
     if isinstance(both, Exception):
         return first
@@ -287,6 +287,6 @@ def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception
 
 def _count(captions: Iterable[Caption | Exception]) -> None:
     found = [caption for caption in captions if isinstance(caption, Caption)]
-    progress.add("windows captioned", sum(caption.usable for caption in found))
-    progress.add("caption prompt tokens", sum(caption.prompt_tokens for caption in found))
-    progress.add("caption output tokens", sum(caption.output_tokens for caption in found))
+    counters.add("windows captioned", sum(caption.usable for caption in found))
+    counters.add("caption prompt tokens", sum(caption.prompt_tokens for caption in found))
+    counters.add("caption output tokens", sum(caption.output_tokens for caption in found))

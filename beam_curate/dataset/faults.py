@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beam_curate.errors import UsageError
-from beam_curate.terminal import shown
+from beam_curate.progress.terminal import shown
 
 # In the order in which an item is taken out: the loader lists videos/, so without its video an item is gone.
 SUFFIXES = {"videos": ".mp4", "t5_xxl": ".pickle", "metas": ".txt"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from beam_curate import attempt, progress
+from beam_curate import attempt, counters
 from beam_curate.dataset.rules import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.store.layout import Layout
@@ -79,8 +79,8 @@ class WindowCutter:
         for position in wanted:
             if fault := self._blank(windows[position], clip.media.file):
                 windows[position] = dataclasses.replace(windows[position], video=None, left_out=f"its video {fault}")
-        progress.add("windows ready", sum(window.left_out is None for window in windows))
-        progress.step()
+        counters.add("windows ready", sum(window.left_out is None for window in windows))
+        counters.step()
         return dataclasses.replace(clip, windows=tuple(windows))
 
     def _blank(self, window: Window, whole: StoredFile) -> str | None:

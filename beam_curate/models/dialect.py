@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from beam_curate.models.refusals import Refusal
-from beam_curate.terminal import shown
+from beam_curate.progress.terminal import shown
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from beam_curate import progress
+from beam_curate import counters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ class ModelSlots:
             self._alive.add(model)
             self.most_alive = max(self.most_alive, len(self._alive))
             self._changed.notify_all()
-        progress.add(f"models loaded: {ref.name}")
+        counters.add(f"models loaded: {ref.name}")
 
 
 def free_memory() -> None:

@@ -14,7 +14,7 @@ from beam_curate.dataset.pickles import MAX_TOKENS
 from beam_curate.elements import Video
 from beam_curate.options.parse import Options
 from beam_curate.plan import Plan
-from beam_curate.terminal import shown
+from beam_curate.progress.terminal import shown
 from beam_curate.video import children
 from beam_curate.video.children import Limits
 from beam_curate.video.decode import SourceHeader

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import IncompleteVideoError, OutputError
@@ -90,7 +90,7 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
         files.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip), layout.tmp)
     for item in items:
         predict2.publish(layout, item)
-        progress.add("dataset items")
+        counters.add("dataset items")
 
 
 def record_video(
@@ -128,7 +128,7 @@ def record_video(
 def _not_settled(context: RecordContext, video: Video, failure: Failure, others: Iterable[Failure] = ()) -> str:
     """Records a video as failed, to be done again; what was made of it stays. Returns why."""
     layout, path = context.layout, video.relative_path
-    progress.add("videos failed")
+    counters.add("videos failed")
     for folder in _done_folders(layout):
         with contextlib.suppress(OSError):  # one that stays does not agree with the record of the failure
             (folder / layout.done_name(video)).unlink(missing_ok=True)
@@ -156,7 +156,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
     if unsettled and not chunks:
         # It may well succeed next time: what earlier runs made of it stays.
         files.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures), layout.tmp)
-        progress.add("videos failed")
+        counters.add("videos failed")
         return
     was = former(layout, path)
     _withdraw(context, was, chunks)
@@ -179,7 +179,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
     if not unsettled:
         files.make_durable(layout, _written(context, video, chunks))
         files.write_json(marker, {"failures": len(all_failures), "video": video.uri}, layout.tmp)
-    progress.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
+    counters.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:

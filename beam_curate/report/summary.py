@@ -26,7 +26,7 @@ class RunFacts:
     Attributes:
         num_selected: Videos it worked on.
         seconds: How long it took.
-        counts: What the process counted; see `beam_curate.progress`.
+        counts: What the process counted; see `beam_curate.counters`.
         options: All options.
     """
 

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from beam_curate.progress.terminal import shown
 from beam_curate.report import footage
 from beam_curate.store.outcomes import Outcome
-from beam_curate.terminal import shown
 
 _MOST_FAILURES = 20
 _MOST_NAMES = 5  # that failed alike

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
@@ -133,18 +133,18 @@ class _Reading:
 
     def __init__(self, messages: Iterator[Any]) -> None:
         self._messages = messages
-        progress.add("shots: opened")
+        counters.add("shots: opened")
         try:
             self.header: SourceHeader = next(messages)
         except Exception:
-            progress.add("shots: opened", -1)
+            counters.add("shots: opened", -1)
             raise
         self._pts: list[int | None] = []
         self._num_done = 0
         self._end = Times((), 0)
         claimed = self.header.claimed_frames or int(self.header.claimed_duration_s * self.header.frame_rate)
         self._claimed = max(0, claimed)
-        progress.add("shots: frames to do", self._claimed)
+        counters.add("shots: frames to do", self._claimed)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         try:
@@ -155,13 +155,13 @@ class _Reading:
                 else:
                     self._end = message
         finally:
-            progress.add("shots: frames to do", len(self._pts) - self._claimed)
+            counters.add("shots: frames to do", len(self._pts) - self._claimed)
 
     def count_done(self, number: int) -> None:
         """Counts frames that the network has looked at; what pads the last window is no frame."""
         number = min(number, len(self._pts) - self._num_done)
         self._num_done += number
-        progress.add("shots: frames done", number)
+        counters.add("shots: frames done", number)
 
     def times(self) -> Times:
         return dataclasses.replace(self._end, pts=tuple(self._pts))

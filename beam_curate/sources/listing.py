@@ -14,9 +14,9 @@ from pathlib import Path
 
 from beam_curate.elements import Video
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
+from beam_curate.progress.terminal import shown
 from beam_curate.sources.outputs import Outputs
 from beam_curate.store.layout import Layout
-from beam_curate.terminal import shown
 
 _GLOB_CHARACTERS = "*?["
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import os
 
+from beam_curate.progress.terminal import shown
 from beam_curate.store.layout import DATASET, Layout
-from beam_curate.terminal import shown
 
 _MADE = ("clips", DATASET, ".work")  # the folders of an output that hold videos
 _MARKS = ("fingerprints.json", "lock", "done", "files")  # in .work; any of them tells that it is ours

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from beam_curate import attempt, progress
+from beam_curate import attempt, counters
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
 from beam_curate.sources.listing import check_unchanged
 from beam_curate.store import files
@@ -66,8 +66,8 @@ class ClipCutter:
             self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits
         ):
             cut[clip_id] = made
-            progress.step()
-        progress.add("clips cut", len(spans))
+            counters.step()
+        counters.add("clips cut", len(spans))
         return chunk.with_clips(tuple(self._with_media(chunk, clip, cut) for clip in chunk.clips))
 
     def _with_media(self, chunk: ClipChunk, clip: Clip, cut: dict[str, ClipFile | Exception]) -> Clip:

@@ -7,7 +7,7 @@ from pathlib import Path
 from media import make_video
 from program import DESCRIBED
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.models.slot import SLOTS
 from beam_curate.run import main
 
@@ -18,7 +18,7 @@ def test_one_model_at_a_time_and_none_without_work(tmp_path: Path) -> None:
     SLOTS.clear()
     SLOTS.most_alive = 0
     assert main(flags) == 0
-    counts = progress.counts()
+    counts = counters.counts()
     assert counts["models loaded: transnetv2"] == 1
     assert counts["models loaded: t5_random"] == 1
     assert SLOTS.most_alive == 1
@@ -27,4 +27,4 @@ def test_one_model_at_a_time_and_none_without_work(tmp_path: Path) -> None:
     SLOTS.most_alive = 0
     assert main(flags) == 0
     assert SLOTS.most_alive == 0
-    assert not [name for name in progress.counts() if name.startswith("models loaded")]
+    assert not [name for name in counters.counts() if name.startswith("models loaded")]

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.worker import data_plane
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.options.dataset import RunOptions
 from runners.launch import switch_off_timed_flushes
 from runners.settings import with_defaults
@@ -47,12 +47,12 @@ def dealt_again(group: tuple[int, Iterable[Unit]]) -> Iterator[tuple[int, Unit]]
 
 def note(group: tuple[int, Iterable[Unit]]) -> None:
     for unit in group[1]:
-        progress.add(f"{unit.number}: {len(unit.text)}")
+        counters.add(f"{unit.number}: {len(unit.text)}")
 
 
 def run(elements: int) -> bool:
     """Sends units through three groupings with the program's settings; says whether each arrived, once and whole."""
-    progress.reset()
+    counters.reset()
     options = PipelineOptions(with_defaults(RunOptions(runner="DirectRunner", workers=THREADS), []))
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         units = [Unit(number, "x" * (number % 997)) for number in range(elements)]
@@ -60,7 +60,7 @@ def run(elements: int) -> bool:
         for number in range(2):
             groups = groups | f"Group {number}" >> beam.GroupByKey() | f"Deal {number}" >> beam.FlatMap(dealt_again)
         _ = groups | beam.GroupByKey() | beam.Map(note)
-    return progress.counts() == {f"{number}: {number % 997}": 1 for number in range(elements)}
+    return counters.counts() == {f"{number}: {number % 997}": 1 for number in range(elements)}
 
 
 def test_no_buffer_is_sent_by_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.store.layout import Layout
 from transforms.counting import CountingDoFn
 
 
 class Count(CountingDoFn):
     def process(self, amount: int) -> None:
-        progress.add("clips: done", amount)
-        progress.add("clips: frames to do", -1)
+        counters.add("clips: done", amount)
+        counters.add("clips: frames to do", -1)
 
 
 def test_counts_are_metrics(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from facts import make_failure, make_info, make_span, make_video_element
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
@@ -41,7 +41,7 @@ class Work(beam.DoFn):
 
 @pytest.fixture
 def store(tmp_path: Path) -> ResultStore[VideoShots]:
-    progress.reset()
+    counters.reset()
     return ResultStore(Layout(str(tmp_path / "out")), "shots", "f", VideoShots)
 
 
@@ -87,7 +87,7 @@ def test_a_second_run_works_only_on_what_may_yet_succeed(store: ResultStore[Vide
     worked, results = run(store, tmp_path, frames=1)
     assert worked == ["passing.mp4"]
     assert results == expected()
-    counts = progress.counts()
+    counts = counters.counts()
     assert (counts["shots: to do"], counts["shots: remembered"]) == (5, 3)
 
 

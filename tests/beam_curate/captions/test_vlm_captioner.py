@@ -16,7 +16,7 @@ from facts import make_chunk, make_span
 from media import make_video, read_frame_number
 from tiny_models import REASONED, make_qwen2_5_vl
 
-from beam_curate import progress
+from beam_curate import counters
 from beam_curate.attempt import attempt_chunk, restart_stages
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
@@ -56,7 +56,7 @@ class ScriptedEngine:
 @pytest.fixture(autouse=True)
 def _free() -> Iterator[None]:
     SLOTS.clear()
-    progress.reset()
+    counters.reset()
     yield
     SLOTS.clear()
 
@@ -319,7 +319,7 @@ def test_clips_that_were_not_cut_or_are_too_short_have_no_captions(tmp_path: Pat
     done = captioner(tmp_path, engine).run(make_chunk([missing, short]))
     assert done.clips == (missing, short)
     assert engine.asked == []
-    assert "models loaded: scripted" not in progress.counts()
+    assert "models loaded: scripted" not in counters.counts()
 
 
 def test_a_second_pass_refines_the_first_over_the_same_frames(tmp_path: Path, footage: Path) -> None:
@@ -369,13 +369,13 @@ def test_a_second_pass_without_a_caption_leaves_the_first(
     done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage, frames=90))
     assert captions(done) == [caption]
     assert len(done.clips[0].failures) == (caption.status == "error")
-    assert progress.counts().get("captions kept from the first pass", 0) == (caption.text == "A car.")
+    assert counters.counts().get("captions kept from the first pass", 0) == (caption.text == "A car.")
 
 
 def test_windows_tokens_and_clips_are_counted(tmp_path: Path, footage: Path) -> None:
     worker = captioner(tmp_path, ScriptedEngine(says("A car.")), stage2_prompt="Better!", batch_tokens=3000)
     attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage))
-    counts = progress.counts()
+    counts = counters.counts()
     assert counts["windows captioned"] == 6
     assert counts["caption prompt tokens"] == 6 * 2 * 50
     assert counts["caption output tokens"] == 6 * 2 * 7

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from program import DESCRIBED
 
-from beam_curate import terminal
 from beam_curate.cli import main
 from beam_curate.dataset.faults import Fault, Report, print_report
 from beam_curate.options.parse import parse
+from beam_curate.progress import terminal
 from beam_curate.report.dry_run import estimate
 from beam_curate.video.decode import SourceHeader
 

@@ -14,11 +14,11 @@ from facts import items, make_chunk, make_clip, make_context, make_failure, make
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Video
 from beam_curate.errors import UsageError
+from beam_curate.progress import worker_counts
 from beam_curate.report.recorder import former, publish_chunk, record_video
 from beam_curate.report.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.sources.selection import Selection, select
-from beam_curate.storage import tally
 from beam_curate.store import journal
 from beam_curate.store.clean import clean
 from beam_curate.store.layout import Layout
@@ -221,7 +221,7 @@ def test_counts_and_fingerprints_of_any_content_are_read(context: RecordContext,
     counts = layout.tmp / "counts" / "w.json"
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_bytes(TEXTS[what])
-    with tally.gathered(layout):
+    with worker_counts.gathered(layout):
         pass
     layout.fingerprints.write_bytes(TEXTS[what])
     with pytest.raises(UsageError):

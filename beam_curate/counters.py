@@ -3,7 +3,7 @@
 A name is what is counted, ``{stage}: {what}`` where it belongs to a stage. Each stage counts in units of its own,
 videos for shots and clips for the others: ``to do``, ``remembered`` (found stored), ``begun`` and ``done`` (with or
 without success); ``failed`` counts failures. Shot detection that reads frames counts those as well, ``frames to do``
-and ``frames done``, of the videos that it could open (``opened``). `beam_curate.report.stages` reads them.
+and ``frames done``, of the videos that it could open (``opened``). `beam_curate.progress.stages` reads them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from beam_curate import progress
-from beam_curate.storage import tally
+from beam_curate import counters
+from beam_curate.progress import worker_counts
 from beam_curate.store.layout import Layout
 
 WORKER = """
@@ -34,17 +34,17 @@ def worker(layout: Layout) -> subprocess.Popen[str]:
 def test_the_driver_adds_up_what_workers_count(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
     worker(layout).communicate("\n")  # of an earlier run: not to be counted
-    progress.reset()
-    progress.add("videos to do", 5)
-    with tally.gathered(layout):
+    counters.reset()
+    counters.add("videos to do", 5)
+    with worker_counts.gathered(layout):
         workers = [worker(layout) for _ in range(2)]
         deadline = time.monotonic() + 60
-        while progress.counts().get("clips: done") != 6:
-            assert time.monotonic() < deadline, progress.counts()
+        while counters.counts().get("clips: done") != 6:
+            assert time.monotonic() < deadline, counters.counts()
             time.sleep(0.05)
         for one in workers:
             one.communicate("\n")
-    assert progress.counts() == {"videos to do": 5, "clips: done": 14, "clips: frames to do": -4}
+    assert counters.counts() == {"videos to do": 5, "clips: done": 14, "clips: frames to do": -4}
 
 
 def test_the_driver_leaves_no_counts_for_itself(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How far each stage is, read from the counters of `beam_curate.progress`."""
+"""How far each stage is, read from the counters of `beam_curate.counters`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def progress_of(counts: Mapping[str, int], stages: Sequence[str] = STAGES) -> li
     Beam's batch runners work stage by stage, so how much a stage has to do is known when those before it are done.
 
     Args:
-        counts: Of `beam_curate.progress`.
+        counts: Of `beam_curate.counters`.
         stages: The stages of the run, in order.
     """
     videos = counts.get(VIDEOS_TO_DO, 0)

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from beam_curate import progress
-from beam_curate.periodic import every
+from beam_curate import counters
+from beam_curate.progress.periodic import every
 from beam_curate.store import files, readback
 from beam_curate.store.layout import Layout
 
@@ -40,7 +40,7 @@ class _Leaver:
         if self.layout is None or self.out:
             return
         with self._lock, contextlib.suppress(OSError):  # counting must never break work
-            counts = progress.counts()
+            counts = counters.counts()
             if counts != self._left:
                 files.write_json(_folder(self.layout) / self._name, counts, self.layout.tmp)
                 self._left = counts
@@ -69,12 +69,12 @@ def gathered(layout: Layout) -> Iterator[None]:
     sees what the other's workers do.
     """
     before = _total(layout)
-    before.subtract(progress.counts())
+    before.subtract(counters.counts())
 
     def gather() -> None:
         total = _total(layout)
         total.subtract(before)
-        progress.set_counts(total)
+        counters.set_counts(total)
 
     try:
         with every(_INTERVAL_S, gather):

@@ -16,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beam_curate import progress
-from beam_curate.periodic import every
-from beam_curate.report.stages import StageProgress, progress_of
+from beam_curate import counters
+from beam_curate.progress.periodic import every
+from beam_curate.progress.stages import StageProgress, progress_of
 
 REFRESHES_PER_S = 2
 PLAIN_INTERVAL_S = 30.0
@@ -165,7 +165,7 @@ def _lines(console: Console, stages: Sequence[str]) -> Iterator[None]:
 
     def show() -> None:
         nonlocal next_s
-        now_s, rows = time.monotonic(), progress_of(progress.counts(), stages)
+        now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
         paces.update(now_s, rows)
         if now_s >= next_s:
             console.print(f"{clock(now_s - start_s)}  {line(now_s, rows, paces)}")
@@ -179,7 +179,7 @@ def _picture(console: Console, stages: Sequence[str]) -> Callable[[], Renderable
     start_s, paces = time.monotonic(), Paces()
 
     def draw() -> RenderableType:
-        now_s, rows = time.monotonic(), progress_of(progress.counts(), stages)
+        now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
         paces.update(now_s, rows)
         head = f"{clock(now_s - start_s)}  {rows[-1].done:,} of {rows[-1].to_do:,} videos finished"
         return Group(Text(head), table(now_s, rows, paces, console.width))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_curate.report.stages import StageProgress, how_far, progress_of
+from beam_curate.progress.stages import StageProgress, how_far, progress_of
 
 BEGUN = {"videos to do": 3, "shots: to do": 2, "shots: remembered": 1, "shots: begun": 2, "shots: done": 1}
 CUTTING = BEGUN | {"shots: done": 2, "clips: to do": 40, "clips: begun": 8, "clips: done": 5, "clips: failed": 1}

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from beam_curate import terminal
+from beam_curate.progress import terminal
 
 
 @pytest.mark.parametrize(

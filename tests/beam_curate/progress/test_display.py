@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from beam_curate import progress
-from beam_curate.report import display
-from beam_curate.report.display import Pace, Paces, line, live, table
-from beam_curate.report.stages import STAGES, progress_of
+from beam_curate import counters
+from beam_curate.progress import display
+from beam_curate.progress.display import Pace, Paces, line, live, table
+from beam_curate.progress.stages import STAGES, progress_of
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 CUTTING = {"videos to do": 12, "shots: to do": 12, "shots: begun": 12, "shots: done": 12}
@@ -23,9 +23,9 @@ CUTTING |= {"clips: to do": 4000, "clips: begun": 1100, "clips: done": 1000, "cl
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    progress.reset()
+    counters.reset()
     yield
-    progress.reset()
+    counters.reset()
 
 
 def paces(seconds: float = 10.0) -> Paces:
@@ -105,7 +105,7 @@ def test_lines_where_nothing_can_be_drawn(kind: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(display, "PLAIN_INTERVAL_S", 0.0)
     environment = {"TERM": "dumb"} if kind == "dumb" else {}
     console = Console(file=io.StringIO(), width=200, force_terminal=kind == "dumb", _environ=environment)
-    progress.set_counts(CUTTING)
+    counters.set_counts(CUTTING)
     with live(console, STAGES):
         wait_for(console, "videos finished")
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def test_lines_where_nothing_can_be_drawn(kind: str, monkeypatch: pytest.MonkeyP
 def test_log_lines_and_messages_come_whole_and_the_cursor_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     console = Console(file=io.StringIO(), width=80, force_terminal=True, _environ={"TERM": "xterm"})
-    progress.set_counts(CUTTING)
+    counters.set_counts(CUTTING)
     handlers, stderr = logging.getLogger().handlers[:], sys.stderr
     with live(console, STAGES):
         wait_for(console, "1,000/4,000")
