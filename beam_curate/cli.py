@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from beam_curate import ending, interrupt
+from beam_curate import ending
 from beam_curate.errors import UsageError
 from beam_curate.models.commands import add_commands, farewell
 from beam_curate.options.clips import SplitOptions
 from beam_curate.options.dataset import TRAINER_MIN_FRAMES
 from beam_curate.options.flags import MOST_FRAMES, Flag, flags_of
+from beam_curate.processes import signals
 from beam_curate.progress.terminal import console, shown
 from beam_curate.run import main as run
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["split"]:
         return run(arguments[1:])  # its flags are those of `python -m beam_curate.run`
-    with interrupt.answered(farewell):
+    with signals.answered(farewell):
         return ending.status_of(lambda: _command(arguments))
 
 
@@ -176,7 +177,7 @@ def _clean(parsed: argparse.Namespace) -> int:
 
 def entry() -> NoReturn:
     """Is the console script."""
-    interrupt.end(main())
+    signals.end(main())
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate import ending, interrupt
+from beam_curate import ending
 from beam_curate.options.parse import parse
+from beam_curate.processes import signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit status."""
     _drop_working_directory()
-    with interrupt.answered(_farewell):
+    with signals.answered(_farewell):
         return ending.status_of(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
 
@@ -48,4 +49,4 @@ def _drop_working_directory() -> None:
 
 
 if __name__ == "__main__":
-    interrupt.end(main())
+    signals.end(main())

@@ -8,10 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from beam_curate import ending, interrupt
+from beam_curate import ending
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options.parse import default_workspace, parse
+from beam_curate.processes import signals
 from beam_curate.progress import terminal
 
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = parsed.command
         return command(parsed)
 
-    with interrupt.answered(farewell):
+    with signals.answered(farewell):
         return ending.status_of(run)
 
 

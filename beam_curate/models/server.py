@@ -16,10 +16,10 @@ from beam_curate.errors import ModelServerError
 from beam_curate.models import weights
 from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 from beam_curate.models.endpoint import Asking, EndpointEngine
-from beam_curate.models.server_process import ServerProcess, free_port
 from beam_curate.models.slot import ModelRef
 from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
+from beam_curate.processes.server import ServerProcess, free_port
 
 # As cosmos-curate runs these models in vLLM; pictures are allowed as well, as many as a window has frames at most.
 _FLAGS = {

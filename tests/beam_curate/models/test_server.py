@@ -26,12 +26,13 @@ import pytest
 from program import started_by, wait_for
 
 from beam_curate.errors import ModelServerError
-from beam_curate.models import server, server_process
+from beam_curate.models import server
 from beam_curate.models.endpoint import Asking
 from beam_curate.models.server import Launch, ServerEngine
 from beam_curate.models.slot import ModelSlots
 from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
+from beam_curate.processes import server
 
 GREEDY = Generation(max_output_tokens=100)
 ASKING = Asking("frames", 4, 0, 0.01, 60.0)
@@ -227,7 +228,7 @@ def test_a_server_that_answers_otherwise_leaves_no_log(tmp_path: Path) -> None:
     ],
 )
 def test_the_reason_in_a_log(log: str, reason: str, tmp_path: Path) -> None:
-    process = server_process.ServerProcess.__new__(server_process.ServerProcess)
+    process = server.ServerProcess.__new__(server.ServerProcess)
     process.log = tmp_path / "server.log"
     process.log.write_bytes(log.encode(errors="surrogateescape"))
     assert reason in process.own_reason()

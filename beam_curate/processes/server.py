@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from beam_curate.errors import ModelServerError
-from beam_curate.models import tether
+from beam_curate.processes import supervisor
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 0.3
@@ -52,7 +52,7 @@ class ServerProcess:
         self.log = Path(name)
         with open(handle, "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", tether.__file__, str(os.getpid()), *command],
+                [sys.executable, "-I", supervisor.__file__, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -128,7 +128,7 @@ class ServerProcess:
             return
         self._process.terminate()
         try:
-            self._process.wait(tether.GRACE_S + 1)
+            self._process.wait(supervisor.GRACE_S + 1)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
