@@ -13,9 +13,9 @@ import av.video
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.containers.faults import of_reading
+from beam_curate.containers.tracks import open_container
 from beam_curate.errors import DiskError, LostFramesError, UnreadableSourceError
-from beam_curate.video.faults import of_reading
-from beam_curate.video.tracks import open_container
 
 
 @contextlib.contextmanager

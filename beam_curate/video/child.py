@@ -18,7 +18,8 @@ from typing import Any
 
 import av
 
-from beam_curate.video import cut, examine, faults, scan
+from beam_curate.containers import faults
+from beam_curate.video import cut, examine, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,

@@ -17,9 +17,9 @@ import av.filter
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
+from beam_curate.containers.facts import Crop
 from beam_curate.errors import LostFramesError, RefusedSourceError
 from beam_curate.video import colours
-from beam_curate.video.container_facts import Crop
 
 _ACCURATE = "flags=bicubic+accurate_rnd+full_chroma_int"  # of FFmpeg's scaler, which else rounds chroma down
 _MATRIX_NAMES = {colours.BT709: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}  # others: bt601

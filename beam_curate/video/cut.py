@@ -14,9 +14,9 @@ from pathlib import Path
 
 import av
 
+from beam_curate.containers import faults
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import LostFramesError
-from beam_curate.video import faults
 from beam_curate.video.conform import Conform
 from beam_curate.video.decode import numbered, open_video
 from beam_curate.video.encode import ClipWriter, Encoding

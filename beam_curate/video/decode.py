@@ -13,12 +13,12 @@ import av.video
 from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
+from beam_curate.containers import faults, hevc_messages
+from beam_curate.containers.boxes import notes_on
+from beam_curate.containers.facts import Crop, container_facts
+from beam_curate.containers.tracks import audio_track, codec_name, file_name, open_container, track_notes, video_track
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
-from beam_curate.video import faults, messages
-from beam_curate.video.boxes import notes_on
-from beam_curate.video.container_facts import Crop, container_facts
-from beam_curate.video.tracks import audio_track, codec_name, file_name, open_container, track_notes, video_track
 
 # Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
 # after it is decoded, so we aim this much earlier than the first frame we need.
@@ -55,7 +55,7 @@ class SourceHeader:
 
 @contextlib.contextmanager
 def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
-    """Opens a file and picks its video stream, see `beam_curate.video.tracks`.
+    """Opens a file and picks its video stream, see `beam_curate.containers.tracks`.
 
     Args:
         path: The file.
@@ -71,7 +71,7 @@ def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.
         stream.thread_type = "AUTO" if threads and codec in _RELIABLE_IN_THREADS else "NONE"
         if codec in _SILENT_CODECS:
             stream.codec_context.options = {"err_detect": "explode"}
-        if codec == "hevc" and (extradata := messages.sanitized_extradata(stream.codec_context.extradata)):
+        if codec == "hevc" and (extradata := hevc_messages.sanitized_extradata(stream.codec_context.extradata)):
             stream.codec_context.extradata = extradata
         yield container, stream
 
@@ -178,7 +178,7 @@ def _decoded(
     error_pts: int | None = None
     packets = packets_of(container, stream)
     context = stream.codec_context
-    unit_length = messages.length_size(context.extradata)
+    unit_length = hevc_messages.length_size(context.extradata)
     ended = False
     while not ended:
         packet = None
@@ -190,7 +190,7 @@ def _decoded(
                 broken, key_fed, error_pts = True, False, packet.pts
             key_fed = key_fed or packet.is_keyframe
             if packet.size and context.name == "hevc":
-                messages.sanitize(packet, unit_length)
+                hevc_messages.sanitize(packet, unit_length)
             frames = packet.decode()
         except StopIteration:
             break

@@ -12,9 +12,9 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from beam_curate.containers import faults
+from beam_curate.containers.tracks import open_container
 from beam_curate.errors import UnreadableSourceError
-from beam_curate.video import faults
-from beam_curate.video.tracks import open_container
 
 # The trainer's reader, decord, too, shows the frames that an mp4's edit list hides.
 _DEMUXER_OPTIONS = {"ignore_editlist": "1"}

@@ -11,9 +11,9 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from beam_curate.containers.timestamps import mend
 from beam_curate.video.colours import trust
 from beam_curate.video.decode import SourceHeader, header, open_video, packets_of, read_frames
-from beam_curate.video.mending import mend
 
 # TransNetV2's input size: the paper's 48x27, aspect ratio ignored.
 SHOT_FRAME_WIDTH = 48

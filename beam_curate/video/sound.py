@@ -13,9 +13,9 @@ import av
 import av.audio
 import av.container
 
+from beam_curate.containers import faults
+from beam_curate.containers.tracks import audio_track, codec_name, open_container, video_track
 from beam_curate.elements import Span, VideoInfo
-from beam_curate.video import faults
-from beam_curate.video.tracks import audio_track, codec_name, open_container, video_track
 
 # Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
 MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})

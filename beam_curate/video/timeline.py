@@ -10,10 +10,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.containers.timestamps import PAUSE_S, PAUSE_STEPS, Mended, mend
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import UnreadableSourceError
 from beam_curate.video.decode import SourceHeader
-from beam_curate.video.mending import PAUSE_S, PAUSE_STEPS, Mended, mend
 from beam_curate.video.scan import Times
 
 _FALLBACK_RATE = Fraction(25)  # for a file with neither time stamps nor a frame rate

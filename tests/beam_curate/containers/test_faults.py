@@ -12,6 +12,7 @@ import media
 import pytest
 
 from beam_curate import errors
+from beam_curate.containers import faults
 from beam_curate.elements import Failure
 from beam_curate.errors import (
     ContentError,
@@ -24,7 +25,6 @@ from beam_curate.errors import (
     SetupError,
     UnreadableSourceError,
 )
-from beam_curate.video import faults
 
 NUMBERS = (
     *(

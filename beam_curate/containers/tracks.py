@@ -13,8 +13,8 @@ import av.container
 import av.video
 from av.stream import Disposition
 
+from beam_curate.containers import faults
 from beam_curate.errors import UnreadableSourceError
-from beam_curate.video import faults
 
 # Demuxers (FFmpeg's names) of files that hold their media themselves: cameras, phones, recorders, editors, broadcast,
 # raw streams. Not among them is what names other files or addresses (concat, hls, dash, sdp, imf, mlv and their like),

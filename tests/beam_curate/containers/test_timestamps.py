@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from beam_curate.video.mending import Mended, mend
+from beam_curate.containers.timestamps import Mended, mend
 
 MS, TS, AVI, MP4 = Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 24), Fraction(1, 12288)
 COUNT = 240
