@@ -131,7 +131,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.models.model_files import mend
     from beam_curate.models.t5 import token_counter
     from beam_curate.store.layout import NOT_FOR_TRAINING
-    from beam_curate.video.children import Limits
+    from beam_curate.video.decoder_pool import Limits
 
     dataset = Path(parsed.dataset)
     if not parsed.dataset.strip():

@@ -17,12 +17,12 @@ from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
 from beam_curate.store.layout import DATASET
-from beam_curate.video import cutter
+from beam_curate.video import stage
 
 SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 2,
-    cutter.STAGE: 3,
+    stage.STAGE: 3,
     captioner.STAGE: 3,
     text.STAGE: 2,
     windows.STAGE: 3,
@@ -59,7 +59,7 @@ def fingerprints(options: Options) -> Fingerprints:
         **own,
     )
     errors = options.split.max_decode_errors
-    clips = _chain(cutter.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
+    clips = _chain(stage.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
     captions = clips
     if options.caption.generate_captions:
         captions = _chain(captioner.STAGE, clips, **_of_captions(options.caption))

@@ -21,10 +21,10 @@ from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
 from beam_curate.shots.scenes import SceneRules
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
-from beam_curate.video.children import Limits
-from beam_curate.video.cutter import STAGE as CLIPS_STAGE
-from beam_curate.video.cutter import ClipCutter
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
+from beam_curate.video.stage import STAGE as CLIPS_STAGE
+from beam_curate.video.stage import ClipCutter
 
 
 @dataclasses.dataclass(frozen=True)

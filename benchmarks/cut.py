@@ -20,9 +20,9 @@ from beam_curate.elements import Span, VideoShots
 from beam_curate.shots.detectors import FixedStrideDetector
 from beam_curate.sources.listing import list_videos
 from beam_curate.store.layout import Layout
-from beam_curate.video.children import Limits
-from beam_curate.video.cutter import ClipCutter, chunks_of
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import KEYFRAME_INTERVAL, Encoding
+from beam_curate.video.stage import ClipCutter, chunks_of
 
 CORES = len(os.sched_getaffinity(0))
 ENCODING = Encoding()

@@ -23,7 +23,7 @@ from beam_curate.report.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import select
 from beam_curate.store.layout import Layout
-from beam_curate.video.cutter import chunks_of
+from beam_curate.video.stage import chunks_of
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop
 FLAGS = ("--splitting-algorithm", "fixed-stride", "--text-encoder", "t5_random")

@@ -21,7 +21,7 @@ from beam_curate.elements import Video, VideoShots
 from beam_curate.models import transnetv2
 from beam_curate.shots.detectors import TransNetV2Detector
 from beam_curate.shots.scenes import FrameRange, SceneRules, scenes_of
-from beam_curate.video.children import Limits
+from beam_curate.video.decoder_pool import Limits
 
 # All scenes, not only those worth keeping.
 RULES = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=86400, crop_s=0)

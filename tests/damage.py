@@ -391,7 +391,7 @@ def _children_of(pid: int) -> list[str]:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended meanwhile
-        if b"beam_curate.video.child" in words and str(pid).encode() in words:
+        if b"beam_curate.video.decoder_process" in words and str(pid).encode() in words:
             found.append(folder.name)
     return found
 

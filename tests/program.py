@@ -104,7 +104,7 @@ def children_of(pid: int) -> list[int]:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"beam_curate.video.child" in words and str(pid).encode() in words:
+        if b"beam_curate.video.decoder_process" in words and str(pid).encode() in words:
             found.append(int(folder.name))
     return found
 

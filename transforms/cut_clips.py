@@ -7,7 +7,7 @@ import dataclasses
 import apache_beam as beam
 
 from beam_curate.elements import ClipChunk, VideoShots
-from beam_curate.video.cutter import chunks_of
+from beam_curate.video.stage import chunks_of
 from transforms.chunk_stage import ChunkStage
 
 
@@ -16,7 +16,7 @@ class CutClips(ChunkStage):
     """Divides videos into chunks and cuts each chunk's clips in one decoding pass.
 
     Attributes:
-        worker: See `beam_curate.video.cutter`.
+        worker: See `beam_curate.video.stage`.
         store: Of its results.
         clips_per_chunk: Value of ``--clip-re-chunk-size``.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from beam_curate.dataset.faults import UNCHECKED
 from beam_curate.dataset.rules import MOST_PIXELS, blank_fault, frames_fault, size_fault
 from beam_curate.errors import CurateError, MachineError
-from beam_curate.video import children
+from beam_curate.video import decoder_pool
 from beam_curate.video.examine import VideoFacts
 
 READABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vp9", "ffv1"})
@@ -35,7 +35,7 @@ class VideoCheck:
 
 
 def check_video(
-    path: Path, *, min_frames: int, window_frames: int | None = None, limits: children.Limits
+    path: Path, *, min_frames: int, window_frames: int | None = None, limits: decoder_pool.Limits
 ) -> VideoCheck:
     """Decodes a video in a child process, from its first to its last frame, and checks what the trainer needs of it.
 
@@ -50,7 +50,7 @@ def check_video(
         MachineError: No child process or thread can be had.
     """
     try:
-        facts: VideoFacts = children.call("examine", str(path), MOST_PIXELS, limits=limits)
+        facts: VideoFacts = decoder_pool.call("examine", str(path), MOST_PIXELS, limits=limits)
     except MachineError:
         raise
     except CurateError as error:

@@ -24,7 +24,7 @@ from beam_curate.dataset.faults import SUFFIXES, UNCHECKED, Fault, Item, Report,
 from beam_curate.dataset.pickles import MAX_TOKENS, EmbeddingFileError
 from beam_curate.dataset.rules import MOST_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.store.layout import NOT_FOR_TRAINING
-from beam_curate.video import children
+from beam_curate.video import decoder_pool
 
 __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verify"]
 
@@ -42,7 +42,7 @@ def verify(
     min_frames: int = MIN_FRAMES,
     allow_random_embeddings: bool = False,
     count_tokens: Callable[[str], int] | None = None,
-    limits: children.Limits = children.Limits(),  # noqa: B008 - frozen
+    limits: decoder_pool.Limits = decoder_pool.Limits(),  # noqa: B008 - frozen
 ) -> Report:
     """Reads every file of a dataset and reports everything that is wrong. Changes nothing.
 
@@ -198,7 +198,7 @@ class _Checked:
 class _Checker:
     """Reads items; the arguments are those of ``verify``."""
 
-    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None, limits: children.Limits) -> None:
+    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None, limits: decoder_pool.Limits) -> None:
         self._limits = limits
         self._min_frames = min_frames
         self._count_tokens = count_tokens

@@ -8,9 +8,9 @@ from beam_curate import attempt, counters
 from beam_curate.dataset.rules import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.store.layout import Layout
-from beam_curate.video import children
-from beam_curate.video.cutter import cut_files
+from beam_curate.video import decoder_pool
 from beam_curate.video.encode import Encoding
+from beam_curate.video.stage import cut_files
 from beam_curate.video.timeline import Timeline
 
 STAGE = "windows"
@@ -58,7 +58,7 @@ class WindowCutter:
     layout: Layout
     fingerprint: str
     encoding: Encoding
-    limits: children.Limits
+    limits: decoder_pool.Limits
     min_frames: int
     model: None = None
 
@@ -87,12 +87,12 @@ class WindowCutter:
         """Returns what is wrong with the pictures of a window's video, looked at as `verify` does."""
         path = str(self.layout.stored(window.video or whole))
         arguments = path, window.num_frames, MIN_PICTURE_STD
-        return blank_fault(children.call("picture_std", *arguments, limits=self.limits))
+        return blank_fault(decoder_pool.call("picture_std", *arguments, limits=self.limits))
 
     def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:
         assert clip.media is not None
         path = str(self.layout.stored(clip.media.file))
-        header, times = children.stream("packet_times", path, limits=self.limits)
+        header, times = decoder_pool.stream("packet_times", path, limits=self.limits)
         timeline = Timeline(header, times)
         spans = [
             timeline.span(

@@ -15,9 +15,9 @@ from beam_curate.elements import Video
 from beam_curate.options.parse import Options
 from beam_curate.plan import Plan
 from beam_curate.progress.terminal import shown
-from beam_curate.video import children
-from beam_curate.video.children import Limits
+from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
+from beam_curate.video.decoder_pool import Limits
 
 # Measured on one core of an AMD EPYC of 2022: TransNetV2 in float32, and decoding plus libx264 veryfast at
 # crf 18. A GPU is many times faster at the first.
@@ -96,7 +96,7 @@ def estimate(header: SourceHeader, options: Options) -> tuple[float, float]:
 
 def _header(video: Video, limits: Limits) -> SourceHeader | Exception:
     try:
-        header: SourceHeader = children.call("probe", video.uri, limits=limits)
+        header: SourceHeader = decoder_pool.call("probe", video.uri, limits=limits)
         return header
     except Exception as error:  # noqa: BLE001 - shown in the table, as the run would record it
         return error

@@ -18,7 +18,7 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
 from beam_curate.shots.windows import windows
 from beam_curate.sources.listing import check_unchanged
-from beam_curate.video import children
+from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times
 from beam_curate.video.timeline import Timeline
@@ -40,13 +40,13 @@ class FixedStrideDetector:
     duration_s: float
     min_length_s: float
     limit_clips: int
-    limits: children.Limits
+    limits: decoder_pool.Limits
     model: None = None
 
     def run(self, video: Video) -> VideoShots:
         """Reads the packets of a video, not its pictures, and returns its spans."""
         check_unchanged(video)
-        header, times = children.stream("packet_times", video.uri, limits=self.limits)
+        header, times = decoder_pool.stream("packet_times", video.uri, limits=self.limits)
         timeline = Timeline(header, times)
         spans: dict[int, Span] = {}
         pieces: list[Piece] = []
@@ -88,13 +88,13 @@ class TransNetV2Detector:
     model: ModelRef
     rules: SceneRules
     limit_clips: int
-    limits: children.Limits
+    limits: decoder_pool.Limits
     fast: bool = False
 
     def run(self, video: Video) -> VideoShots:
         """Decodes a video in a child process while the network looks at it, and returns its spans."""
         check_unchanged(video)
-        reading = _Reading(children.stream("shot_frames", video.uri, limits=self.limits))
+        reading = _Reading(decoder_pool.stream("shot_frames", video.uri, limits=self.limits))
         parts: list[NDArray[np.float32]] = []
         for part in self._looked_at(windows(reading.frames(), fast=self.fast)):
             parts.append(part)

@@ -13,7 +13,7 @@ import pytest
 from ffmpeg_program import ffmpeg
 
 from beam_curate.errors import UnreadableSourceError
-from beam_curate.video import children
+from beam_curate.video import decoder_pool
 from beam_curate.video.cut import cut
 from beam_curate.video.decode import read_frames
 from beam_curate.video.encode import Encoding
@@ -164,7 +164,7 @@ def test_a_list_of_other_files_is_refused(tmp_path, suffix):
         path.write_bytes(content)
         for task in ("probe", "packet_times", "shot_frames"):
             with pytest.raises(UnreadableSourceError):
-                list(children.stream(task, str(path), limits=children.Limits()))
+                list(decoder_pool.stream(task, str(path), limits=decoder_pool.Limits()))
 
 
 def test_media_in_another_file_are_not_fetched(tmp_path):

@@ -20,7 +20,7 @@ from beam_curate.dataset.windows import WindowCutter
 from beam_curate.elements import Caption, Clip, ClipFile, TextEmbedding, Window
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
-from beam_curate.video.children import Limits
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 
 MIN_FRAMES = 40

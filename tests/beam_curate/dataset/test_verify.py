@@ -23,7 +23,7 @@ from beam_curate import cli
 from beam_curate.dataset import faults, verify
 from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.errors import UsageError
-from beam_curate.video.children import Limits
+from beam_curate.video.decoder_pool import Limits
 
 SAMPLE_FRAMES = 93  # num_frames of every video2world configuration
 CAPTIONS = {

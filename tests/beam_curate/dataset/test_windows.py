@@ -12,7 +12,7 @@ from beam_curate.dataset.windows import WindowCutter, left_out
 from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
-from beam_curate.video.children import Limits
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)

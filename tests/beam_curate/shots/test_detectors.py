@@ -13,7 +13,7 @@ from beam_curate.models import transnetv2
 from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
 from beam_curate.shots.scenes import SceneRules, scenes_of
 from beam_curate.shots.windows import windows
-from beam_curate.video.children import Limits
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)

@@ -19,8 +19,8 @@ from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.errors import UnreadableSourceError
 from beam_curate.shots.detectors import FixedStrideDetector
 from beam_curate.shots.scenes import PAUSES, SceneRules, divide, losses_of, split_at
-from beam_curate.video.children import Limits
 from beam_curate.video.cut import CutFile, cut
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import ShotFrames, packet_times, shot_frames
 from beam_curate.video.timeline import Timeline

@@ -11,7 +11,7 @@ from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, Vid
 from beam_curate.sources.listing import check_unchanged
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
-from beam_curate.video import children
+from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
 from beam_curate.video.encode import Encoding
 
@@ -53,7 +53,7 @@ class ClipCutter:
     layout: Layout
     fingerprint: str
     encoding: Encoding
-    limits: children.Limits
+    limits: decoder_pool.Limits
     model: None = None
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
@@ -84,13 +84,13 @@ def cut_files(
     info: VideoInfo,
     spans: Sequence[Span],
     encoding: Encoding,
-    limits: children.Limits,
+    limits: decoder_pool.Limits,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
     """Cuts spans of a video file in a child process and keeps each in ``folder``: yields (clip id, result)."""
     if not spans:
         return
     with files.scratch(layout) as scratch:
-        for made in children.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
+        for made in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
             yield made.clip_id, made.error or _kept(layout, folder, made)
 
 

@@ -27,8 +27,8 @@ from beam_curate.errors import (
     MachineError,
     UnreadableSourceError,
 )
-from beam_curate.video import children
-from beam_curate.video.children import Limits, call, stream
+from beam_curate.video import decoder_pool
+from beam_curate.video.decoder_pool import Limits, call, stream
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.timeline import Timeline
@@ -62,7 +62,7 @@ def reading_processes() -> list[int]:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"beam_curate.video.child" in command:
+        if b"beam_curate.video.decoder_process" in command:
             found.append(pid)
     return found
 
@@ -74,21 +74,21 @@ def works(video) -> bool:
 def started(video, limits=LIMITS):
     """Begins to read a video and returns (the process, the rest of the answers)."""
     before = set(reading_processes())
-    with children._pool.lock:
-        idle = {child.process.pid for child in children._pool.idle}
+    with decoder_pool._pool.lock:
+        idle = {child.process.pid for child in decoder_pool._pool.idle}
     answers = stream("shot_frames", video, limits=limits)
     next(answers)
-    with children._pool.lock:
-        still_idle = {child.process.pid for child in children._pool.idle}
+    with decoder_pool._pool.lock:
+        still_idle = {child.process.pid for child in decoder_pool._pool.idle}
     (pid,) = (set(reading_processes()) - before) | (idle - still_idle & before & set(reading_processes()))
     return pid, answers
 
 
 @pytest.fixture(autouse=True)
 def fresh_pool():
-    children._pool.close()
+    decoder_pool._pool.close()
     yield
-    children._pool.close()
+    decoder_pool._pool.close()
     assert reading_processes() == []
 
 
@@ -125,7 +125,7 @@ def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, wor
 )
 def test_a_crash_in_the_middle_of_a_message_is_one_too(video, signal_number, error_type):
     pid, answers = started(video)
-    (child,) = children._pool.busy
+    (child,) = decoder_pool._pool.busy
     sent = [-1, 0]
     while sent[-1] != sent[-2] or not sent[-1]:  # until the socket is full, within a message of many pictures
         time.sleep(0.2)
@@ -370,12 +370,12 @@ def test_a_child_that_died_while_idle_is_replaced(video):
     assert works(video)
     (pid,) = reading_processes()
     os.kill(pid, signal.SIGKILL)
-    (child,) = children._pool.idle
+    (child,) = decoder_pool._pool.idle
     while child.process.poll() is None:
         time.sleep(0.01)
     assert works(video)
     assert pid not in our_children()
-    assert len(children._pool.idle) == 1
+    assert len(decoder_pool._pool.idle) == 1
 
 
 def test_children_with_other_limits_do_not_pile_up(video):
@@ -385,7 +385,7 @@ def test_children_with_other_limits_do_not_pile_up(video):
 
 
 def test_a_child_is_replaced_after_many_tasks(video, monkeypatch):
-    monkeypatch.setattr(children, "TASKS_PER_CHILD", 3)
+    monkeypatch.setattr(decoder_pool, "TASKS_PER_CHILD", 3)
     pids = []
     for _ in range(6):
         assert works(video)
@@ -396,7 +396,7 @@ def test_a_child_is_replaced_after_many_tasks(video, monkeypatch):
 def test_no_zombie_is_left_when_the_pool_closes(video):
     assert works(video)
     (pid,) = reading_processes()
-    children._pool.close()
+    decoder_pool._pool.close()
     assert status(pid) == ""
     assert pid not in our_children()
     assert works(video)
@@ -428,7 +428,7 @@ def test_several_threads_at_once(video):
 
 
 def test_the_child_imports_neither_beam_nor_torch():
-    code = "import sys, beam_curate.video.child; print(sorted({n.split('.')[0] for n in sys.modules}))"
+    code = "import sys, beam_curate.video.decoder_process; print(sorted({n.split('.')[0] for n in sys.modules}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "beam_curate" in out
     assert not [name for name in ("apache_beam", "torch", "transformers", "grpc") if f"'{name}'" in out]

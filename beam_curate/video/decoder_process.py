@@ -1,4 +1,4 @@
-"""The child process that reads source videos: `python -m beam_curate.video.child FD PARENT_PID MEMORY_MB`.
+"""The child process that reads source videos: `python -m beam_curate.video.decoder_process FD PARENT_PID MEMORY_MB`.
 
 It imports neither Beam nor torch, answers one request after another over a socket, and ends when the socket
 closes or its parent is gone. What a decoder does to it, a crash, a hang, a memory bomb, stays in it.

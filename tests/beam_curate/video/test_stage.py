@@ -7,10 +7,10 @@ import pytest
 from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
 from beam_curate.errors import SourceChangedError
 from beam_curate.store.layout import Layout
-from beam_curate.video.children import Limits
-from beam_curate.video.cutter import ClipCutter, chunks_of
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
+from beam_curate.video.stage import ClipCutter, chunks_of
 from beam_curate.video.timeline import Timeline
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)

@@ -69,7 +69,7 @@ class _Child:
         self.busy = False
         self.ready = False
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "beam_curate.video.child"]
+            [sys.executable, "-P", "-m", "beam_curate.video.decoder_process"]
             + [str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
