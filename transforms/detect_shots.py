@@ -19,7 +19,7 @@ class DetectShots(beam.PTransform):
     """Finds the spans of each video. Duplicates pass by without work.
 
     Attributes:
-        detector: How; see `beam_curate.shots.detectors`.
+        detector: How; see `beam_curate.shots.stage`.
         store: Of its results.
     """
 

@@ -18,8 +18,8 @@ from beam_curate.models import positions, sampling, weights
 from beam_curate.models.catalog import Model
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.transnetv2 import has_bfloat16
 from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.shots.transnetv2 import has_bfloat16
 
 _NOT_FINITE = (
     "the model computed values that are no numbers (NaN): its weights may be damaged (beam-curate models check "

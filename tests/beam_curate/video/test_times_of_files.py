@@ -17,8 +17,8 @@ from restamped import restamped
 
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.errors import UnreadableSourceError
-from beam_curate.shots.detectors import FixedStrideDetector
 from beam_curate.shots.scenes import PAUSES, SceneRules, divide, losses_of, split_at
+from beam_curate.shots.stage import FixedStrideDetector
 from beam_curate.video.cut import CutFile, cut
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding

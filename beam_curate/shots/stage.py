@@ -16,7 +16,7 @@ from beam_curate import counters
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
-from beam_curate.shots.windows import windows
+from beam_curate.shots.sliding_windows import windows
 from beam_curate.sources.listing import check_unchanged
 from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
@@ -78,7 +78,7 @@ class TransNetV2Detector:
     """Shots found by TransNetV2.
 
     Attributes:
-        model: The network; see `beam_curate.models.transnetv2`.
+        model: The network; see `beam_curate.shots.transnetv2`.
         rules: Which scenes are kept.
         limit_clips: Most spans of a video; 0 for all.
         limits: Of the child process.

@@ -9,10 +9,10 @@ import pytest
 
 from beam_curate.elements import Video
 from beam_curate.errors import SourceChangedError, UnreadableSourceError
-from beam_curate.models import transnetv2
-from beam_curate.shots.detectors import FixedStrideDetector, TransNetV2Detector
+from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules, scenes_of
-from beam_curate.shots.windows import windows
+from beam_curate.shots.sliding_windows import windows
+from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
 

@@ -16,7 +16,7 @@ from beam_curate.models.catalog import TRANSNETV2
 from beam_curate.models.slot import ModelRef
 
 if TYPE_CHECKING:
-    from beam_curate.models.transnetv2_network import TransNetV2
+    from beam_curate.shots.transnetv2_network import TransNetV2
 
 # The published inference: windows of 100 frames every 50, of which the middle 50 count.
 WINDOW = 100
@@ -50,7 +50,7 @@ class ShotNetwork:
     def __init__(self, weights: Path | None, bfloat16: bool | None = None, device: str = "cpu") -> None:
         import torch
 
-        from beam_curate.models.transnetv2_network import TransNetV2
+        from beam_curate.shots.transnetv2_network import TransNetV2
 
         path = weights or _weights_of_package()
         state = torch.load(path, map_location="cpu", weights_only=True)
