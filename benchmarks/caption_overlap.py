@@ -24,9 +24,9 @@ from beam_curate.captions import frames
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
-from beam_curate.models import vlm
+from beam_curate.engines import transformers_engine
+from beam_curate.engines.base import Generation, Question
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Generation, Question
 from beam_curate.store.layout import Layout
 
 SIZE = (1280, 720)
@@ -34,9 +34,9 @@ FRAMES = 240
 CHUNKS = 12  # the first is decoded before the model has anything to do
 
 
-def load(device: str, folder: Path) -> vlm.VlmEngine:
+def load(device: str, folder: Path) -> transformers_engine.VlmEngine:
     """Loads the model."""
-    return vlm.load_folder(folder, device, "float32")
+    return transformers_engine.load_folder(folder, device, "float32")
 
 
 def tokens_for(worker: VlmCaptioner, question: Question, seconds: float) -> int:

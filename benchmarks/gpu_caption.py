@@ -30,9 +30,9 @@ from beam_curate import counters
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
+from beam_curate.engines.base import Generation
+from beam_curate.engines.transformers_engine import VlmEngine
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Generation
-from beam_curate.models.vlm import VlmEngine
 from beam_curate.store.layout import Layout
 
 # Of Qwen2.5-VL-7B's config.json.

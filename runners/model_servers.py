@@ -6,9 +6,9 @@ import shlex
 import shutil
 from typing import Any
 
+from beam_curate.engines import connection, openai_protocol
+from beam_curate.engines.refusals import Refusal, shortened
 from beam_curate.errors import ModelServerError, SetupError, UsageError
-from beam_curate.models import chat, connection
-from beam_curate.models.refusals import Refusal, shortened
 from beam_curate.options.captions import CaptionOptions
 
 _TIMEOUT_S = 10.0
@@ -24,10 +24,10 @@ def check_endpoint(options: CaptionOptions) -> None:
     assert options.captioning_endpoint is not None
     url, model = options.captioning_endpoint, options.captioning_endpoint_model
     try:
-        key = chat.api_key()
+        key = openai_protocol.api_key()
         names = _models(url, key, must_list=model == "auto")
         if model == "auto":
-            chat.only_model(names, url)
+            openai_protocol.only_model(names, url)
         elif model not in names:  # servers may know more than they list
             _try(url, key, model, names)
     except (SetupError, ModelServerError) as error:
@@ -69,10 +69,10 @@ def _models(url: str, key: str | None, *, must_list: bool) -> list[str]:
         raise UsageError(f"the model server {url} gives no answers ({said}): its account or quota is used up")
     if status in (401, 403):
         mend = "set it to the right one" if key else "set it"
-        raise UsageError(f"the model server {url} wants a key in the variable {chat.KEY}: {mend} ({said})")
+        raise UsageError(f"the model server {url} wants a key in the variable {openai_protocol.KEY}: {mend} ({said})")
     if status == 200:
         try:
-            return chat.read_models(body)
+            return openai_protocol.read_models(body)
         except ModelServerError as error:
             reason = shortened(str(error), key)
             raise UsageError(f"{url} is no OpenAI-compatible server: {reason}; most end in /v1") from error
@@ -97,7 +97,7 @@ def _try(url: str, key: str | None, model: str, names: list[str]) -> None:
     if status < 400 or refusal.unwanted(["max_tokens"]):  # fields are another matter
         return
     if status == 401:
-        raise UsageError(f"the model server {url} wants a key in the variable {chat.KEY} ({said})")
+        raise UsageError(f"the model server {url} wants a key in the variable {openai_protocol.KEY} ({said})")
     if refusal.is_exhausted:
         raise UsageError(f"the model server {url} gives no answers ({said}): its account or quota is used up")
     if status == 404 or (400 <= status < 500 and model in refusal.said):

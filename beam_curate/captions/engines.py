@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from beam_curate.captions.frames import SamplingRules
-from beam_curate.models import endpoint, server, vlm
+from beam_curate.engines import endpoint, transformers_engine, vllm
+from beam_curate.engines.base import Generation
 from beam_curate.models.catalog import CAPTIONERS, by_name
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Generation
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
 
@@ -23,9 +23,9 @@ def engine_reference(options: Options) -> ModelRef:
     if caption.engine == "endpoint":
         return endpoint.reference(caption)
     if caption.engine == "vllm":
-        return server.reference(caption, options.run.workspace, options.run.model_weights_path)
+        return vllm.reference(caption, options.run.workspace, options.run.model_weights_path)
     model = by_name(CAPTIONERS[caption.captioning_algorithm])
-    return vlm.reference(model, options.run.workspace, options.run.model_weights_path)
+    return transformers_engine.reference(model, options.run.workspace, options.run.model_weights_path)
 
 
 def generation(options: CaptionOptions) -> Generation:

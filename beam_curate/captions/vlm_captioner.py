@@ -14,9 +14,9 @@ from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sam
 from beam_curate.captions.unwrap import unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
+from beam_curate.engines.base import Answer, Engine, Generation, Question
 from beam_curate.errors import ContentError, SetupError
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Answer, Engine, Generation, Question
 from beam_curate.store.layout import Layout
 
 _DECODED_AHEAD = threading.BoundedSemaphore(2)

@@ -27,9 +27,9 @@ from program import command, dataset_stems, run, start, started_by, summary, wai
 from tiny_models import PLAIN, make_qwen2_5_vl
 
 from beam_curate.dataset.verify import verify
-from beam_curate.models.endpoint import Asking, EndpointEngine
-from beam_curate.models.server import Launch, ServerEngine
-from beam_curate.models.vision_language import Answer, Generation, Question
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.vllm import Launch, ServerEngine
 
 TRANSFORMERS = shlex.join([str(Path(sys.executable).with_name("transformers")), "serve"])
 STAND_IN = shlex.join([sys.executable, misbehaving_server.__file__])

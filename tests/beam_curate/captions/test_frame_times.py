@@ -31,10 +31,10 @@ from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_tim
 from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
-from beam_curate.models.endpoint import Asking, EndpointEngine
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.transformers_engine import VlmEngine, load_folder
 from beam_curate.models.slot import SLOTS, ModelRef
-from beam_curate.models.vision_language import Answer, Generation, Question
-from beam_curate.models.vlm import VlmEngine, load_folder
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 

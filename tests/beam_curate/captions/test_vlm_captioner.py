@@ -23,6 +23,8 @@ from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.windows import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
+from beam_curate.engines import transformers_engine
+from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.errors import (
     ModelContextError,
     ModelMemoryError,
@@ -31,9 +33,7 @@ from beam_curate.errors import (
     ModelServerError,
     SetupError,
 )
-from beam_curate.models import vlm
 from beam_curate.models.slot import SLOTS, ModelRef
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 
@@ -452,5 +452,5 @@ def test_a_real_model_captions_real_clips(tmp_path: Path, footage: Path) -> None
     assert statuses(short.run(chunk_of(tmp_path, footage))) == ["error"] * 3
 
 
-def _load(device: str, folder: Path) -> vlm.VlmEngine:
-    return vlm.load_folder(folder, device)
+def _load(device: str, folder: Path) -> transformers_engine.VlmEngine:
+    return transformers_engine.load_folder(folder, device)

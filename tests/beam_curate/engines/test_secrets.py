@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 
-from beam_curate.models.secrets import masked
+from beam_curate.engines.secrets import masked
 
 KEY = "sk-this-is-a-secret-0123456789"
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from misbehaving_server import MisbehavingServer, Reply
 
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.refusals import Refusal
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
-from beam_curate.models.endpoint import Asking, EndpointEngine
-from beam_curate.models.refusals import Refusal
-from beam_curate.models.vision_language import Answer, Generation, Question
 
 PICTURES = np.zeros((2, 28, 28, 3), np.uint8)
 
@@ -183,7 +183,7 @@ def test_a_limit_that_does_not_pass_stops_the_stage(status: int, body: Any) -> N
 
 @pytest.mark.parametrize(("status", "body"), PASSING)
 def test_what_passes_is_asked_again(status: int, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beam_curate.models.endpoint.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("beam_curate.engines.endpoint.time.sleep", lambda seconds: None)
     answer, asked = outcome(status, body)
     assert type(answer) is ModelServerError
     assert asked == 2

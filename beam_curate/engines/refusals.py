@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_curate.models.secrets import masked
+from beam_curate.engines.secrets import masked
 
 _MESSAGE_CHARACTERS = 400
 _LOOKED_AT = 4000  # characters of each text in a refusal

@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_curate.engines import connection, dialect, openai_protocol
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.completion import EmbeddedError, read_answer
+from beam_curate.engines.refusals import Refusal, shortened
+from beam_curate.engines.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
-from beam_curate.models import chat, connection, dialect
-from beam_curate.models.completion import EmbeddedError, read_answer
-from beam_curate.models.refusals import Refusal, shortened
-from beam_curate.models.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
 
 _NO_KEY = "none"  # the client wants one; local servers look at none
@@ -147,8 +147,8 @@ class EndpointEngine:
 
     def _answer(self, question: Question, generation: Generation) -> Answer | Exception:
         try:
-            messages = chat.messages(question, self._asking.media)
-            fields = chat.parameters(generation, question.seed, strict=self._strict)
+            messages = openai_protocol.messages(question, self._asking.media)
+            fields = openai_protocol.parameters(generation, question.seed, strict=self._strict)
             if self._asking.media == "mp4" and self._kind.is_vllm(self._model):
                 fields |= KEEP_ALL_FRAMES
             return self._ask_again(messages, fields)
@@ -214,7 +214,9 @@ class EndpointEngine:
         return answer
 
     def _only_model(self) -> str:
-        return chat.only_model(chat.read_models(self._client.models.with_raw_response.list().text), self._url)
+        return openai_protocol.only_model(
+            openai_protocol.read_models(self._client.models.with_raw_response.list().text), self._url
+        )
 
     def _judged(self, refusal: Refusal, fields: Mapping[str, Any]) -> Answer | _Unanswered | None:
         """Returns what becomes of a refused request, None to make it again; raises what it fails with.
@@ -270,7 +272,7 @@ class EndpointEngine:
             )
         if refusal.is_about_key:
             mend = "it is not the right one, or may not do this" if self._key else "it is not set"
-            raise SetupError(f"{message}; it wants a key in the environment variable {chat.KEY}, and {mend}")
+            raise SetupError(f"{message}; it wants a key in the environment variable {openai_protocol.KEY}, and {mend}")
 
     def _clean(self, text: str) -> str:
         return shortened(text, self._key)
@@ -285,7 +287,7 @@ def reference(options: CaptionOptions) -> ModelRef:
 
 
 def _load(device: str, url: str, model: str | None, asking: Asking) -> EndpointEngine:
-    return EndpointEngine(url, model, asking, chat.api_key())
+    return EndpointEngine(url, model, asking, openai_protocol.api_key())
 
 
 @functools.cache

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.errors import ModelServerError
 from beam_curate.models import weights
 from beam_curate.models.catalog import CAPTIONERS, Model, by_name
-from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.processes.server import ServerProcess, free_port
 

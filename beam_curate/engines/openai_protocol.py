@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.engines.base import Generation, Question
+from beam_curate.engines.completion import beginning
 from beam_curate.errors import ModelServerError, SetupError
-from beam_curate.models.completion import beginning
-from beam_curate.models.vision_language import Generation, Question
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds a server's key; it is read where the server is asked."""

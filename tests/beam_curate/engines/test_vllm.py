@@ -25,14 +25,13 @@ import numpy as np
 import pytest
 from program import started_by, wait_for
 
+from beam_curate.engines import vllm
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking
+from beam_curate.engines.vllm import Launch, ServerEngine
 from beam_curate.errors import ModelServerError
-from beam_curate.models import server
-from beam_curate.models.endpoint import Asking
-from beam_curate.models.server import Launch, ServerEngine
 from beam_curate.models.slot import ModelSlots
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
-from beam_curate.processes import server
 
 GREEDY = Generation(max_output_tokens=100)
 ASKING = Asking("frames", 4, 0, 0.01, 60.0)
@@ -41,7 +40,7 @@ STAND_IN = f"{shlex.quote(sys.executable)} {shlex.quote(misbehaving_server.__fil
 
 @pytest.fixture(autouse=True)
 def _nothing_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server._failures.clear()
+    vllm._failures.clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the logs of those that fail stay
     yield
     assert not servers_of(os.getpid())
@@ -142,7 +141,7 @@ def test_what_a_dying_server_took_with_it_is_asked_again() -> None:
     # Seven questions reach it before, of which at least four are answered: four at a time are on their way.
     with engine("--dies-at", "8") as asked:
         assert texts(asked.answer([question()] * 8, GREEDY)) == ["/models/tiny"] * 8
-    assert len(server._failures["cpu"]) == 1
+    assert len(vllm._failures["cpu"]) == 1
 
 
 def test_a_server_that_was_killed_is_started_again_for_the_next_question() -> None:
@@ -167,7 +166,7 @@ def test_threads_share_the_server_and_its_restart() -> None:
         for thread in threads:
             thread.join()
     assert answers == ["/models/tiny"] * 12
-    assert len(server._failures["cpu"]) == 1
+    assert len(vllm._failures["cpu"]) == 1
 
 
 def test_a_server_that_always_dies_is_given_up_after_three_restarts() -> None:
@@ -228,7 +227,7 @@ def test_a_server_that_answers_otherwise_leaves_no_log(tmp_path: Path) -> None:
     ],
 )
 def test_the_reason_in_a_log(log: str, reason: str, tmp_path: Path) -> None:
-    process = server.ServerProcess.__new__(server.ServerProcess)
+    process = vllm.ServerProcess.__new__(vllm.ServerProcess)
     process.log = tmp_path / "server.log"
     process.log.write_bytes(log.encode(errors="surrogateescape"))
     assert reason in process.own_reason()
@@ -255,8 +254,8 @@ def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
 def test_nothing_is_left_behind_however_the_worker_ends(end: str) -> None:
     program = f"""
 import os, signal, sys
-from beam_curate.models.endpoint import Asking
-from beam_curate.models.server import Launch, ServerEngine
+from beam_curate.engines.endpoint import Asking
+from beam_curate.engines.vllm import Launch, ServerEngine
 engine = ServerEngine({launch("--child")!r}, {ASKING!r}, "cpu")
 engine._living()
 print("ready", flush=True)
@@ -283,7 +282,7 @@ def test_a_tether_that_is_killed_takes_the_server_with_it() -> None:
 
 def test_a_reference_survives_pickling_and_names_the_folder_of_the_model(tmp_path: Path) -> None:
     options = CaptionOptions(captioning_algorithm="cosmos_r1", captioning_engine="vllm", vllm_command=STAND_IN)
-    one, other = (pickle.loads(pickle.dumps(server.reference(options, str(tmp_path)))) for _ in range(2))
+    one, other = (pickle.loads(pickle.dumps(vllm.reference(options, str(tmp_path)))) for _ in range(2))
     slots = ModelSlots(lambda: ["cpu"])
     with slots.borrow(one) as first, slots.borrow(other) as second:
         answers = first.answer([question()], GREEDY) + second.answer([question()], GREEDY)

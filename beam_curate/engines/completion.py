@@ -15,9 +15,9 @@ import math
 import re
 from typing import Any
 
+from beam_curate.engines import stream
+from beam_curate.engines.base import Answer
 from beam_curate.errors import ModelOutputError, ModelServerError
-from beam_curate.models import stream
-from beam_curate.models.vision_language import Answer
 
 _FINISHED = {
     *("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "end_of_turn"),

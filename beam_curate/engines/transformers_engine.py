@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.engines import positions, sampling
+from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.errors import ModelContextError, ModelOutputError
-from beam_curate.models import positions, sampling, weights
+from beam_curate.models import weights
 from beam_curate.models.catalog import Model
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.shots.transnetv2 import has_bfloat16
 
 _NOT_FINITE = (

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from beam_curate.models.vision_language import Generation
+from beam_curate.engines.base import Generation
 
 
 def arguments(

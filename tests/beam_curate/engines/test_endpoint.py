@@ -37,11 +37,11 @@ from misbehaving_server import (
     video_of,
 )
 
+from beam_curate.engines import endpoint, openai_protocol
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
-from beam_curate.models import chat, endpoint
-from beam_curate.models.endpoint import Asking, EndpointEngine
 from beam_curate.models.slot import ModelSlots
-from beam_curate.models.vision_language import Answer, Generation, Question
 from beam_curate.options.captions import CaptionOptions
 
 GREEDY = Generation(max_output_tokens=100)
@@ -123,7 +123,9 @@ def test_every_sampling_flag_reaches_the_server() -> None:
 
 
 def test_openai_itself_is_sent_only_the_fields_that_it_has() -> None:
-    fields = chat.parameters(Generation(50, top_k=40, repetition_penalty=1.05, min_tokens=16), 0, strict=True)
+    fields = openai_protocol.parameters(
+        Generation(50, top_k=40, repetition_penalty=1.05, min_tokens=16), 0, strict=True
+    )
     assert fields == {"temperature": 0.0, "max_completion_tokens": 50}
 
 
@@ -353,8 +355,8 @@ def test_who_takes_openais_own_fields_alone(host: str, strict: bool) -> None:
 
 def test_a_second_try_has_a_penalty_that_the_server_takes() -> None:
     generation = Generation(100, repetition_penalty=1.05, against_repetition=True)
-    assert chat.parameters(generation, 0, strict=True)["frequency_penalty"] == 0.5
-    assert chat.parameters(generation, 0, strict=False)["repetition_penalty"] == 1.2
+    assert openai_protocol.parameters(generation, 0, strict=True)["frequency_penalty"] == 0.5
+    assert openai_protocol.parameters(generation, 0, strict=False)["repetition_penalty"] == 1.2
     unknown = refusal(400, "Unrecognized request argument supplied: repetition_penalty")
     with MisbehavingServer(otherwise=lambda it: unknown if "repetition_penalty" in it else GOOD).running() as server:
         assert ask(server, generation) == CAPTIONED
@@ -516,7 +518,7 @@ def test_after_the_key_was_refused_nothing_more_is_sent() -> None:
 def test_a_key_that_no_header_can_hold_is_refused_without_saying_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(SetupError, match="OPENAI_API_KEY") as failure:
-        chat.api_key()
+        openai_protocol.api_key()
     assert key not in str(failure.value)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from misbehaving_server import CAPTION, completion
 
+from beam_curate.engines.base import Answer
+from beam_curate.engines.completion import EmbeddedError, read_answer
 from beam_curate.errors import ContentError, ModelOutputError, ModelServerError
-from beam_curate.models.completion import EmbeddedError, read_answer
-from beam_curate.models.vision_language import Answer
 
 GOOD = Answer(CAPTION, 70, 9, "stop")
 CUT = Answer(CAPTION, 70, 9, "length")

@@ -15,11 +15,11 @@ import pytest
 import torch
 from tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
+from beam_curate.engines import sampling, transformers_engine
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.transformers_engine import VlmEngine, load_folder
 from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError, ModelOutputError
-from beam_curate.models import sampling, vlm
 from beam_curate.models.catalog import by_name
-from beam_curate.models.vision_language import Answer, Generation, Question
-from beam_curate.models.vlm import VlmEngine, load_folder
 
 PATCH = {"qwen2.5": 28, "qwen3": 32}
 MAKERS: dict[str, Callable[..., Path]] = {"qwen2.5": make_qwen2_5_vl, "qwen3": make_qwen3_vl}
@@ -253,7 +253,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     expected = answered(random_engine, questions, Generation(8))
     small = Small(random_engine._model, most)
     monkeypatch.setattr(random_engine, "_model", small)
-    monkeypatch.setattr(random_engine, "_fitting", vlm.Fitting())
+    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.Fitting())
     assert answered(random_engine, questions, Generation(8)) == expected
     assert small.sizes[0] == 3
 
@@ -262,7 +262,7 @@ def test_a_prompt_that_never_fits_is_told(
     random_engine: VlmEngine, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_engine, "_model", Small(random_engine._model, 0))
-    monkeypatch.setattr(random_engine, "_fitting", vlm.Fitting())
+    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.Fitting())
     answers = random_engine.answer(several(family), Generation(8))
     assert all(isinstance(answer, ModelMemoryError) and answer.retriable for answer in answers)
 
@@ -275,14 +275,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_reference_weighs_nothing_and_loads_what_the_workspace_has(workspace: Path) -> None:
-    reference = vlm.reference(by_name("qwen2.5_vl"), str(workspace))
+    reference = transformers_engine.reference(by_name("qwen2.5_vl"), str(workspace))
     assert len(pickle.dumps(reference)) < 1000
     engine = pickle.loads(pickle.dumps(reference)).load("cpu")
     assert answered(engine, [question("qwen2.5")], Generation(200))[0].text == PLAIN
 
 
 def test_a_worker_without_the_model_takes_it_from_the_weights_path(workspace: Path, tmp_path: Path) -> None:
-    reference = vlm.reference(by_name("qwen2.5_vl"), str(tmp_path), f"{workspace}/models")
+    reference = transformers_engine.reference(by_name("qwen2.5_vl"), str(tmp_path), f"{workspace}/models")
     assert answered(reference.load("cpu"), [question("qwen2.5")], Generation(200))[0].text == PLAIN
     assert (by_name("qwen2.5_vl").folder(str(tmp_path)) / "config.json").is_file()
 
@@ -326,7 +326,7 @@ def test_a_damaged_model_is_told_with_the_mend(
     shutil.copytree(model.folder(str(workspace)), model.folder(str(tmp_path)))
     harm(model.folder(str(tmp_path)) / name)
     with pytest.raises(ModelFilesError) as caught:
-        vlm.reference(model, str(tmp_path)).load("cpu")
+        transformers_engine.reference(model, str(tmp_path)).load("cpu")
     message = str(caught.value)
     assert model.model_id in message and str(model.folder(str(tmp_path))) in message
     assert f"beam-curate models download --models qwen2.5_vl --workspace {tmp_path}" in message

@@ -14,11 +14,11 @@ from misbehaving_server import MisbehavingServer, Reply, refusal
 from tiny_models import make_qwen3_vl
 from transformers.video_utils import VideoMetadata
 
-from beam_curate.models.endpoint import Asking, EndpointEngine
-from beam_curate.models.server import Launch, ServerEngine
-from beam_curate.models.server_kind import KEEP_ALL_FRAMES
-from beam_curate.models.vision_language import Answer, Generation, Question
-from beam_curate.models.vlm import load_folder
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.server_kind import KEEP_ALL_FRAMES
+from beam_curate.engines.transformers_engine import load_folder
+from beam_curate.engines.vllm import Launch, ServerEngine
 
 GREEDY = Generation(100)
 QUESTION = Question("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from beam_curate.models.refusals import Refusal
+from beam_curate.engines.refusals import Refusal
 from beam_curate.progress.terminal import shown
 
 _LOG = logging.getLogger(__name__)
