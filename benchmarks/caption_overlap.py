@@ -22,7 +22,7 @@ from tiny_models import make_qwen2_5_vl
 
 from beam_curate.captions import frames
 from beam_curate.captions.frames import SamplingRules
-from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.engines import transformers_engine
 from beam_curate.engines.base import Generation, Question

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGene
 
 from beam_curate import counters
 from beam_curate.captions.frames import SamplingRules
-from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.engines.base import Generation
 from beam_curate.engines.transformers_engine import VlmEngine

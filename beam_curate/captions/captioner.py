@@ -8,7 +8,7 @@ from beam_curate import attempt, counters
 from beam_curate.attempt import Worker
 from beam_curate.captions import engines, prompts
 from beam_curate.captions.describe import describe_windows
-from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.options.parse import Options

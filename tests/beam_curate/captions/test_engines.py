@@ -10,7 +10,7 @@ import pytest
 from beam_curate.captions import engines
 from beam_curate.captions.captioner import DescribeCaptioner, captioner
 from beam_curate.captions.frames import SamplingRules
-from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.engines.base import Generation
 from beam_curate.options.parse import Options, parse
 from beam_curate.store.layout import Layout

@@ -28,7 +28,7 @@ from tiny_models import make_qwen2_5_vl, make_qwen3_vl
 from transformers.video_utils import VideoMetadata
 
 from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_time, sample_frames, sampling
-from beam_curate.captions.vlm_captioner import VlmCaptioner
+from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
 from beam_curate.engines.base import Answer, Generation, Question

@@ -19,7 +19,7 @@ from tiny_models import REASONED, make_qwen2_5_vl
 from beam_curate import counters
 from beam_curate.attempt import attempt_chunk, restart_stages
 from beam_curate.captions.frames import SamplingRules
-from beam_curate.captions.vlm_captioner import STAGE, VlmCaptioner, batches
+from beam_curate.captions.stage import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.windows import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
