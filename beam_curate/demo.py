@@ -9,11 +9,11 @@ from beam_curate.curate import curate
 from beam_curate.dataset.faults import print_report
 from beam_curate.dataset.verify import verify
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
-from beam_curate.models.t5 import token_counter
 from beam_curate.options.parse import Parsed
 from beam_curate.progress import terminal
 from beam_curate.sample_video import make_sample_video
 from beam_curate.store.layout import Layout
+from beam_curate.text_embeddings.t5 import token_counter
 
 
 def run_demo(parsed: Parsed) -> int:

@@ -11,12 +11,13 @@ import hashlib
 import json
 from typing import Any
 
-from beam_curate.captions import captioner, engines, prompts, text
+from beam_curate.captions import captioner, engines, prompts
 from beam_curate.dataset import windows
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
 from beam_curate.store.layout import DATASET
+from beam_curate.text_embeddings import stage
 from beam_curate.video import stage
 
 SHOTS_STAGE = "shots"
@@ -24,7 +25,7 @@ VERSIONS = {
     SHOTS_STAGE: 2,
     stage.STAGE: 3,
     captioner.STAGE: 3,
-    text.STAGE: 2,
+    stage.STAGE: 2,
     windows.STAGE: 3,
     DATASET: 1,
 }
@@ -37,7 +38,7 @@ class Fingerprints:
     shots: str
     clips: str
     captions: str
-    text: str
+    stage: str
     windows: str
     done: str
 
@@ -66,7 +67,9 @@ def fingerprints(options: Options) -> Fingerprints:
     text_, windows_, done = captions, captions, captions
     if options.dataset.generate_cosmos_predict_dataset == "predict2":
         minimum = options.dataset.predict2_min_frames
-        text_ = _chain(text.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum)
+        text_ = _chain(
+            stage.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum
+        )
         windows_ = _chain(windows.STAGE, text_, minimum=minimum)
         done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
     done = _chain("done", done, keep_duplicates=options.input.keep_duplicates, **limits)

@@ -8,13 +8,10 @@ from typing import Any
 from beam_curate.attempt import Worker
 from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
 from beam_curate.captions.captioner import captioner
-from beam_curate.captions.text import STAGE as TEXT_STAGE
-from beam_curate.captions.text import CaptionEncoder
 from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
 from beam_curate.dataset.windows import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
-from beam_curate.models import t5
 from beam_curate.options.parse import Options
 from beam_curate.report.records import RecordContext
 from beam_curate.shots import transnetv2
@@ -22,6 +19,9 @@ from beam_curate.shots.scenes import SceneRules
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
+from beam_curate.text_embeddings import t5
+from beam_curate.text_embeddings.stage import STAGE as TEXT_STAGE
+from beam_curate.text_embeddings.stage import CaptionEncoder
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.stage import STAGE as CLIPS_STAGE

@@ -14,7 +14,7 @@ from common import in_turn, report
 from t5_batching import FIXED_BATCH, encode_batched, encode_fixed, largest_difference, make_captions
 from transformers import T5Config, T5EncoderModel
 
-from beam_curate.models.t5 import T5Encoder
+from beam_curate.text_embeddings.t5 import T5Encoder
 
 # Dense peak of an H100 SXM by NVIDIA's data sheet, FLOP/s; float32 without TF32.
 PEAKS = {"float32": 67e12, "bfloat16": 989e12, "float16": 989e12}

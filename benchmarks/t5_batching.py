@@ -16,8 +16,8 @@ from common import in_turn, report
 from numpy.typing import NDArray
 from transformers import T5Config, T5EncoderModel
 
-from beam_curate.captions.text import token_batches
-from beam_curate.models.t5 import MAX_TOKENS, WIDTH, T5Encoder, Tokens
+from beam_curate.text_embeddings.stage import token_batches
+from beam_curate.text_embeddings.t5 import MAX_TOKENS, WIDTH, T5Encoder, Tokens
 
 TOLERANCE = 2e-3
 END = 1  # T5's end-of-sequence token

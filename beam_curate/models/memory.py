@@ -29,7 +29,7 @@ def captioner_gb(options: CaptionOptions, *, bfloat16: bool = True) -> float:
 
 def text_encoder_gb(dtype: str) -> float:
     """Returns the memory in GB (10^9 bytes) that T5-11B needs in a precision: ``--text-encoder-dtype``."""
-    in_float32 = 24 * 65536 * 1024 / 1e9 if dtype == "float16" else 0  # see `beam_curate.models.t5`
+    in_float32 = 24 * 65536 * 1024 / 1e9 if dtype == "float16" else 0  # see `beam_curate.text_embeddings.t5`
     return T5_XXL.memory_gb(dtype) + in_float32 * 2
 
 

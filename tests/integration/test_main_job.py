@@ -13,7 +13,7 @@ from media import frame_numbers
 from program import FIXED_STRIDE, dataset_stems, run, snapshot, summary
 
 from beam_curate.dataset.verify import verify
-from beam_curate.models.t5 import token_counter
+from beam_curate.text_embeddings.t5 import token_counter
 
 
 @pytest.fixture(scope="module")

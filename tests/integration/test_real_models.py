@@ -13,7 +13,7 @@ from program import dataset_stems, run, snapshot, summary
 from tiny_models import CAPTIONS, make_workspace
 
 from beam_curate.dataset.verify import verify
-from beam_curate.models.t5 import token_counter
+from beam_curate.text_embeddings.t5 import token_counter
 
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")
 PROMPT = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <|im_end|>'

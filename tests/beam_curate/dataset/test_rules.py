@@ -24,7 +24,7 @@ from beam_curate.dataset.rules import (
 )
 from beam_curate.dataset.windows import left_out
 from beam_curate.elements import Caption, StoredFile, TextEmbedding, Window
-from beam_curate.models import t5
+from beam_curate.text_embeddings import t5
 
 ITEM = Item(Path("/data"), "a", frozenset())
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)

@@ -14,9 +14,9 @@ from beam_curate.dataset.pickles import dump_embedding
 from beam_curate.dataset.rules import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.t5 import Tokens
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
+from beam_curate.text_embeddings.t5 import Tokens
 
 STAGE = "text"
 
@@ -47,7 +47,7 @@ class CaptionEncoder:
     Attributes:
         layout: The output folder.
         fingerprint: Of this stage.
-        model: The text encoder; see `beam_curate.models.t5`.
+        model: The text encoder; see `beam_curate.text_embeddings.t5`.
         min_frames: Windows with fewer frames do not reach the dataset, so they are not encoded.
     """
 

@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from beam_curate.dataset.pickles import dump_embedding, load_embedding
 from beam_curate.errors import ModelFilesError, ModelOutputError
-from beam_curate.models import t5
 from beam_curate.models.catalog import ENCODER_COPY
 from beam_curate.models.slot import SLOTS
-from beam_curate.models.t5 import Tokens
+from beam_curate.text_embeddings import t5
+from beam_curate.text_embeddings.t5 import Tokens
 
 TEXTS = [
     "A ball rolls.",

@@ -11,12 +11,12 @@ import pytest
 import torch
 from facts import make_chunk, make_clip, make_failure
 
-from beam_curate.captions.text import CaptionEncoder, token_batches
 from beam_curate.dataset.pickles import load_embedding
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
-from beam_curate.models import t5
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.store.layout import Layout
+from beam_curate.text_embeddings import t5
+from beam_curate.text_embeddings.stage import CaptionEncoder, token_batches
 
 CASES = [
     ([], 10, []),
