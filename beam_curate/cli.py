@@ -128,10 +128,10 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.dataset.faults import print_report, quarantine
     from beam_curate.dataset.verify import verify
     from beam_curate.models.catalog import T5_XXL
-    from beam_curate.models.model_files import mend
     from beam_curate.store.layout import NOT_FOR_TRAINING
     from beam_curate.text_embeddings.t5 import token_counter
     from beam_curate.video.decoder_pool import Limits
+    from beam_curate.weights.check import mend
 
     dataset = Path(parsed.dataset)
     if not parsed.dataset.strip():

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.models import memory, weights
+from beam_curate.models import memory
 from beam_curate.models.catalog import needed
-from beam_curate.models.model_files import check, mend
 from beam_curate.options.parse import Options
 from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.store import disk_errors, files
 from beam_curate.store.layout import Layout
+from beam_curate.weights import fetch
+from beam_curate.weights.check import check, mend
 from runners import model_servers
 from runners.settings import workers
 
@@ -88,7 +89,7 @@ def check_models(options: Options) -> list[str]:
     """
     workspace, weights_path = options.run.workspace, options.run.model_weights_path
     if weights_path is not None:
-        weights.check_weights_path(weights_path)
+        fetch.check_weights_path(weights_path)
     is_local = options.run.runner in _LOCAL_RUNNERS
     models = needed(options)
     for model in models:

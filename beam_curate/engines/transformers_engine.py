@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from beam_curate.engines import positions, sampling
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.errors import ModelContextError, ModelOutputError
-from beam_curate.models import weights
 from beam_curate.models.catalog import Model
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.transnetv2 import has_bfloat16
+from beam_curate.weights import fetch
 
 _NOT_FINITE = (
     "the model computed values that are no numbers (NaN): its weights may be damaged (beam-curate models check "
@@ -174,7 +174,7 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
 
 
 def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> VlmEngine:
-    return weights.load_from_folder(
+    return fetch.load_from_folder(
         model, workspace, weights_path, functools.partial(load_folder, device=device, dtype=dtype)
     )
 

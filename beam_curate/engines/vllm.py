@@ -15,11 +15,11 @@ from pathlib import Path
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.errors import ModelServerError
-from beam_curate.models import weights
 from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.processes.server import ServerProcess, free_port
+from beam_curate.weights import fetch
 
 # As cosmos-curate runs these models in vLLM; pictures are allowed as well, as many as a window has frames at most.
 _FLAGS = {
@@ -191,7 +191,7 @@ def _load(
     device: str, launch: Launch, asking: Asking, model: Model, workspace: str, weights_path: str | None
 ) -> ServerEngine:
     if weights_path is not None:
-        weights.ensure(model, workspace, weights_path)
+        fetch.ensure(model, workspace, weights_path)
     return ServerEngine(launch, asking, device)
 
 

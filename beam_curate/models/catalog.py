@@ -12,7 +12,7 @@ from beam_curate.options.parse import Options
 
 BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0}
 ENCODER_COPY = "encoder.safetensors"
-"""The part of T5-11B that is used: ``shared.weight`` and ``encoder.*``; see `beam_curate.models.t5_weights`."""
+"""The part of T5-11B that is used: ``shared.weight`` and ``encoder.*``; see `beam_curate.weights.t5_encoder`."""
 
 _CONFIG = ("config.json",)
 _CAPTIONER = (*_CONFIG, "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")

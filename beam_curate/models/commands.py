@@ -98,7 +98,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 def _list(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from beam_curate.models.model_files import check
+    from beam_curate.weights.check import check
 
     workspace = _workspace(parsed, None)
     table = Table(box=None, pad_edge=False, caption=f"Workspace: {workspace}", caption_justify="left")
@@ -119,7 +119,7 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _download(parsed: argparse.Namespace) -> int:
-    from beam_curate.models.download import download
+    from beam_curate.weights.download import download
 
     models, workspace = _chosen(parsed)
     failed = False
@@ -133,7 +133,7 @@ def _download(parsed: argparse.Namespace) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from beam_curate.models.model_files import check, mend
+    from beam_curate.weights.check import check, mend
 
     models, workspace = _chosen(parsed)
     if models is None:

@@ -15,7 +15,7 @@ from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
 from beam_curate.models.fitting import Fitting
 from beam_curate.models.slot import ModelRef
-from beam_curate.models.weights import load_from_folder
+from beam_curate.weights.fetch import load_from_folder
 
 if TYPE_CHECKING:
     import torch

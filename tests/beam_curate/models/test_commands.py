@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from beam_curate import cli
 from beam_curate.models.catalog import MODELS, T5_XXL, by_name
 from beam_curate.models.commands import DEFAULT, main
-from beam_curate.models.model_files import FileFacts, write_marker
+from beam_curate.weights.check import FileFacts, write_marker
 
 QWEN = by_name("qwen2.5_vl")
 HEAVY = ("torch", "transformers", "apache_beam", "openai")

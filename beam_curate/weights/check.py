@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from beam_curate.models.catalog import Model
-from beam_curate.models.weight_files import read_header, shards_of
 from beam_curate.store.files import json_bytes, read_json, sha256_of
+from beam_curate.weights.headers import read_header, shards_of
 
 MARKER = ".beam_curate.json"
 """Written into a model's folder when its download is complete."""

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from beam_curate.models.catalog import T5_XXL, TRANSNETV2, by_name
-from beam_curate.models.model_files import MARKER, FileFacts, check, mend, write_marker
 from beam_curate.store.files import sha256_of
+from beam_curate.weights.check import MARKER, FileFacts, check, mend, write_marker
 
 QWEN = by_name("qwen2.5_vl")
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

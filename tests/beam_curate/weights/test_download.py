@@ -19,8 +19,8 @@ from tiny_models import make_t5
 from transformers import T5Config, T5ForConditionalGeneration
 
 from beam_curate.models.catalog import T5_XXL, by_name
-from beam_curate.models.model_files import MARKER, check
 from beam_curate.text_embeddings import t5 as t5_models
+from beam_curate.weights.check import MARKER, check
 
 
 def t5_state() -> dict[str, torch.Tensor]:

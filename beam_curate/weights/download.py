@@ -17,10 +17,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from beam_curate.errors import ModelFilesError
-from beam_curate.models import hub
 from beam_curate.models.catalog import ENCODER_COPY, Model
-from beam_curate.models.hub import HubFile
-from beam_curate.models.model_files import (
+from beam_curate.store.files import sha256_of
+from beam_curate.weights import hub
+from beam_curate.weights.check import (
     FileFacts,
     check,
     fault_of,
@@ -30,8 +30,8 @@ from beam_curate.models.model_files import (
     weight_files,
     write_marker,
 )
-from beam_curate.models.t5_weights import copy_encoder
-from beam_curate.store.files import sha256_of
+from beam_curate.weights.hub import HubFile
+from beam_curate.weights.t5_encoder import copy_encoder
 
 _ORIGINAL = ".original"  # in a model's folder: weights from which a copy is made
 _WEIGHTS = (".safetensors", ".bin")
@@ -63,7 +63,7 @@ def filling(folder: Path, say: Say) -> Iterator[None]:
 def download(model: Model, workspace: str, *, keep_original: bool = False, say: Say = print) -> None:
     """Downloads what is missing of a model and checks it.
 
-    Of T5-11B it makes the copy of the encoder (`beam_curate.models.t5_weights`). The original is removed unless it was
+    Of T5-11B it makes the copy of the encoder (`beam_curate.weights.t5_encoder`). The original is removed unless it was
     there before.
 
     Args:

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import T5_XXL, by_name
-from beam_curate.models.model_files import MARKER, FileFacts, check, write_marker
-from beam_curate.models.weights import ensure
 from beam_curate.store.files import sha256_of
+from beam_curate.weights.check import MARKER, FileFacts, check, write_marker
+from beam_curate.weights.fetch import ensure
 
 QWEN = by_name("qwen2.5_vl")
 
@@ -101,7 +101,7 @@ def test_a_place_of_another_kind_is_refused(tmp_path: Path, path: str) -> None:
 ENSURE = """
 import logging, sys
 from beam_curate.models.catalog import by_name
-from beam_curate.models.weights import ensure
+from beam_curate.weights.fetch import ensure
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 ensure(by_name("qwen2.5_vl"), sys.argv[1], sys.argv[2])
 """

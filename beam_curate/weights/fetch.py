@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import ENCODER_COPY, Model
-from beam_curate.models.download import filling
 from beam_curate.models.fitting import is_out_of_memory
-from beam_curate.models.model_files import MARKER, check, faults, mend
+from beam_curate.weights.check import MARKER, check, faults, mend
+from beam_curate.weights.download import filling
 
 SCHEMES = ("gs", "s3")
 

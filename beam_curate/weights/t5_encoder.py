@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_curate.models.weight_files import ITEM_BYTES, StoredTensor, read_header
+from beam_curate.weights.headers import ITEM_BYTES, StoredTensor, read_header
 
 _SHARED = "shared.weight"
 _TIED = "encoder.embed_tokens.weight"

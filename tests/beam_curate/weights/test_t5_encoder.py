@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
-from beam_curate.models.t5_weights import copy_encoder
-from beam_curate.models.weight_files import read_header
+from beam_curate.weights.headers import read_header
+from beam_curate.weights.t5_encoder import copy_encoder
 
 LAYERS = 3
 CONFIG = T5Config(vocab_size=120, d_model=32, d_kv=8, d_ff=64, num_layers=LAYERS, num_decoder_layers=2, num_heads=4)
@@ -180,7 +180,7 @@ def test_code_in_a_weight_file_is_not_executed(tmp_path: Path, new_format: bool)
 PEAK = """
 import resource, sys
 from pathlib import Path
-from beam_curate.models.t5_weights import copy_encoder
+from beam_curate.weights.t5_encoder import copy_encoder
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 copy_encoder([Path(sys.argv[1])], Path(sys.argv[2]), 8)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hub_server import Hub, serving
 from hub_user import QWEN, SHARDS, captioner, download
 
-from beam_curate.models.model_files import MARKER, check
+from beam_curate.weights.check import MARKER, check
 
 NOBODY = "http://127.0.0.1:9"
 ELSEWHERE = "http://hub.invalid"
