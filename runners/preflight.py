@@ -16,7 +16,7 @@ from pathlib import Path
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.models import memory
+from beam_curate.models import requirements
 from beam_curate.models.catalog import needed
 from beam_curate.options.parse import Options
 from beam_curate.shots.transnetv2 import has_bfloat16
@@ -96,7 +96,7 @@ def check_models(options: Options) -> list[str]:
         wrong = check(model, workspace)
         if not wrong:
             continue
-        what = f"{memory.flag_of(model, options)} needs {model.model_id}"
+        what = f"{requirements.flag_of(model, options)} needs {model.model_id}"
         if weights_path is None:
             raise UsageError(f"{what}: {'; '.join(wrong)}; {mend(model, workspace)}")
         if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
@@ -106,8 +106,8 @@ def check_models(options: Options) -> list[str]:
     gpu_gb = _smallest_gpu_gb()
     if gpu_gb is None:
         ram_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-        return list(memory.without_gpu(options, ram_gb, bfloat16=has_bfloat16()))
-    if wrong := list(memory.too_large(options, gpu_gb)):
+        return list(requirements.without_gpu(options, ram_gb, bfloat16=has_bfloat16()))
+    if wrong := list(requirements.too_large(options, gpu_gb)):
         raise UsageError("\n".join(wrong))
     return []
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
-from beam_curate.models.fitting import Fitting
+from beam_curate.models.oom_backoff import Fitting
 from beam_curate.models.slot import ModelRef
 from beam_curate.weights.fetch import load_from_folder
 

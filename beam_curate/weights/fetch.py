@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import ENCODER_COPY, Model
-from beam_curate.models.fitting import is_out_of_memory
+from beam_curate.models.oom_backoff import is_out_of_memory
 from beam_curate.weights.check import MARKER, check, faults, mend
 from beam_curate.weights.download import filling
 

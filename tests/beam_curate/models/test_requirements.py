@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_curate.models.memory import too_large, without_gpu
+from beam_curate.models.requirements import too_large, without_gpu
 from beam_curate.options.parse import Options, parse
 
 T5 = ["--generate-cosmos-predict-dataset", "predict2"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from beam_curate.errors import ModelMemoryError
-from beam_curate.models.fitting import Fitting
+from beam_curate.models.oom_backoff import Fitting
 
 
 class Device:
