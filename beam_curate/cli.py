@@ -125,8 +125,8 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from beam_curate.dataset.faults import print_report, quarantine
-    from beam_curate.dataset.verify import verify
+    from beam_curate.dataset.verify.faults import print_report, quarantine
+    from beam_curate.dataset.verify.verify import verify
     from beam_curate.models.catalog import T5_XXL
     from beam_curate.store.layout import NOT_FOR_TRAINING
     from beam_curate.text_embeddings.t5 import token_counter

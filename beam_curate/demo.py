@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from beam_curate.curate import curate
-from beam_curate.dataset.faults import print_report
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.faults import print_report
+from beam_curate.dataset.verify.verify import verify
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.parse import Parsed
 from beam_curate.progress import terminal

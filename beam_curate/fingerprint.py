@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from beam_curate.captions import captioner, engines, prompts
-from beam_curate.dataset import windows
+from beam_curate.dataset import stage
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
@@ -26,7 +26,7 @@ VERSIONS = {
     stage.STAGE: 3,
     captioner.STAGE: 3,
     stage.STAGE: 2,
-    windows.STAGE: 3,
+    stage.STAGE: 3,
     DATASET: 1,
 }
 
@@ -39,7 +39,7 @@ class Fingerprints:
     clips: str
     captions: str
     stage: str
-    windows: str
+    stage: str
     done: str
 
 
@@ -70,7 +70,7 @@ def fingerprints(options: Options) -> Fingerprints:
         text_ = _chain(
             stage.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum
         )
-        windows_ = _chain(windows.STAGE, text_, minimum=minimum)
+        windows_ = _chain(stage.STAGE, text_, minimum=minimum)
         done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
     done = _chain("done", done, keep_duplicates=options.input.keep_duplicates, **limits)
     return Fingerprints(shots, clips, captions, text_, windows_, done)

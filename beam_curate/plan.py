@@ -8,8 +8,8 @@ from typing import Any
 from beam_curate.attempt import Worker
 from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
 from beam_curate.captions.captioner import captioner
-from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
-from beam_curate.dataset.windows import WindowCutter
+from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
+from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.options.parse import Options

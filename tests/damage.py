@@ -21,7 +21,7 @@ from media import make_video, read_frame_number
 from program import command, summary
 
 from beam_curate import errors
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 FRAMES, RATE, SIZE, KEYFRAME_INTERVAL = 96, 24, (192, 108), 12
 BLOCK = 12  # pixels; divides both sides

@@ -17,7 +17,7 @@ from transforms.counting import CountingDoFn
 
 @dataclasses.dataclass(eq=False)
 class CutWindows(ChunkStage):
-    """Decides which windows reach the dataset and cuts the video of each; see `beam_curate.dataset.windows`."""
+    """Decides which windows reach the dataset and cuts the video of each; see `beam_curate.dataset.stage`."""
 
 
 @dataclasses.dataclass(eq=False)

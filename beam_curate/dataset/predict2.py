@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from beam_curate.dataset.windows import STAGE as WINDOWS_STAGE
+from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
 from beam_curate.elements import ClipChunk, StoredFile, Video
 from beam_curate.store import files, journal, readback
 from beam_curate.store.layout import NOT_FOR_TRAINING, Layout

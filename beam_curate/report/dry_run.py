@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_curate.captions.windows import caption_windows
-from beam_curate.dataset.pickles import MAX_TOKENS
+from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.elements import Video
 from beam_curate.options.parse import Options
 from beam_curate.plan import Plan

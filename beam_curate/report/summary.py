@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_curate.dataset.rules import as_tokenized, repeated
+from beam_curate.dataset.format import as_tokenized, repeated
 from beam_curate.report import footage
 from beam_curate.report.records import COUNTS, RecordContext
 from beam_curate.store import files

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_curate import attempt, counters
-from beam_curate.dataset.pickles import dump_embedding
-from beam_curate.dataset.rules import caption_fault, language_fault
+from beam_curate.dataset.embedding_file import dump_embedding
+from beam_curate.dataset.format import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
 from beam_curate.models.slot import ModelRef
 from beam_curate.store import files

@@ -19,7 +19,8 @@ from typing import Any
 import av
 
 from beam_curate.containers import faults
-from beam_curate.video import cut, examine, scan
+from beam_curate.dataset.verify import examine
+from beam_curate.video import cut, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,

@@ -11,7 +11,7 @@ import pytest
 from media import make_video, text_file, truncate
 from program import FIXED_STRIDE, command, dataset_stems, run, summary
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 
 def test_rotten_files_cost_themselves_only(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_signal_ends_verify(tmp_path: Path) -> None:
     for index in range(1, 400):
         os.link(tmp_path / "videos" / "0.mp4", tmp_path / "videos" / f"{index}.mp4")
     script = (
-        "import threading, beam_curate.dataset.verify as v; from beam_curate.cli import entry\n"
+        "import threading, beam_curate.dataset.verify.verify as v; from beam_curate.cli import entry\n"
         "check = v.verify\n"
         "def told(*a, **k): print('at it', flush=True); return check(*a, **k)\n"
         f"v.verify = told; import sys; sys.argv[1:] = ['verify', {str(tmp_path)!r}]; entry()"

@@ -14,7 +14,7 @@ import pytest
 from media import make_video
 from program import FIXED_STRIDE, command, dataset_stems, snapshot
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 FLAGS = (*FIXED_STRIDE, "--predict2-min-frames", "60", "--captioning-window-size", "64")
 FLAGS += ("--captioning-remainder-threshold", "32")  # so that clips have several windows, which are cut

@@ -12,7 +12,7 @@ import pytest
 from media import frame_numbers
 from program import FIXED_STRIDE, dataset_stems, run, snapshot, summary
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 from beam_curate.text_embeddings.t5 import token_counter
 
 

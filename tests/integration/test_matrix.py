@@ -20,7 +20,7 @@ from media import read_frame_number
 from program import dataset_stems, run
 from reliability import table, write_section
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 STRIDE_S, SHORTEST_S = 2, Fraction(2, 5)
 WINDOW, REMAINDER, MIN_FRAMES = 24, 8, 4

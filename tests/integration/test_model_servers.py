@@ -26,7 +26,7 @@ from misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, comple
 from program import command, dataset_stems, run, start, started_by, summary, wait_for
 from tiny_models import PLAIN, make_qwen2_5_vl
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.engines.vllm import Launch, ServerEngine

@@ -16,7 +16,7 @@ from pathlib import Path
 from media import make_video, text_file
 from program import FIXED_STRIDE, command, dataset_stems, run, summary
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 FLAGS = (*FIXED_STRIDE, "--fixed-stride-min-clip-length-s", "1")
 NAME_MAX = 255  # bytes

@@ -12,7 +12,7 @@ from media import make_video
 from program import dataset_stems, run, snapshot, summary
 from tiny_models import CAPTIONS, make_workspace
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 from beam_curate.text_embeddings.t5 import token_counter
 
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")

@@ -11,7 +11,7 @@ import pytest
 from media import make_video
 from program import FIXED_STRIDE, dataset_stems, run, run_and_kill, snapshot, summary
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 
 @pytest.fixture(scope="module")

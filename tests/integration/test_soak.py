@@ -15,7 +15,7 @@ import pytest
 import reliability
 from program import children_of, command, dataset_stems, run, snapshot, start, summary, wait_for
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 FLAGS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 STAGES = ("shots", "clips", "captions", "text", "windows", "done")

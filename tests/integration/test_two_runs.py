@@ -9,7 +9,7 @@ import reliability
 from media import make_video
 from program import FIXED_STRIDE, command, dataset_stems, run, snapshot, start, wait_for
 
-from beam_curate.dataset.verify import verify
+from beam_curate.dataset.verify.verify import verify
 
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 ALIVE = "another run is writing to this output"

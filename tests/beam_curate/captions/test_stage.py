@@ -21,7 +21,7 @@ from beam_curate.attempt import attempt_chunk, restart_stages
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.stage import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
-from beam_curate.dataset.windows import left_out
+from beam_curate.dataset.stage import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
 from beam_curate.engines import transformers_engine
 from beam_curate.engines.base import Answer, Generation, Question

@@ -14,9 +14,9 @@ from facts import make_chunk, make_clip
 from numpy.typing import NDArray
 
 from beam_curate.dataset import predict2
-from beam_curate.dataset.pickles import dump_embedding
-from beam_curate.dataset.verify import verify
-from beam_curate.dataset.windows import WindowCutter
+from beam_curate.dataset.embedding_file import dump_embedding
+from beam_curate.dataset.stage import WindowCutter
+from beam_curate.dataset.verify.verify import verify
 from beam_curate.elements import Caption, Clip, ClipFile, TextEmbedding, Window
 from beam_curate.store import files
 from beam_curate.store.layout import Layout

@@ -10,7 +10,7 @@ import pytest
 from program import DESCRIBED
 
 from beam_curate.cli import main
-from beam_curate.dataset.faults import Fault, Report, print_report
+from beam_curate.dataset.verify.faults import Fault, Report, print_report
 from beam_curate.options.parse import parse
 from beam_curate.progress import terminal
 from beam_curate.report.dry_run import estimate

@@ -11,7 +11,7 @@ import pytest
 import torch
 from facts import make_chunk, make_clip, make_failure
 
-from beam_curate.dataset.pickles import load_embedding
+from beam_curate.dataset.embedding_file import load_embedding
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.store.layout import Layout

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from beam_curate.dataset.pickles import dump_embedding, load_embedding
+from beam_curate.dataset.embedding_file import dump_embedding, load_embedding
 from beam_curate.errors import ModelFilesError, ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY
 from beam_curate.models.slot import SLOTS

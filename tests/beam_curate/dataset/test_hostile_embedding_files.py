@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_curate.dataset.pickles import EmbeddingFileError, dump_embedding, load_embedding
+from beam_curate.dataset.embedding_file import EmbeddingFileError, dump_embedding, load_embedding
 
 ARRAY = np.random.default_rng(0).standard_normal((7, 1024)).astype(np.float16)
 NESTED = b")" + b"\x85" * 3 + b"q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(60))  # doubles 60 times
@@ -167,7 +167,7 @@ def test_all_of_them_together_take_little_time_and_memory(tmp_path: Path) -> Non
         (tmp_path / f"{number}.pickle").write_bytes(content)
     code = """
 import pathlib, resource, sys
-from beam_curate.dataset.pickles import EmbeddingFileError, load_embedding
+from beam_curate.dataset.embedding_file import EmbeddingFileError, load_embedding
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_curate.dataset.pickles import EmbeddingFileError, dump_embedding, load_embedding
+from beam_curate.dataset.embedding_file import EmbeddingFileError, dump_embedding, load_embedding
 from beam_curate.errors import CurateError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import attempt, counters
-from beam_curate.dataset.rules import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
+from beam_curate.dataset.format import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.store.layout import Layout
 from beam_curate.video import decoder_pool

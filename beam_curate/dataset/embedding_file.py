@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_curate.dataset.pickle_form import is_as_written
+from beam_curate.dataset.embedding_globals import is_as_written
 from beam_curate.errors import ContentError
 
 MAX_TOKENS = 512

@@ -11,9 +11,7 @@ import pytest
 import tiny_models
 from tokenizers import normalizers
 
-from beam_curate.dataset.check_pairs import Pair, check_pairs
-from beam_curate.dataset.faults import Item
-from beam_curate.dataset.rules import (
+from beam_curate.dataset.format import (
     MOST_UNREADABLE,
     as_encoded,
     as_tokenized,
@@ -22,7 +20,9 @@ from beam_curate.dataset.rules import (
     repeated,
     size_fault,
 )
-from beam_curate.dataset.windows import left_out
+from beam_curate.dataset.stage import left_out
+from beam_curate.dataset.verify.faults import Item
+from beam_curate.dataset.verify.pairs import Pair, check_pairs
 from beam_curate.elements import Caption, StoredFile, TextEmbedding, Window
 from beam_curate.text_embeddings import t5
 

@@ -8,7 +8,7 @@ import pytest
 from facts import make_chunk, make_clip, make_failure
 from media import frame_numbers, make_video
 
-from beam_curate.dataset.windows import WindowCutter, left_out
+from beam_curate.dataset.stage import WindowCutter, left_out
 from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
 from beam_curate.store import files
 from beam_curate.store.layout import Layout

@@ -20,8 +20,8 @@ from program import children_of
 from rich.console import Console
 
 from beam_curate import cli
-from beam_curate.dataset import faults, verify
-from beam_curate.dataset.pickles import dump_embedding
+from beam_curate.dataset.embedding_file import dump_embedding
+from beam_curate.dataset.verify import faults, verify
 from beam_curate.errors import UsageError
 from beam_curate.video.decoder_pool import Limits
 

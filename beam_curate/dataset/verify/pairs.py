@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_curate.dataset.faults import Fault, Item
-from beam_curate.dataset.pickles import MAX_FILE_BYTES, MAX_TOKENS, load_embedding
-from beam_curate.dataset.rules import as_encoded, as_tokenized
+from beam_curate.dataset.embedding_file import MAX_FILE_BYTES, MAX_TOKENS, load_embedding
+from beam_curate.dataset.format import as_encoded, as_tokenized
+from beam_curate.dataset.verify.faults import Fault, Item
 
 EQUAL_CAPTION_TOLERANCE = 0.01
 """Largest difference between embeddings of one caption, which differ a little when their batches did.
