@@ -19,7 +19,7 @@ from beam_curate.plan import Plan, make_plan
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
 from beam_curate.progress.stages import VIDEOS_TO_DO
-from beam_curate.report import missing
+from beam_curate.records import missing
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report

@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from beam_curate.elements import VideoShots
 from beam_curate.plan import Plan
-from beam_curate.report import missing
+from beam_curate.records import missing
 from transforms.caption_clips import CaptionClips
 from transforms.cut_clips import CutClips
 from transforms.detect_shots import DetectShots

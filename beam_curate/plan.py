@@ -13,7 +13,7 @@ from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.options.parse import Options
-from beam_curate.report.records import RecordContext
+from beam_curate.records.records import RecordContext
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector

@@ -19,7 +19,7 @@ from beam_curate.elements import (
     VideoInfo,
     Window,
 )
-from beam_curate.report.records import RecordContext
+from beam_curate.records.records import RecordContext
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 

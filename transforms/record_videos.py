@@ -10,9 +10,9 @@ from typing import Any
 import apache_beam as beam
 
 from beam_curate.elements import ClipChunk, Failure, Video
-from beam_curate.report import missing
-from beam_curate.report.recorder import record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records import missing
+from beam_curate.records.recorder import record_video
+from beam_curate.records.records import RecordContext
 from transforms.counting import CountingDoFn
 
 
@@ -22,7 +22,7 @@ class RecordVideos(beam.PTransform):
 
     Attributes:
         context: Of the records.
-        recorded: Folder for a note of each video that was recorded; see `beam_curate.report.missing`.
+        recorded: Folder for a note of each video that was recorded; see `beam_curate.records.missing`.
     """
 
     context: RecordContext

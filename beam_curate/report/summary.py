@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beam_curate.dataset.format import as_tokenized, repeated
-from beam_curate.report import footage
-from beam_curate.report.records import COUNTS, RecordContext
+from beam_curate.records import footage
+from beam_curate.records.records import COUNTS, RecordContext
 from beam_curate.store import files
 from beam_curate.store.outcomes import Outcome
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from beam_curate.progress.terminal import shown
-from beam_curate.report import footage
+from beam_curate.records import footage
 from beam_curate.store.outcomes import Outcome
 
 _MOST_FAILURES = 20

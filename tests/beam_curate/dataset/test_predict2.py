@@ -11,7 +11,7 @@ from facts import items, make_chunk, make_clip, make_context, make_video_element
 from beam_curate.dataset import predict2
 from beam_curate.dataset.predict2 import Item
 from beam_curate.elements import Caption, ClipChunk
-from beam_curate.report.recorder import publish_chunk, record_video
+from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.store.layout import Layout
 
 PART = "cosmos_predict2_video2world_dataset"

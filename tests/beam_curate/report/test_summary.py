@@ -11,8 +11,8 @@ from facts import make_chunk, make_clip, make_context, make_failure, make_video_
 from rich.console import Console
 
 from beam_curate.elements import Caption, Video, Window
-from beam_curate.report.recorder import publish_chunk, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.store.outcomes import Outcome, outcome

@@ -10,8 +10,8 @@ from facts import make_chunk, make_clip, make_context
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.report.recorder import publish_chunk, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import list_videos
 

@@ -15,8 +15,8 @@ from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Video
 from beam_curate.errors import UsageError
 from beam_curate.progress import worker_counts
-from beam_curate.report.recorder import former, publish_chunk, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import former, publish_chunk, record_video
+from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.sources.selection import Selection, select
 from beam_curate.store import journal

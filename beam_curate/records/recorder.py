@@ -19,8 +19,8 @@ from beam_curate import counters
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import IncompleteVideoError, OutputError
-from beam_curate.report import records
-from beam_curate.report.records import RecordContext
+from beam_curate.records import records
+from beam_curate.records.records import RecordContext
 from beam_curate.store import disk_errors, files, journal, readback
 from beam_curate.store.layout import Layout
 

@@ -13,7 +13,7 @@ from typing import Any
 from beam_curate import __version__
 from beam_curate.dataset.predict2 import items_of, part_of
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, Window
-from beam_curate.report.footage import lost_in
+from beam_curate.records.footage import lost_in
 from beam_curate.store.layout import Layout
 
 # Counts of stages that cosmos-curate has and this program has not yet: true, because they are nought.

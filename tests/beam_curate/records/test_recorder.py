@@ -23,8 +23,8 @@ from facts import (
 
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video
-from beam_curate.report.recorder import publish_chunk, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from beam_curate.elements import Failure, Video
 from beam_curate.errors import IncompleteVideoError
-from beam_curate.report.recorder import AGAIN, STAGE, few, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import AGAIN, STAGE, few, record_video
+from beam_curate.records.records import RecordContext
 
 _MOST_NAMED = 20
 

@@ -10,8 +10,8 @@ import pytest
 from facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 from beam_curate.elements import Failure, Video
-from beam_curate.report.recorder import publish_chunk, record_video
-from beam_curate.report.records import RecordContext
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
 from beam_curate.sources.selection import select
 from beam_curate.store import journal
 from beam_curate.store.layout import Layout
