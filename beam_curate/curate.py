@@ -15,7 +15,7 @@ from beam_curate.elements import Video
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
 from beam_curate.errors import UsageError
 from beam_curate.options.parse import Options, Parsed, flag_lines
-from beam_curate.plan import Plan, make_plan
+from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
 from beam_curate.progress.stages import VIDEOS_TO_DO

@@ -7,7 +7,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from beam_curate.elements import VideoShots
-from beam_curate.plan import Plan
+from beam_curate.plan.plan import Plan
 from beam_curate.records import missing
 from transforms.caption_clips import CaptionClips
 from transforms.cut_clips import CutClips

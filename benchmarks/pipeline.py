@@ -18,7 +18,7 @@ from beam_curate.attempt import attempt_chunk, attempt_video
 from beam_curate.dataset import predict2
 from beam_curate.elements import Failure, Video
 from beam_curate.options.parse import parse
-from beam_curate.plan import Plan, make_plan
+from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import select

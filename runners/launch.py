@@ -25,7 +25,7 @@ from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRu
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from beam_curate.pipeline import build
-from beam_curate.plan import Plan
+from beam_curate.plan.plan import Plan
 from beam_curate.progress import worker_counts
 from runners.explain import explain
 from runners.flink import LOCAL_MASTERS, cancel

@@ -167,7 +167,7 @@ def check_encoder(options: Options, layout: Layout) -> None:
     """
     import av
 
-    from beam_curate.plan import encoding_of
+    from beam_curate.plan.plan import encoding_of
     from beam_curate.video.conform import Conform
     from beam_curate.video.encode import ClipWriter
 

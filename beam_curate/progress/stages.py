@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
 from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
-from beam_curate.fingerprint import SHOTS_STAGE
+from beam_curate.plan.captions import STAGE as CAPTIONS_STAGE
+from beam_curate.plan.fingerprints import SHOTS_STAGE
 from beam_curate.text_embeddings.stage import STAGE as TEXT_STAGE
 from beam_curate.video.stage import STAGE as CLIPS_STAGE
 

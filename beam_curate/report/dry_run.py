@@ -13,7 +13,7 @@ from beam_curate.captions.windows import caption_windows
 from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.elements import Video
 from beam_curate.options.parse import Options
-from beam_curate.plan import Plan
+from beam_curate.plan.plan import Plan
 from beam_curate.progress.terminal import shown
 from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader

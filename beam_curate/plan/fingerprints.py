@@ -11,11 +11,12 @@ import hashlib
 import json
 from typing import Any
 
-from beam_curate.captions import captioner, engines, prompts
+from beam_curate.captions import prompts
 from beam_curate.dataset import stage
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
+from beam_curate.plan import captions, engines
 from beam_curate.store.layout import DATASET
 from beam_curate.text_embeddings import stage
 from beam_curate.video import stage
@@ -24,7 +25,7 @@ SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 2,
     stage.STAGE: 3,
-    captioner.STAGE: 3,
+    captions.STAGE: 3,
     stage.STAGE: 2,
     stage.STAGE: 3,
     DATASET: 1,
@@ -63,7 +64,7 @@ def fingerprints(options: Options) -> Fingerprints:
     clips = _chain(stage.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
     captions = clips
     if options.caption.generate_captions:
-        captions = _chain(captioner.STAGE, clips, **_of_captions(options.caption))
+        captions = _chain(captions.STAGE, clips, **_of_captions(options.caption))
     text_, windows_, done = captions, captions, captions
     if options.dataset.generate_cosmos_predict_dataset == "predict2":
         minimum = options.dataset.predict2_min_frames

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from beam_curate.fingerprint import Fingerprints, fingerprints
 from beam_curate.options.parse import parse
+from beam_curate.plan.fingerprints import Fingerprints, fingerprints
 
 DATASET = ["--input-video-path", "in", "--output-clip-path", "out", "--generate-cosmos-predict-dataset", "predict2"]
 FIXED = ["--splitting-algorithm", "fixed-stride"]

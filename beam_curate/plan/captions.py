@@ -6,12 +6,13 @@ import dataclasses
 
 from beam_curate import attempt, counters
 from beam_curate.attempt import Worker
-from beam_curate.captions import engines, prompts
+from beam_curate.captions import prompts
 from beam_curate.captions.describe import describe_windows
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.options.parse import Options
+from beam_curate.plan import engines
 from beam_curate.store.layout import Layout
 
 

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 from beam_curate.attempt import Worker
-from beam_curate.captions.captioner import STAGE as CAPTIONS_STAGE
-from beam_curate.captions.captioner import captioner
 from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
 from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
-from beam_curate.fingerprint import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.options.parse import Options
+from beam_curate.plan.captions import STAGE as CAPTIONS_STAGE
+from beam_curate.plan.captions import captioner
+from beam_curate.plan.fingerprints import SHOTS_STAGE, Fingerprints, fingerprints
 from beam_curate.records.records import RecordContext
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from beam_curate.captions import engines
-from beam_curate.captions.captioner import DescribeCaptioner, captioner
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.engines.base import Generation
 from beam_curate.options.parse import Options, parse
+from beam_curate.plan import engines
+from beam_curate.plan.captions import DescribeCaptioner, captioner
 from beam_curate.store.layout import Layout
 
 SERVER = "--captioning-engine endpoint --captioning-endpoint http://127.0.0.1:1/v1"
