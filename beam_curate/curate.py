@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from beam_curate import attempt, counters
+from beam_curate import counters, stage
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.ending import EXIT_DONE, EXIT_FAILED
@@ -54,7 +54,7 @@ def curate(parsed: Parsed) -> int:
     console = terminal.console()
     options = parsed.options
     counters.reset()
-    attempt.restart_stages()
+    stage.restart_stages()
     preflight.check_packages()
     check_runner(options.run, parsed.beam_args)
     layout = Layout(os.path.abspath(options.input.output_clip_path))

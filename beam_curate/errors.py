@@ -25,7 +25,7 @@ class PlaceError(CurateError):
 class SetupError(CurateError):
     """Flags or the environment are the cause, for every unit alike: the stage stops after the first.
 
-    Its message names the flag or the variable to change. `beam_curate.attempt` gives all units that follow the same
+    Its message names the flag or the variable to change. `beam_curate.stage` gives all units that follow the same
     failure without any work, and the next run does them.
     """
 

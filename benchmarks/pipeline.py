@@ -14,7 +14,6 @@ from common import in_turn, report
 from footage import make_footage
 from program import command, run, snapshot
 
-from beam_curate.attempt import attempt_chunk, attempt_video
 from beam_curate.dataset import predict2
 from beam_curate.elements import Failure, Video
 from beam_curate.options.parse import parse
@@ -22,6 +21,7 @@ from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import select
+from beam_curate.stage import attempt_chunk, attempt_video
 from beam_curate.store.layout import Layout
 from beam_curate.video.stage import chunks_of
 

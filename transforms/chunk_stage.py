@@ -7,8 +7,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_curate.attempt import Worker, attempt_chunk
 from beam_curate.elements import ClipChunk
+from beam_curate.stage import Worker, attempt_chunk
 from beam_curate.store.results import ResultStore
 from transforms.inference import infer
 from transforms.remembered import Remembered

@@ -6,9 +6,9 @@ import dataclasses
 
 import apache_beam as beam
 
-from beam_curate.attempt import Worker, attempt_video
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.plan.fingerprints import SHOTS_STAGE
+from beam_curate.stage import Worker, attempt_video
 from beam_curate.store.results import ResultStore
 from transforms.inference import infer
 from transforms.remembered import Remembered

@@ -8,8 +8,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from beam_curate.attempt import Worker
 from beam_curate.models.slot import ModelRef
+from beam_curate.stage import Worker
 from transforms.turns import turn
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from beam_curate import counters
-from beam_curate.attempt import size
+from beam_curate.stage import size
 from beam_curate.store.results import ResultStore
 from transforms.counting import CountingDoFn
 from transforms.spread import Spread

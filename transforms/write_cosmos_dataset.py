@@ -6,10 +6,10 @@ import dataclasses
 
 import apache_beam as beam
 
-from beam_curate.attempt import Worker
 from beam_curate.elements import ClipChunk
 from beam_curate.records.recorder import publish_chunk
 from beam_curate.records.records import RecordContext
+from beam_curate.stage import Worker
 from beam_curate.store.results import ResultStore
 from transforms.chunk_stage import ChunkStage
 from transforms.counting import CountingDoFn

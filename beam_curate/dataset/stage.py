@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from beam_curate import attempt, counters
+from beam_curate import counters, stage
 from beam_curate.dataset.format import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.store.layout import Layout
@@ -64,7 +64,7 @@ class WindowCutter:
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with the videos of its windows, or the reasons why they are left out."""
-        return attempt.attempt_clips(chunk, STAGE, self._cut)
+        return stage.attempt_clips(chunk, STAGE, self._cut)
 
     def _cut(self, clip: Clip) -> Clip:
         assert clip.media is not None

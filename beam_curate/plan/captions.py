@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from beam_curate import attempt, counters
-from beam_curate.attempt import Worker
+from beam_curate import counters, stage
 from beam_curate.captions import prompts
 from beam_curate.captions.describe import describe_windows
 from beam_curate.captions.stage import VlmCaptioner
@@ -13,6 +12,7 @@ from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.options.parse import Options
 from beam_curate.plan import engines
+from beam_curate.stage import Worker
 from beam_curate.store.layout import Layout
 
 
@@ -31,7 +31,7 @@ class DescribeCaptioner:
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with captioned windows."""
-        return attempt.attempt_clips(chunk, STAGE, self._caption)
+        return stage.attempt_clips(chunk, STAGE, self._caption)
 
     def _caption(self, clip: Clip) -> Clip:
         assert clip.media is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from beam_curate.attempt import Worker
 from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
 from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
@@ -17,6 +16,7 @@ from beam_curate.records.records import RecordContext
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
+from beam_curate.stage import Worker
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
 from beam_curate.text_embeddings import t5

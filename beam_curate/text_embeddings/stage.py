@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate import attempt, counters
+from beam_curate import counters, stage
 from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.format import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
@@ -79,7 +79,7 @@ class CaptionEncoder:
                 waiting[wanted[position][0]] -= 1
             counters.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
         counters.add("captions encoded", len(found))
-        return attempt.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
+        return stage.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
 
     def _with_embeddings(
         self,
@@ -96,7 +96,7 @@ class CaptionEncoder:
                 windows[position] = dataclasses.replace(window, left_out=reason)
                 continue
             if isinstance(array, Exception):
-                clip = attempt.failed(chunk, clip, STAGE, array)
+                clip = stage.failed(chunk, clip, STAGE, array)
                 continue
             stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             with files.scratch(self.layout) as scratch:

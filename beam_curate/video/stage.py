@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from beam_curate import attempt, counters
+from beam_curate import counters, stage
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
 from beam_curate.sources.listing import check_unchanged
 from beam_curate.store import files
@@ -73,7 +73,7 @@ class ClipCutter:
     def _with_media(self, chunk: ClipChunk, clip: Clip, cut: dict[str, ClipFile | Exception]) -> Clip:
         media = cut.get(clip.clip_id)
         if isinstance(media, Exception):
-            return attempt.failed(chunk, clip, STAGE, media)
+            return stage.failed(chunk, clip, STAGE, media)
         return dataclasses.replace(clip, media=media)
 
 

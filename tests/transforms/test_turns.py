@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from facts import make_chunk, make_clip
 
-from beam_curate.attempt import attempt_chunk
 from beam_curate.elements import ClipChunk
+from beam_curate.stage import attempt_chunk
 from beam_curate.store.layout import Layout
 from transforms import turns
 from transforms.chunk_stage import Attempt

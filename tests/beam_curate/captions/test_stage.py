@@ -17,7 +17,6 @@ from media import make_video, read_frame_number
 from tiny_models import REASONED, make_qwen2_5_vl
 
 from beam_curate import counters
-from beam_curate.attempt import attempt_chunk, restart_stages
 from beam_curate.captions.frames import SamplingRules
 from beam_curate.captions.stage import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
@@ -34,6 +33,7 @@ from beam_curate.errors import (
     SetupError,
 )
 from beam_curate.models.slot import SLOTS, ModelRef
+from beam_curate.stage import attempt_chunk, restart_stages
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from beam_curate import attempt
+from beam_curate import stage
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.errors import ContentError, PlaceError, SetupError
 
@@ -29,11 +29,11 @@ class Failing:
     [(ContentError("x"), 2, False), (PlaceError("x"), 2, True), (SetupError("--flag"), 1, True)],
 )
 def test_a_stage_stops_after_a_mistake_in_the_set_up(error: Exception, runs: int, retriable: bool) -> None:
-    attempt.restart_stages()
+    stage.restart_stages()
     worker = Failing(error)
-    failures = [attempt.attempt_video(worker, "shots", VIDEO) for _ in range(2)]
+    failures = [stage.attempt_video(worker, "shots", VIDEO) for _ in range(2)]
     assert worker.runs == runs
     assert failures == [Failure("shots", VIDEO.uri, None, type(error).__name__, str(error), retriable)] * 2
-    attempt.restart_stages()
-    attempt.attempt_video(worker, "shots", VIDEO)
+    stage.restart_stages()
+    stage.attempt_video(worker, "shots", VIDEO)
     assert worker.runs == runs + 1
