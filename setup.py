@@ -45,5 +45,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["beam-curate = beam_curate.cli:entry"]},
+    entry_points={"console_scripts": ["beam-curate = beam_curate.cli.main:entry"]},
 )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate import ending
+from beam_curate.cli import exit_status
 from beam_curate.options.parse import parse
 from beam_curate.processes import signals
 
@@ -19,13 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit status."""
     _drop_working_directory()
     with signals.answered(_farewell):
-        return ending.status_of(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
+        return exit_status.status_of(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _run(arguments: list[str]) -> int:
     parsed = parse(arguments)
+    from beam_curate.cli.demo import run_demo
     from beam_curate.curate import curate
-    from beam_curate.demo import run_demo
 
     return run_demo(parsed) if parsed.options.input.is_demo else curate(parsed)
 

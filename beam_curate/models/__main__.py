@@ -1,7 +1,7 @@
-"""`python -m beam_curate.models`; see `beam_curate.models.commands`."""
+"""`python -m beam_curate.models`; see `beam_curate.cli.models`."""
 
 import sys
 
-from beam_curate.models.commands import main
+from beam_curate.cli.models import main
 
 sys.exit(main())

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from beam_curate import cli
+from beam_curate.cli import main
 from beam_curate.errors import UsageError
 from beam_curate.options.flags import Flag, flags_of
 from beam_curate.options.parse import GROUPS, parse
 
 NUMBERS = [known for group in GROUPS.values() for known in flags_of(group) if known.kind in (int, float)]
-OTHERS = [cli.MIN_FRAMES]
+OTHERS = [main.MIN_FRAMES]
 IN_OUT = ["--input-video-path=in", "--output-clip-path=out"]
 NO_LOWER = {"captioning_max_output_tokens"}  # below 0 is no limit
 
@@ -62,9 +62,9 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 
 
 def test_no_command_takes_a_number_that_these_tests_miss() -> None:
-    parsers = list(commands(cli._parser()))
+    parsers = list(commands(main._parser()))
     assert len(parsers) >= 8
-    checked = [action.dest for one in parsers for action in one._actions if action.type == cli.MIN_FRAMES.checked]
+    checked = [action.dest for one in parsers for action in one._actions if action.type == main.MIN_FRAMES.checked]
     assert checked == ["min_frames"]
     assert not [action.dest for one in parsers for action in one._actions if action.type in (int, float)]
 
@@ -86,7 +86,7 @@ def test_the_bounds_themselves_are_taken(flag: str, lowest: str, highest: str) -
 
 
 def test_verify_refuses_a_number_beyond_its_bounds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", "--min-frames", "99999999999999", "somewhere"]) == 2
+    assert main.main(["verify", "--min-frames", "99999999999999", "somewhere"]) == 2
     message = capsys.readouterr().err
     assert "--min-frames is 99999999999999: it must be at least 1 and at most 10,000,000" in message
 

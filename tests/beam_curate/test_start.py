@@ -30,7 +30,7 @@ def imported(call: str, *arguments: str) -> tuple[int, set[str]]:
 
 
 RUN = "from beam_curate.run import main; sys.exit(main())"
-CLI = "from beam_curate.cli import main; sys.exit(main())"
+CLI = "from beam_curate.cli.main import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize(

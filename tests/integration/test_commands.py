@@ -16,7 +16,7 @@ import pytest
 from media import make_video
 from program import DESCRIBED, start
 
-CLI = [sys.executable, "-c", "from beam_curate.cli import entry; entry()"]
+CLI = [sys.executable, "-c", "from beam_curate.cli.main import entry; entry()"]
 MODELS = [sys.executable, "-m", "beam_curate.models"]
 RUN = [sys.executable, "-m", "beam_curate.run"]
 
@@ -42,7 +42,7 @@ def test_a_signal_ends_verify(tmp_path: Path) -> None:
     for index in range(1, 400):
         os.link(tmp_path / "videos" / "0.mp4", tmp_path / "videos" / f"{index}.mp4")
     script = (
-        "import threading, beam_curate.dataset.verify.verify as v; from beam_curate.cli import entry\n"
+        "import threading, beam_curate.dataset.verify.verify as v; from beam_curate.cli.main import entry\n"
         "check = v.verify\n"
         "def told(*a, **k): print('at it', flush=True); return check(*a, **k)\n"
         f"v.verify = told; import sys; sys.argv[1:] = ['verify', {str(tmp_path)!r}]; entry()"
@@ -77,7 +77,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command as a user who owns nothing; what it imports is imported before the change of user."""
     script = (
         "import os, sys; sys.path[:0] = sys.argv[1].split(':'); del sys.argv[1]\n"
-        "from beam_curate.cli import entry, main\n"
+        "from beam_curate.cli.main import entry, main\n"
         "main(['clean', '/none']); main(['verify', '/none'])\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "entry()"

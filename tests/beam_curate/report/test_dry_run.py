@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from program import DESCRIBED
 
-from beam_curate.cli import main
+from beam_curate.cli.main import main
 from beam_curate.dataset.verify.faults import Fault, Report, print_report
 from beam_curate.options.parse import parse
 from beam_curate.progress import terminal

@@ -19,7 +19,7 @@ import pytest
 from program import children_of
 from rich.console import Console
 
-from beam_curate import cli
+from beam_curate.cli import main
 from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.verify import faults, verify
 from beam_curate.errors import UsageError
@@ -624,5 +624,5 @@ def test_a_part_without_folders_does_not_stop_quarantine_of_a_good_one(tmp_path,
 @pytest.mark.parametrize("name", ["", " "])
 def test_no_name_is_not_the_working_directory(name, dataset, monkeypatch, capsys):
     monkeypatch.chdir(dataset)
-    assert cli.main(["verify", name, "--quarantine", "bad"]) == 2
+    assert main.main(["verify", name, "--quarantine", "bad"]) == 2
     assert "DATASET is empty" in capsys.readouterr().err

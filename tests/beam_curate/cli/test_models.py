@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from beam_curate import cli
+from beam_curate.cli import main
+from beam_curate.cli.models import DEFAULT, main
 from beam_curate.models.catalog import MODELS, T5_XXL, by_name
-from beam_curate.models.commands import DEFAULT, main
 from beam_curate.weights.check import FileFacts, write_marker
 
 QWEN = by_name("qwen2.5_vl")
@@ -28,7 +28,7 @@ def fill(workspace: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("run", [main, lambda arguments: cli.main(["models", *arguments])])
+@pytest.mark.parametrize("run", [main, lambda arguments: main.main(["models", *arguments])])
 def test_list_shows_every_model_and_which_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], run) -> None:
     fill(tmp_path)
     T5_XXL.folder(str(tmp_path)).mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_check_takes_the_flags_of_a_run(tmp_path: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    assert main(arguments) == cli.main(["models", *arguments]) == 2
+    assert main(arguments) == main.main(["models", *arguments]) == 2
     assert capsys.readouterr().err.count(message) == 2
 
 
@@ -104,7 +104,7 @@ def test_the_help_says_what_is_downloaded_by_default(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("arguments", [["list"], ["check"], ["download", "--help"]])
 def test_nothing_heavy_is_imported(tmp_path: Path, arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom beam_curate.models.commands import main\n"
+        "import sys\nfrom beam_curate.cli.models import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         f"print('heavy:', sorted(set(sys.modules) & set({HEAVY})))"
     )

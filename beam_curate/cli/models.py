@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from beam_curate import ending
+from beam_curate.cli import exit_status
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options.parse import default_workspace, parse
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(parsed)
 
     with signals.answered(farewell):
-        return ending.status_of(run)
+        return exit_status.status_of(run)
 
 
 def farewell(number: signal.Signals) -> None:
@@ -129,7 +129,7 @@ def _download(parsed: argparse.Namespace) -> int:
         except ModelFilesError as error:
             terminal.complain(error)
             failed = True
-    return ending.EXIT_FAILED if failed else ending.EXIT_DONE
+    return exit_status.EXIT_FAILED if failed else exit_status.EXIT_DONE
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -147,7 +147,7 @@ def _check(parsed: argparse.Namespace) -> int:
         if wrong:
             print(terminal.shown(f"  {mend(model, workspace)}"))
             failed = True
-    return ending.EXIT_FAILED if failed else ending.EXIT_DONE
+    return exit_status.EXIT_FAILED if failed else exit_status.EXIT_DONE
 
 
 def _chosen(parsed: argparse.Namespace) -> tuple[list[Model] | None, str]:

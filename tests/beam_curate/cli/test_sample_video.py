@@ -5,8 +5,8 @@ import av
 import numpy as np
 import pytest
 
-from beam_curate import sample_video
-from beam_curate.sample_video import SAMPLE_SHOTS, make_sample_video
+from beam_curate.cli import sample_video
+from beam_curate.cli.sample_video import SAMPLE_SHOTS, make_sample_video
 
 NUM_FRAMES = 984
 MIN_SHOT_FRAMES = 100

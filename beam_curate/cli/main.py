@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from beam_curate import ending
+from beam_curate.cli import exit_status
+from beam_curate.cli.models import add_commands, farewell
 from beam_curate.errors import UsageError
-from beam_curate.models.commands import add_commands, farewell
 from beam_curate.options.clips import SplitOptions
 from beam_curate.options.dataset import TRAINER_MIN_FRAMES
 from beam_curate.options.flags import MOST_FRAMES, Flag, flags_of
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["split"]:
         return run(arguments[1:])  # its flags are those of `python -m beam_curate.run`
     with signals.answered(farewell):
-        return ending.status_of(lambda: _command(arguments))
+        return exit_status.status_of(lambda: _command(arguments))
 
 
 def _command(arguments: list[str]) -> int:
@@ -158,7 +158,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.quarantine is not None and not report.ok:
         moved = quarantine(report, parsed.quarantine)
         printer.print(shown(f"{len(moved)} files moved to {parsed.quarantine}"))
-    return ending.EXIT_DONE if report.ok else ending.EXIT_FAILED
+    return exit_status.EXIT_DONE if report.ok else exit_status.EXIT_FAILED
 
 
 def _clean(parsed: argparse.Namespace) -> int:
