@@ -27,8 +27,8 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 from beam_curate.pipeline import build
 from beam_curate.plan.plan import Plan
 from beam_curate.progress import worker_counts
-from runners.explain import explain
 from runners.flink import LOCAL_MASTERS, cancel
+from runners.job_errors import explain
 from runners.servers import server
 from runners.settings import flags_of, prism, with_defaults, workers, workers_elsewhere
 from transforms import turns

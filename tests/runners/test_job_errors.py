@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runners.explain import explain
+from runners.job_errors import explain
 
 FLINK = "Pipeline beam-curate-0ec33e9e_f0924d32-bbd9-4e8b-b47b-b80b0d1281de failed in state FAILED: "
 GRPC = """<_MultiThreadedRendezvous of RPC that terminated with:
