@@ -31,7 +31,7 @@ from runners.flink import LOCAL_MASTERS, cancel
 from runners.job_errors import explain
 from runners.servers import server
 from runners.settings import flags_of, prism, with_defaults, workers, workers_elsewhere
-from transforms import turns
+from transforms import concurrency
 
 _CANCEL_S = 1.5
 
@@ -86,7 +86,7 @@ def _runner(plan: Plan, beam_args: Sequence[str], options: PipelineOptions) -> I
         yield FnApiRunner()
     elif run.runner == "PrismRunner" and not portable.job_endpoint:
         options.view_as(PrismRunnerOptions).prism_location = prism(flags)
-        turns.bound(workers(run))
+        concurrency.bound(workers(run))
         command, portable.job_endpoint = PrismJobServer(options).subprocess_cmd_and_endpoint()
         with server("Prism", [str(word) for word in command], portable.job_endpoint):
             yield PrismRunner()

@@ -10,9 +10,9 @@ import apache_beam as beam
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import Worker, attempt_chunk
 from beam_curate.store.results import ResultStore
+from transforms.cached import Remembered
+from transforms.concurrency import turn
 from transforms.inference import infer
-from transforms.remembered import Remembered
-from transforms.turns import turn
 
 
 class Attempt(beam.DoFn):

@@ -10,8 +10,8 @@ from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.plan.fingerprints import SHOTS_STAGE
 from beam_curate.stage import Worker, attempt_video
 from beam_curate.store.results import ResultStore
+from transforms.cached import Remembered
 from transforms.inference import infer
-from transforms.remembered import Remembered
 
 
 @dataclasses.dataclass(eq=False)

@@ -10,7 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from beam_curate.models.slot import ModelRef
 from beam_curate.stage import Worker
-from transforms.turns import turn
+from transforms.concurrency import turn
 
 
 class WorkerHandler(ModelHandler[Any, Any, Any]):

@@ -13,7 +13,7 @@ from beam_curate.elements import ClipChunk, Failure, Video
 from beam_curate.records import missing
 from beam_curate.records.recorder import record_video
 from beam_curate.records.records import RecordContext
-from transforms.counting import CountingDoFn
+from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)

@@ -12,7 +12,7 @@ from beam_curate.records.records import RecordContext
 from beam_curate.stage import Worker
 from beam_curate.store.results import ResultStore
 from transforms.chunk_stage import ChunkStage
-from transforms.counting import CountingDoFn
+from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)

@@ -15,7 +15,7 @@ from beam_curate import counters
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
-from transforms.remembered import Remembered
+from transforms.cached import Remembered
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]
 

@@ -11,8 +11,8 @@ import apache_beam as beam
 from beam_curate import counters
 from beam_curate.stage import size
 from beam_curate.store.results import ResultStore
-from transforms.counting import CountingDoFn
-from transforms.spread import Spread
+from transforms.redistribute import Spread
+from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)

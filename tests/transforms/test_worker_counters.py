@@ -9,7 +9,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import counters
 from beam_curate.store.layout import Layout
-from transforms.counting import CountingDoFn
+from transforms.worker_counters import CountingDoFn
 
 
 class Count(CountingDoFn):

@@ -13,7 +13,7 @@ from facts import make_chunk, make_clip
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import attempt_chunk
 from beam_curate.store.layout import Layout
-from transforms import turns
+from transforms import concurrency
 from transforms.chunk_stage import Attempt
 from transforms.inference import NoModel, WorkerHandler
 
@@ -40,8 +40,8 @@ class Busy:
 
 
 def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_turn", turns.turn())  # so that it is put back
-    turns.bound(BOUND)
+    monkeypatch.setattr(concurrency, "_turn", concurrency.turn())  # so that it is put back
+    concurrency.bound(BOUND)
     worker, chunk = Busy(), make_chunk([make_clip(Layout(str(tmp_path)), "a")])
     stage, handler = Attempt(worker, "clips"), WorkerHandler(worker, attempt_chunk, "captions")
     with ThreadPoolExecutor(12) as threads:
