@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from beam_curate import counters, stage
-from beam_curate.cli.exit_status import EXIT_DONE, EXIT_FAILED
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
+from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.progress import terminal

@@ -18,7 +18,6 @@ import torch
 from common import in_turn, report, timed
 from footage import make_footage
 from footage_clips import RATE, chunks_of
-from tiny_models import make_qwen2_5_vl
 
 from beam_curate.captions import frames
 from beam_curate.captions.frames import SamplingRules
@@ -28,6 +27,7 @@ from beam_curate.engines import transformers_engine
 from beam_curate.engines.base import Generation, Question
 from beam_curate.models.slot import ModelRef
 from beam_curate.store.layout import Layout
+from tests.support.tiny_models import make_qwen2_5_vl
 
 SIZE = (1280, 720)
 FRAMES = 240

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from facts import make_chunk, make_span
-
 from beam_curate.elements import Clip, ClipChunk, ClipFile
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_span
 
 RATE = 24
 

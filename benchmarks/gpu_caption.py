@@ -23,7 +23,6 @@ import torch
 from common import report, timed
 from footage import make_footage
 from footage_clips import RATE, chunks_of
-from tiny_models import make_qwen2_5_vl
 from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from beam_curate import counters
@@ -34,6 +33,7 @@ from beam_curate.engines.base import Generation
 from beam_curate.engines.transformers_engine import VlmEngine
 from beam_curate.models.slot import ModelRef
 from beam_curate.store.layout import Layout
+from tests.support.tiny_models import make_qwen2_5_vl
 
 # Of Qwen2.5-VL-7B's config.json.
 TEXT = {

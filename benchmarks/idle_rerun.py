@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from common import report, timed
-from media import make_video
-from program import FIXED_STRIDE, run
+
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, run
 
 VIDEOS = 200
 

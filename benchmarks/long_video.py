@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from common import report
-from media import make_video
 from memory import watch
-from program import command, summary
+
+from tests.support.media import make_video
+from tests.support.program import command, summary
 
 FRAMES_PER_S = 5
 FRAMES = 2 * 3600 * FRAMES_PER_S

@@ -14,9 +14,10 @@ from pathlib import Path
 import matplotlib
 from common import report, timed
 from matplotlib.figure import Figure
-from media import make_video
 from memory import Sample, watch
-from program import FIXED_STRIDE, command, run, summary
+
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, command, run, summary
 
 VIDEOS = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 FRAMES = 30

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from program import started_by
+from tests.support.program import started_by
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from common import in_turn, report
 from footage import make_footage
-from program import command, run, snapshot
 
 from beam_curate.dataset import predict2
 from beam_curate.elements import Failure, Video
@@ -24,6 +23,7 @@ from beam_curate.sources.selection import select
 from beam_curate.stage import attempt_chunk, attempt_video
 from beam_curate.store.layout import Layout
 from beam_curate.video.stage import chunks_of
+from tests.support.program import command, run, snapshot
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop
 FLAGS = ("--splitting-algorithm", "fixed-stride", "--text-encoder", "t5_random")

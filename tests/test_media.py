@@ -1,9 +1,10 @@
 from fractions import Fraction
 
 import av
-import media
 import numpy as np
 import pytest
+
+from tests.support import media
 
 NUM_FRAMES = 60
 

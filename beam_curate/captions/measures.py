@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.captions.color_names import colour_shares, palette
+from beam_curate.captions.colour_names import colour_shares, palette
 
 Floats = NDArray[np.float32]
 

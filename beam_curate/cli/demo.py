@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from beam_curate.cli.exit_status import EXIT_DONE, EXIT_FAILED
 from beam_curate.cli.sample_video import make_sample_video
 from beam_curate.curate import curate
 from beam_curate.dataset.verify.faults import print_report
 from beam_curate.dataset.verify.verify import verify
+from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.parse import Parsed
 from beam_curate.progress import terminal
 from beam_curate.store.layout import Layout

@@ -8,13 +8,9 @@ import sys
 from collections.abc import Callable
 
 from beam_curate.errors import CurateError, UsageError
+from beam_curate.exit_codes import EXIT_FAILED, EXIT_PIPE, EXIT_USAGE
 from beam_curate.progress import terminal
 from beam_curate.store import disk_errors
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_PIPE = 141  # as of a program that SIGPIPE ends
 
 
 def status_of(command: Callable[[], int]) -> int:

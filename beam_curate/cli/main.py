@@ -10,13 +10,14 @@ from typing import NoReturn
 
 from beam_curate.cli import exit_status
 from beam_curate.cli.models import add_commands, farewell
+from beam_curate.cli.split import main as run
 from beam_curate.errors import UsageError
+from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.clips import SplitOptions
 from beam_curate.options.dataset import TRAINER_MIN_FRAMES
 from beam_curate.options.flags import MOST_FRAMES, Flag, flags_of
 from beam_curate.processes import signals
 from beam_curate.progress.terminal import console, shown
-from beam_curate.run import main as run
 
 MIN_FRAMES = Flag(
     "fewest frames of a video: the trainer reads 93 and fails on a video of exactly 93",
@@ -158,7 +159,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.quarantine is not None and not report.ok:
         moved = quarantine(report, parsed.quarantine)
         printer.print(shown(f"{len(moved)} files moved to {parsed.quarantine}"))
-    return exit_status.EXIT_DONE if report.ok else exit_status.EXIT_FAILED
+    return EXIT_DONE if report.ok else EXIT_FAILED
 
 
 def _clean(parsed: argparse.Namespace) -> int:

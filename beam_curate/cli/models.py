@@ -1,4 +1,4 @@
-"""`beam-curate models list | download | check`, also as `python -m beam_curate.models`."""
+"""The commands `beam-curate models list | download | check`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from beam_curate.cli import exit_status
 from beam_curate.errors import ModelFilesError, UsageError
+from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options.parse import default_workspace, parse
 from beam_curate.processes import signals
@@ -21,7 +22,7 @@ DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LA
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m beam_curate.models", description="Models: list, download, check.")
+    parser = argparse.ArgumentParser(prog="beam-curate models", description="Models: list, download, check.")
     add_commands(parser)
 
     def run() -> int:
@@ -129,7 +130,7 @@ def _download(parsed: argparse.Namespace) -> int:
         except ModelFilesError as error:
             terminal.complain(error)
             failed = True
-    return exit_status.EXIT_FAILED if failed else exit_status.EXIT_DONE
+    return EXIT_FAILED if failed else EXIT_DONE
 
 
 def _check(parsed: argparse.Namespace) -> int:
@@ -147,7 +148,7 @@ def _check(parsed: argparse.Namespace) -> int:
         if wrong:
             print(terminal.shown(f"  {mend(model, workspace)}"))
             failed = True
-    return exit_status.EXIT_FAILED if failed else exit_status.EXIT_DONE
+    return EXIT_FAILED if failed else EXIT_DONE
 
 
 def _chosen(parsed: argparse.Namespace) -> tuple[list[Model] | None, str]:

@@ -1,0 +1,1 @@
+"""What the container of a video says: tracks, colours, time stamps, and whose fault an error is."""

@@ -12,12 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_curate.engines import connection, dialect, openai_protocol
+from beam_curate.engines import dialect, openai_protocol
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.completion import EmbeddedError, read_answer
 from beam_curate.engines.refusals import Refusal, shortened
 from beam_curate.engines.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
+from beam_curate.models import connection
 from beam_curate.models.slot import ModelRef
 from beam_curate.options.captions import CaptionOptions
 

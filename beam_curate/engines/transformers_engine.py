@@ -17,9 +17,9 @@ from beam_curate.engines import positions, sampling
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.errors import ModelContextError, ModelOutputError
 from beam_curate.models.catalog import Model
+from beam_curate.models.devices import has_bfloat16
 from beam_curate.models.oom_backoff import Fitting
 from beam_curate.models.slot import ModelRef
-from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.weights import fetch
 
 _NOT_FINITE = (

@@ -1,0 +1,1 @@
+"""The command line and the config file: from arguments to checked options. Imports nothing heavy."""

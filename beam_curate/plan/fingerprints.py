@@ -12,22 +12,23 @@ import json
 from typing import Any
 
 from beam_curate.captions import prompts
-from beam_curate.dataset import stage
+from beam_curate.dataset import stage as windows
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
-from beam_curate.plan import captions, engines
+from beam_curate.plan import captions as captioner
+from beam_curate.plan import engines
 from beam_curate.store.layout import DATASET
-from beam_curate.text_embeddings import stage
-from beam_curate.video import stage
+from beam_curate.text_embeddings import stage as text
+from beam_curate.video import stage as cutter
 
 SHOTS_STAGE = "shots"
 VERSIONS = {
     SHOTS_STAGE: 2,
-    stage.STAGE: 3,
-    captions.STAGE: 3,
-    stage.STAGE: 2,
-    stage.STAGE: 3,
+    cutter.STAGE: 3,
+    captioner.STAGE: 3,
+    text.STAGE: 2,
+    windows.STAGE: 3,
     DATASET: 1,
 }
 
@@ -39,8 +40,8 @@ class Fingerprints:
     shots: str
     clips: str
     captions: str
-    stage: str
-    stage: str
+    text: str
+    windows: str
     done: str
 
 
@@ -61,17 +62,15 @@ def fingerprints(options: Options) -> Fingerprints:
         **own,
     )
     errors = options.split.max_decode_errors
-    clips = _chain(stage.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
+    clips = _chain(cutter.STAGE, shots, chunk=chunk, errors=errors, **dataclasses.asdict(options.transcode))
     captions = clips
     if options.caption.generate_captions:
-        captions = _chain(captions.STAGE, clips, **_of_captions(options.caption))
+        captions = _chain(captioner.STAGE, clips, **_of_captions(options.caption))
     text_, windows_, done = captions, captions, captions
     if options.dataset.generate_cosmos_predict_dataset == "predict2":
         minimum = options.dataset.predict2_min_frames
-        text_ = _chain(
-            stage.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum
-        )
-        windows_ = _chain(stage.STAGE, text_, minimum=minimum)
+        text_ = _chain(text.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum)
+        windows_ = _chain(windows.STAGE, text_, minimum=minimum)
         done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
     done = _chain("done", done, keep_duplicates=options.input.keep_duplicates, **limits)
     return Fingerprints(shots, clips, captions, text_, windows_, done)

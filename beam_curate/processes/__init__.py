@@ -1,0 +1,1 @@
+"""Other processes: starting and ending them, and signals."""

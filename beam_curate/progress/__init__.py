@@ -1,0 +1,1 @@
+"""What a run counts while it works, and how the terminal shows it."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
-from beam_curate.plan.captions import STAGE as CAPTIONS_STAGE
-from beam_curate.plan.fingerprints import SHOTS_STAGE
-from beam_curate.text_embeddings.stage import STAGE as TEXT_STAGE
-from beam_curate.video.stage import STAGE as CLIPS_STAGE
-
-STAGES = (SHOTS_STAGE, CLIPS_STAGE, CAPTIONS_STAGE, TEXT_STAGE, WINDOWS_STAGE)
+STAGES = ("shots", "clips", "captions", "text", "windows")
 VIDEOS_TO_DO = "videos to do"
 
 
@@ -87,7 +81,7 @@ def _stage(counts: Mapping[str, int], stage: str, to_do: int, remembered: int, t
     position = float(done)
     if frames and frames <= expected:  # not so when a source does not say how long it is
         position = max(position, begun - counts.get(f"{stage}: opened", 0) * (1 - frames / expected))
-    unit = "videos" if stage == SHOTS_STAGE else "clips"
+    unit = "videos" if stage == "shots" else "clips"
     return StageProgress(stage, unit, to_do, total_known, begun, done, remembered, failed, frames, position)
 
 

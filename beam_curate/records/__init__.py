@@ -1,0 +1,1 @@
+"""What workers write of each video and publish."""

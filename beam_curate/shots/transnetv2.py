@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_curate.models.catalog import TRANSNETV2
+from beam_curate.models.devices import has_bfloat16
 from beam_curate.models.slot import ModelRef
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ RECHECK_WITHIN = 0.01
 """How near to the threshold a bfloat16 probability is not trusted. The largest error seen is 0.004."""
 
 _MOST_AT_ONCE = 8  # windows; each takes some 50 MB while it is looked at
-_BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16"))  # Linux's names of x86 instructions that multiply it
 
 
 class ShotNetwork:
@@ -103,15 +103,6 @@ def _take_threads(number: int) -> None:
     thread = threading.Thread(target=torch.set_num_threads, args=(usual,))
     thread.start()
     thread.join()
-
-
-def has_bfloat16() -> bool:
-    """Returns whether the processor has instructions for bfloat16; elsewhere torch emulates it, slowly."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    return any(line.startswith("flags") and not _BFLOAT16_FLAGS.isdisjoint(line.split()) for line in lines)
 
 
 def reference(workspace: str) -> ModelRef:

@@ -1,0 +1,1 @@
+"""The input: which videos there are, and which of them a run works on."""

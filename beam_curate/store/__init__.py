@@ -1,0 +1,1 @@
+"""The output folder: its layout, stored results, what is published, and who else writes to it."""

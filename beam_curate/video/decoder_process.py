@@ -19,8 +19,7 @@ from typing import Any
 import av
 
 from beam_curate.containers import faults
-from beam_curate.dataset.verify import examine
-from beam_curate.video import cut, scan
+from beam_curate.video import cut, examine, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,

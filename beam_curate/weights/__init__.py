@@ -1,0 +1,1 @@
+"""Weights of models: download, copies for workers, checks."""

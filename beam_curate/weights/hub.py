@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from beam_curate.engines import connection
 from beam_curate.errors import ModelFilesError, SetupError
+from beam_curate.models import connection
 from beam_curate.models.catalog import Model
 from beam_curate.store.files import sha256_of
 

@@ -7,7 +7,7 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
-from media import make_video
+from tests.support.media import make_video
 
 _SIZE = (128, 72)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from damage import dataset_faults, error_types, results, run_over
-from program import dataset_stems, summary
+
+from tests.support.damage import dataset_faults, error_types, results, run_over
+from tests.support.program import dataset_stems, summary
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported one by one, without their folder
 
@@ -36,7 +37,7 @@ def test_a_hundred_mutants_and_those_that_broke_something(seeds: dict[str, bytes
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_thousand_mutants(seeds: dict[str, bytes], tmp_path: Path) -> None:
-    import reliability
+    from tests.support import reliability
 
     counts: collections.Counter[str] = collections.Counter()
     for part in range(4):

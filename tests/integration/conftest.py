@@ -5,8 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import FIXED_STRIDE, run, snapshot
+
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, run, snapshot
 
 
 @pytest.fixture(scope="session")

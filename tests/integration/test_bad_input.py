@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from media import make_video, text_file, truncate
-from program import FIXED_STRIDE, command, dataset_stems, run, summary
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support.media import make_video, text_file, truncate
+from tests.support.program import FIXED_STRIDE, command, dataset_stems, run, summary
 
 
 def test_rotten_files_cost_themselves_only(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import DESCRIBED, start
+
+from tests.support.media import make_video
+from tests.support.program import DESCRIBED, start
 
 CLI = [sys.executable, "-c", "from beam_curate.cli.main import entry; entry()"]
-MODELS = [sys.executable, "-m", "beam_curate.models"]
+MODELS = [sys.executable, "-m", "beam_curate.cli.models"]
 RUN = [sys.executable, "-m", "beam_curate.run"]
 
 

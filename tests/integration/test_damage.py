@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from damage import (
+
+from tests.support.damage import (
     MAX_BLOCK_ERROR,
     Case,
     Result,
@@ -19,7 +20,7 @@ from damage import (
     results,
     run_over,
 )
-from program import summary
+from tests.support.program import summary
 
 
 def test_damage_costs_what_is_damaged_and_nothing_broken_is_made(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_damage_costs_what_is_damaged_and_nothing_broken_is_made(tmp_path: Path)
 
 @pytest.mark.soak
 def test_all_damage(tmp_path: Path) -> None:
-    import reliability
+    from tests.support import reliability
 
     clean = make_clean(tmp_path / "clean")
     cases = make_cases(clean)
@@ -87,7 +88,7 @@ def test_a_smeared_picture_would_not_pass(tmp_path: Path) -> None:
 
 def table(cases: Iterable[Case], found: dict[str, Result]) -> str:
     """Returns what became of each case, for people."""
-    import reliability
+    from tests.support import reliability
 
     rows = []
     for case in cases:

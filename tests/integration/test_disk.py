@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import FIXED_STRIDE, command, dataset_stems, snapshot
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, command, dataset_stems, snapshot
 
 FLAGS = (*FIXED_STRIDE, "--predict2-min-frames", "60", "--captioning-window-size", "64")
 FLAGS += ("--captioning-remainder-threshold", "32")  # so that clips have several windows, which are cut

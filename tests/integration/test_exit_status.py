@@ -10,12 +10,12 @@ from pathlib import Path
 
 import av
 import pytest
-from media import make_video, text_file
-from misbehaving_server import BLOCKED, MisbehavingServer, Reply, refusal
-from program import DESCRIBED, FIXED_STRIDE, run, summary
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from tests.support.media import make_video, text_file
+from tests.support.misbehaving_server import BLOCKED, MisbehavingServer, Reply, refusal
+from tests.support.program import DESCRIBED, FIXED_STRIDE, run, summary
 
 SIZE = (96, 64)
 

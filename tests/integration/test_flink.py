@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flink_cluster import SLOTS, FlinkCluster, flink_cluster
-from needed import need
-from program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
 
+from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
+from tests.support.needed import need
+from tests.support.program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
 from tools import engines
 
 WITHIN_S = 200

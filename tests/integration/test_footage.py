@@ -10,10 +10,11 @@ from typing import Any
 
 import av
 import imageio_ffmpeg
-import media
 import pytest
-from program import run
-from restamped import restamped
+
+from tests.support import media
+from tests.support.program import run
+from tests.support.restamped import restamped
 
 STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "2", "--limit-clips", "3")
 STRIDE += ("--predict2-min-frames", "4")

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, summary, wait_for
+
+from tests.support.program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, summary, wait_for
 
 MESSAGE = "What is finished is kept; the same command goes on from there."
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")

@@ -6,8 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from media import make_video
-from program import FIXED_STRIDE, command, summary
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, command, summary
 
 
 def curate(source: Path, output: Path, *flags: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media import frame_numbers, make_video
-from program import command, summary
+
+from tests.support.media import frame_numbers, make_video
+from tests.support.program import command, summary
 
 pytestmark = pytest.mark.soak
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import frame_numbers
-from program import FIXED_STRIDE, dataset_stems, run, snapshot, summary
 
 from beam_curate.dataset.verify.verify import verify
 from beam_curate.text_embeddings.t5 import token_counter
+from tests.support.media import frame_numbers
+from tests.support.program import FIXED_STRIDE, dataset_stems, run, snapshot, summary
 
 
 @pytest.fixture(scope="module")

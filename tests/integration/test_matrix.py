@@ -14,13 +14,13 @@ from typing import Any
 
 import av
 import pytest
-from colour_patches import LARGEST_ERROR, largest_error
-from matrix import CASES, Case
-from media import read_frame_number
-from program import dataset_stems, run
-from reliability import table, write_section
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support.colour_patches import LARGEST_ERROR, largest_error
+from tests.support.matrix import CASES, Case
+from tests.support.media import read_frame_number
+from tests.support.program import dataset_stems, run
+from tests.support.reliability import table, write_section
 
 STRIDE_S, SHORTEST_S = 2, Fraction(2, 5)
 WINDOW, REMAINDER, MIN_FRAMES = 24, 8, 4

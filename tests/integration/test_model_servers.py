@@ -18,18 +18,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import misbehaving_server
 import numpy as np
 import pytest
-from media import make_video, read_frame_number
-from misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, completion, pictures_of
-from program import command, dataset_stems, run, start, started_by, summary, wait_for
-from tiny_models import PLAIN, make_qwen2_5_vl
 
 from beam_curate.dataset.verify.verify import verify
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.engines.vllm import Launch, ServerEngine
+from tests.support import misbehaving_server
+from tests.support.media import make_video, read_frame_number
+from tests.support.misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, completion, pictures_of
+from tests.support.program import command, dataset_stems, run, start, started_by, summary, wait_for
+from tests.support.tiny_models import PLAIN, make_qwen2_5_vl
 
 TRANSFORMERS = shlex.join([str(Path(sys.executable).with_name("transformers")), "serve"])
 STAND_IN = shlex.join([sys.executable, misbehaving_server.__file__])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from media import make_video
-from program import DESCRIBED
-
 from beam_curate import counters
 from beam_curate.models.slot import SLOTS
 from beam_curate.run import main
+from tests.support.media import make_video
+from tests.support.program import DESCRIBED
 
 
 def test_one_model_at_a_time_and_none_without_work(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from media import make_video, text_file
-from program import FIXED_STRIDE, command, dataset_stems, run, summary
-
 from beam_curate.dataset.verify.verify import verify
+from tests.support.media import make_video, text_file
+from tests.support.program import FIXED_STRIDE, command, dataset_stems, run, summary
 
 FLAGS = (*FIXED_STRIDE, "--fixed-stride-min-clip-length-s", "1")
 NAME_MAX = 255  # bytes

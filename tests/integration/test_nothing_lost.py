@@ -9,11 +9,11 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from media import make_video
-from program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from tests.support.media import make_video
+from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 from transforms import record_videos
 
 FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--workers", "2")

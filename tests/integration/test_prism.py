@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from needed import need
-from program import FIXED_STRIDE, command, run, snapshot, start, wait_for, without_elapsed
 
+from tests.support.needed import need
+from tests.support.program import FIXED_STRIDE, command, run, snapshot, start, wait_for, without_elapsed
 from tools.engines import PRISM
 
 ON_PRISM = ("--runner=PrismRunner", f"--prism_location={PRISM}")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media import make_video
-from program import dataset_stems, run, snapshot, summary
-from tiny_models import CAPTIONS, make_workspace
 
 from beam_curate.dataset.verify.verify import verify
 from beam_curate.text_embeddings.t5 import token_counter
+from tests.support.media import make_video
+from tests.support.program import dataset_stems, run, snapshot, summary
+from tests.support.tiny_models import CAPTIONS, make_workspace
 
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")
 PROMPT = 'Say "what" {happens} in {0} %s \\n\n— line two 🚗 <|im_end|>'

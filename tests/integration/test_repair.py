@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from tests.support.media import make_video
+from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
 DATASET = "cosmos_predict2_video2world_dataset"
 

@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import FIXED_STRIDE, dataset_stems, run, run_and_kill, snapshot, summary
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, dataset_stems, run, run_and_kill, snapshot, summary
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-import reliability
-from program import children_of, command, dataset_stems, run, snapshot, start, summary, wait_for
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support import reliability
+from tests.support.program import children_of, command, dataset_stems, run, snapshot, start, summary, wait_for
 
 FLAGS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 STAGES = ("shots", "clips", "captions", "text", "windows", "done")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import reliability
-from media import make_video
-from program import FIXED_STRIDE, command, dataset_stems, run, snapshot, start, wait_for
 
 from beam_curate.dataset.verify.verify import verify
+from tests.support import reliability
+from tests.support.media import make_video
+from tests.support.program import FIXED_STRIDE, command, dataset_stems, run, snapshot, start, wait_for
 
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 ALIVE = "another run is writing to this output"

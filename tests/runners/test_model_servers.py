@@ -8,11 +8,11 @@ import sys
 from typing import Any
 
 import pytest
-from misbehaving_server import HANGING, MisbehavingServer, Reply, refusal
 
 from beam_curate.errors import UsageError
 from beam_curate.options.captions import CaptionOptions
 from runners import model_servers
+from tests.support.misbehaving_server import HANGING, MisbehavingServer, Reply, refusal
 
 KEY = "sk-this-is-a-secret-0123456789"
 NO_SUCH_MODEL = refusal(404, "The model `mine` does not exist.")

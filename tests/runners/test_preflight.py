@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from facts import make_video_element
 from safetensors.torch import save_file
 
 from beam_curate.errors import UsageError
@@ -17,6 +16,7 @@ from beam_curate.models.catalog import T5_XXL
 from beam_curate.options.parse import Options, TranscodeOptions, parse
 from beam_curate.store.layout import Layout
 from runners import preflight
+from tests.support.facts import make_video_element
 
 APART = [
     ("in", "out"),

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from flink_cluster import free_ports
 
 from runners.servers import ServerError, listens, server
+from tests.support.flink_cluster import free_ports
 
 LISTENS = "import socket, sys, time; s = socket.create_server(('localhost', int(sys.argv[1]))); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {LISTENS}"

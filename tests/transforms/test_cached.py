@@ -9,12 +9,12 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from facts import make_failure, make_info, make_span, make_video_element
 
 from beam_curate import counters
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
+from tests.support.facts import make_failure, make_info, make_span, make_video_element
 from transforms.cached import Remembered
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip
 
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import attempt_chunk
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_clip
 from transforms import concurrency
 from transforms.chunk_stage import Attempt
 from transforms.inference import NoModel, WorkerHandler

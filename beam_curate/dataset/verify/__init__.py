@@ -1,0 +1,1 @@
+"""Checks every item of a dataset before a trainer meets it."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate.dataset.format import MOST_PIXELS, blank_fault, frames_fault, size_fault
-from beam_curate.dataset.verify.examine import VideoFacts
 from beam_curate.dataset.verify.faults import UNCHECKED
 from beam_curate.errors import CurateError, MachineError
 from beam_curate.video import decoder_pool
+from beam_curate.video.examine import VideoFacts
 
 READABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vp9", "ffv1"})
 """FFmpeg's names of the codecs that decord 0.6.0, the trainer's reader, reads in mp4; it cannot read AV1."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import make_video
 
 from beam_curate.captions import describe
 from beam_curate.captions.describe import describe_windows, sentence
 from beam_curate.captions.measures import Measures, measure
 from beam_curate.errors import LostFramesError
+from tests.support.media import make_video
 
 H, W = describe.HEIGHT, describe.WIDTH
 NUM = 24  # Samples: three seconds at eight a second.

@@ -21,10 +21,6 @@ import decord
 import numpy as np
 import pytest
 import torch
-from facts import make_chunk, make_span
-from media import make_video, read_frame_number
-from misbehaving_server import MisbehavingServer, text_of, video_of
-from tiny_models import make_qwen2_5_vl, make_qwen3_vl
 from transformers.video_utils import VideoMetadata
 
 from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_time, sample_frames, sampling
@@ -37,6 +33,10 @@ from beam_curate.engines.transformers_engine import VlmEngine, load_folder
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_span
+from tests.support.media import make_video, read_frame_number
+from tests.support.misbehaving_server import MisbehavingServer, text_of, video_of
+from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 SYSTEM = "You are a helpful assistant."
 RATES = [Fraction(10), Fraction(24), Fraction(30000, 1001), Fraction(60)]

@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from media import make_video, read_frame_number, text_file, truncate
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize as smart_resize_video
 
@@ -15,6 +14,7 @@ from beam_curate.captions.frames import Sampling, SamplingRules, frame_indices, 
 from beam_curate.elements import ClipFile, StoredFile
 from beam_curate.errors import DiskError, LostFramesError
 from beam_curate.models.catalog import CAPTIONERS, by_name
+from tests.support.media import make_video, read_frame_number, text_file, truncate
 
 QWEN2_5 = SamplingRules(2.0, 28)
 SIZES = [(320, 180), (640, 480), (854, 480), (1280, 720), (720, 1280), (1920, 1080), (3840, 2160), (2048, 858)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beam_curate.captions import measures
-from beam_curate.captions.color_names import colour_name
+from beam_curate.captions.colour_names import colour_name
 from beam_curate.captions.measures import phase_shifts, without_bars
 
 H, W = 72, 128

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facts import make_chunk, make_span
-from media import make_video, read_frame_number
-from tiny_models import REASONED, make_qwen2_5_vl
 
 from beam_curate import counters
 from beam_curate.captions.frames import SamplingRules
@@ -36,6 +33,9 @@ from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.stage import attempt_chunk, restart_stages
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_span
+from tests.support.media import make_video, read_frame_number
+from tests.support.tiny_models import REASONED, make_qwen2_5_vl
 
 RATE = 24
 Script = Callable[[Question], Answer | Exception]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from beam_curate.cli import main
+from beam_curate.cli.main import main as command
 from beam_curate.cli.models import DEFAULT, main
 from beam_curate.models.catalog import MODELS, T5_XXL, by_name
 from beam_curate.weights.check import FileFacts, write_marker
@@ -28,7 +28,7 @@ def fill(workspace: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("run", [main, lambda arguments: main.main(["models", *arguments])])
+@pytest.mark.parametrize("run", [main, lambda arguments: command(["models", *arguments])])
 def test_list_shows_every_model_and_which_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], run) -> None:
     fill(tmp_path)
     T5_XXL.folder(str(tmp_path)).mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_check_takes_the_flags_of_a_run(tmp_path: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    assert main(arguments) == main.main(["models", *arguments]) == 2
+    assert main(arguments) == command(["models", *arguments]) == 2
     assert capsys.readouterr().err.count(message) == 2
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import av
-import media
 import pytest
 
 from beam_curate import errors
@@ -25,6 +24,7 @@ from beam_curate.errors import (
     SetupError,
     UnreadableSourceError,
 )
+from tests.support import media
 
 NUMBERS = (
     *(

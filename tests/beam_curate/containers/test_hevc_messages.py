@@ -6,10 +6,10 @@ import struct
 from pathlib import Path
 
 import av
-import media
 import pytest
 
 from beam_curate.video.decode import read_frames
+from tests.support import media
 
 FRAMES, SIZE = 24, (160, 96)
 PREFIX, SUFFIX = b"\x4e\x01", b"\x50\x01"  # NAL unit headers of messages before and after the slices (H.265, 7.3.1.2)

@@ -7,10 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import media
 import numpy as np
 import pytest
-from ffmpeg_program import ffmpeg
 
 from beam_curate.errors import UnreadableSourceError
 from beam_curate.video import decoder_pool
@@ -19,6 +17,8 @@ from beam_curate.video.decode import read_frames
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times, probe, shot_frames
 from beam_curate.video.timeline import Timeline
+from tests.support import media
+from tests.support.ffmpeg_program import ffmpeg
 
 FRAMES = 48
 H264, SMALL, LARGE = {"size": (160, 96)}, {"size": (64, 48)}, {"size": (320, 192)}

@@ -8,7 +8,6 @@ import av
 import decord
 import numpy as np
 import pytest
-import tiny_models
 from tokenizers import normalizers
 
 from beam_curate.dataset.format import (
@@ -25,6 +24,7 @@ from beam_curate.dataset.verify.faults import Item
 from beam_curate.dataset.verify.pairs import Pair, check_pairs
 from beam_curate.elements import Caption, StoredFile, TextEmbedding, Window
 from beam_curate.text_embeddings import t5
+from tests.support import tiny_models
 
 ITEM = Item(Path("/data"), "a", frozenset())
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)

@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from facts import items, make_chunk, make_clip, make_context, make_video_element, make_window
 
 from beam_curate.dataset import predict2
 from beam_curate.dataset.predict2 import Item
 from beam_curate.elements import Caption, ClipChunk
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.store.layout import Layout
+from tests.support.facts import items, make_chunk, make_clip, make_context, make_video_element, make_window
 
 PART = "cosmos_predict2_video2world_dataset"
 

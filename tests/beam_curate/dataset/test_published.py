@@ -10,7 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from facts import make_chunk, make_clip
 from numpy.typing import NDArray
 
 from beam_curate.dataset import predict2
@@ -22,6 +21,7 @@ from beam_curate.store import files
 from beam_curate.store.layout import Layout
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
+from tests.support.facts import make_chunk, make_clip
 
 MIN_FRAMES = 40
 Picture = Callable[[int], NDArray[np.uint8]]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip, make_failure
-from media import frame_numbers, make_video
 
 from beam_curate.dataset.stage import WindowCutter, left_out
 from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
@@ -14,6 +12,8 @@ from beam_curate.store import files
 from beam_curate.store.layout import Layout
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
+from tests.support.facts import make_chunk, make_clip, make_failure
+from tests.support.media import frame_numbers, make_video
 
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)
 

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from misbehaving_server import CAPTION, completion
 
 from beam_curate.engines.base import Answer
 from beam_curate.engines.completion import EmbeddedError, read_answer
 from beam_curate.errors import ContentError, ModelOutputError, ModelServerError
+from tests.support.misbehaving_server import CAPTION, completion
 
 GOOD = Answer(CAPTION, 70, 9, "stop")
 CUT = Answer(CAPTION, 70, 9, "length")

@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from misbehaving_server import (
+
+from beam_curate.engines import endpoint, openai_protocol
+from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
+from beam_curate.models.slot import ModelSlots
+from beam_curate.options.captions import CaptionOptions
+from tests.support.misbehaving_server import (
     BLOCKED,
     BROKEN,
     BUSY,
@@ -36,13 +43,6 @@ from misbehaving_server import (
     text_of,
     video_of,
 )
-
-from beam_curate.engines import endpoint, openai_protocol
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
-from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
-from beam_curate.models.slot import ModelSlots
-from beam_curate.options.captions import CaptionOptions
 
 GREEDY = Generation(max_output_tokens=100)
 KEY = "sk-this-is-a-secret-0123456789"

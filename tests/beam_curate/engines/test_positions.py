@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 from beam_curate.engines.base import Generation, Question
 from beam_curate.engines.positions import temporal_positions, video_positions
 from beam_curate.engines.transformers_engine import VlmEngine, load_folder
+from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 TOKENS_PER_SECOND = 2  # in the config.json of each Qwen2.5-VL, and of Cosmos-Reason1
 SIZES = [(1, 1), (2, 3), (5, 2), (12, 12)]  # tokens a side

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from misbehaving_server import MisbehavingServer, Reply
 
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.engines.refusals import Refusal
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
+from tests.support.misbehaving_server import MisbehavingServer, Reply
 
 PICTURES = np.zeros((2, 28, 28, 3), np.uint8)
 

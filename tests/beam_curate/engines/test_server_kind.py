@@ -7,11 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import misbehaving_server
 import numpy as np
 import pytest
-from misbehaving_server import MisbehavingServer, Reply, refusal
-from tiny_models import make_qwen3_vl
 from transformers.video_utils import VideoMetadata
 
 from beam_curate.engines.base import Answer, Generation, Question
@@ -19,6 +16,9 @@ from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.engines.server_kind import KEEP_ALL_FRAMES
 from beam_curate.engines.transformers_engine import load_folder
 from beam_curate.engines.vllm import Launch, ServerEngine
+from tests.support import misbehaving_server
+from tests.support.misbehaving_server import MisbehavingServer, Reply, refusal
+from tests.support.tiny_models import make_qwen3_vl
 
 GREEDY = Generation(100)
 QUESTION = Question("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
 from beam_curate.engines import sampling, transformers_engine
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.transformers_engine import VlmEngine, load_folder
 from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError, ModelOutputError
 from beam_curate.models.catalog import by_name
+from tests.support.tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
 PATCH = {"qwen2.5": 28, "qwen3": 32}
 MAKERS: dict[str, Callable[..., Path]] = {"qwen2.5": make_qwen2_5_vl, "qwen3": make_qwen3_vl}

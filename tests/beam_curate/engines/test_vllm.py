@@ -20,10 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import misbehaving_server
 import numpy as np
 import pytest
-from program import started_by, wait_for
 
 from beam_curate.engines import vllm
 from beam_curate.engines.base import Answer, Generation, Question
@@ -32,6 +30,8 @@ from beam_curate.engines.vllm import Launch, ServerEngine
 from beam_curate.errors import ModelServerError
 from beam_curate.models.slot import ModelSlots
 from beam_curate.options.captions import CaptionOptions
+from tests.support import misbehaving_server
+from tests.support.program import started_by, wait_for
 
 GREEDY = Generation(max_output_tokens=100)
 ASKING = Asking("frames", 4, 0, 0.01, 60.0)

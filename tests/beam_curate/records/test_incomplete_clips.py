@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 
 from beam_curate.elements import ClipChunk
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 
 VIDEO = make_video_element()
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facts import (
+
+from beam_curate.dataset import predict2
+from beam_curate.elements import ClipChunk, Failure, Video
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
+from beam_curate.store import files
+from beam_curate.store.layout import Layout
+from tests.support.facts import (
     items,
     make_chunk,
     make_clip,
@@ -20,13 +27,6 @@ from facts import (
     make_window,
     tree,
 )
-
-from beam_curate.dataset import predict2
-from beam_curate.elements import ClipChunk, Failure, Video
-from beam_curate.records.recorder import publish_chunk, record_video
-from beam_curate.records.records import RecordContext
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
 
 VIDEO = make_video_element()
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 from beam_curate.elements import Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
@@ -16,6 +15,7 @@ from beam_curate.sources.selection import select
 from beam_curate.store import journal
 from beam_curate.store.layout import Layout
 from beam_curate.store.outcomes import outcome
+from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 A, B = make_video_element("a.mp4"), make_video_element("deep/b.mp4")
 # What b leaves; one of them is taken by a folder that is not empty, or a folder above it by a file.

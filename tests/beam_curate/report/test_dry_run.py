@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from program import DESCRIBED
 
 from beam_curate.cli.main import main
 from beam_curate.dataset.verify.faults import Fault, Report, print_report
@@ -15,6 +14,7 @@ from beam_curate.options.parse import parse
 from beam_curate.progress import terminal
 from beam_curate.report.dry_run import estimate
 from beam_curate.video.decode import SourceHeader
+from tests.support.program import DESCRIBED
 
 HOSTILE = ["a\x1b[2Jb", "a\nb", "a\rb", "a\u202eb", "a\udce9b", "[red]b"]
 KIB = 1024

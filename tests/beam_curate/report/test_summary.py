@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 from rich.console import Console
 
 from beam_curate.elements import Caption, Video, Window
@@ -16,6 +15,7 @@ from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
 from beam_curate.store.outcomes import Outcome, outcome
+from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 
 # What cosmos-curate 1.4 writes and its viewers and benchmarks read.
 COUNTS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from facts import make_video_element
 
 from beam_curate.report.verdict import Asked, verdict
 from beam_curate.store.outcomes import Outcome
+from tests.support.facts import make_video_element
 
 ALL, NO_DATASET, BARE = Asked(True, True), Asked(True, False), Asked(False, False)
 

@@ -3,7 +3,6 @@ import os
 import uuid
 from fractions import Fraction
 
-import media
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from beam_curate.shots.sliding_windows import windows
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
+from tests.support import media
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
 NUM_FRAMES, CUT = 130, 60

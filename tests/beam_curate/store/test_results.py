@@ -11,11 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from facts import make_chunk, make_clip, make_failure, make_info, make_span, make_video_element, make_window
 
 from beam_curate.elements import ClipChunk, Failure, StoredFile, VideoShots
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore, unit_key
+from tests.support.facts import (
+    make_chunk,
+    make_clip,
+    make_failure,
+    make_info,
+    make_span,
+    make_video_element,
+    make_window,
+)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from facts import make_info, make_span, make_video_element
 
 from beam_curate.elements import Failure, VideoShots
 from beam_curate.errors import (
@@ -19,6 +18,7 @@ from beam_curate.errors import (
 )
 from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
+from tests.support.facts import make_info, make_span, make_video_element
 
 VIDEO = make_video_element()
 SHOTS = VideoShots(VIDEO, make_info(100), (make_span("x", 0, 100),))

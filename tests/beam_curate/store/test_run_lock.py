@@ -62,7 +62,8 @@ def test_the_files_of_a_second_run_are_safe_after_the_first_has_ended(layout: La
 
 def test_the_lock_of_a_killed_run_is_gone(layout: Layout) -> None:
     script = (
-        "import sys, time; from beam_curate.store.layout import Layout; from beam_curate.store.run_lock import sole_run\n"
+        "import sys, time; from beam_curate.store.layout import Layout\n"
+        "from beam_curate.store.run_lock import sole_run\n"
         "with sole_run(Layout(sys.argv[1])) as alone: print(alone.name, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, layout.output], stdout=subprocess.PIPE, text=True) as other:

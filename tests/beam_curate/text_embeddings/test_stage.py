@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from facts import make_chunk, make_clip, make_failure
 
 from beam_curate.dataset.embedding_file import load_embedding
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
@@ -17,6 +16,7 @@ from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.store.layout import Layout
 from beam_curate.text_embeddings import t5
 from beam_curate.text_embeddings.stage import CaptionEncoder, token_batches
+from tests.support.facts import make_chunk, make_clip, make_failure
 
 CASES = [
     ([], 10, []),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_patches import COLOURS, LARGEST_ERROR, clip_of, errors, make, patches, seen_by_ffmpeg
-from reliability import table, write_section
+
+from tests.support.colour_patches import COLOURS, LARGEST_ERROR, clip_of, errors, make, patches, seen_by_ffmpeg
+from tests.support.reliability import table, write_section
 
 # FFmpeg's names of a matrix: of the tag, and for its scaler.
 MATRICES = {

@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import media
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ from beam_curate.video.cut import cut
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.timeline import Timeline
+from tests.support import media
 
 SIZE = (160, 96)
 FRAMES = 70

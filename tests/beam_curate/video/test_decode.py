@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
-import media
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from beam_curate.errors import UnreadableSourceError
 from beam_curate.video.decode import numbered, read_frames
 from beam_curate.video.scan import packet_times
 from beam_curate.video.timeline import Timeline
+from tests.support import media
 
 SIZE = (160, 96)
 

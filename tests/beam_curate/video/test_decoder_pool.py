@@ -12,7 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-import media
 import pytest
 
 from beam_curate.elements import Span
@@ -32,6 +31,7 @@ from beam_curate.video.decoder_pool import Limits, call, stream
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.timeline import Timeline
+from tests.support import media
 
 LIMITS = Limits(timeout_s=30, memory_mb=1500)
 SIZE = (96, 64)

@@ -10,7 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from colour_patches import (
+
+from beam_curate.errors import LostFramesError, RefusedSourceError
+from beam_curate.video import scan
+from beam_curate.video.colours import trust
+from tests.support.colour_patches import (
     COLOURS,
     HEIGHT,
     LARGEST_ERROR,
@@ -22,11 +26,7 @@ from colour_patches import (
     patches,
     seen_by_ffmpeg,
 )
-from ffmpeg_program import ffmpeg
-
-from beam_curate.errors import LostFramesError, RefusedSourceError
-from beam_curate.video import scan
-from beam_curate.video.colours import trust
+from tests.support.ffmpeg_program import ffmpeg
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "8")
 YUV = "format=yuv420p"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
-import media
 import numpy as np
 import pytest
-from ffmpeg_program import ffmpeg
 
 from beam_curate.video.cut import cut
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.timeline import Timeline
+from tests.support import media
+from tests.support.ffmpeg_program import ffmpeg
 
 FRAMES, RATE = 96, 24
 CLIPS = ((0, 40), (40, 96))  # a clip's sound is wanted from 0 to 1.667 s and from 1.667 s to 4 s

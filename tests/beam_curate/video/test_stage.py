@@ -1,7 +1,6 @@
 import hashlib
 import os
 
-import media
 import pytest
 
 from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
@@ -12,6 +11,7 @@ from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.stage import ClipCutter, chunks_of
 from beam_curate.video.timeline import Timeline
+from tests.support import media
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
 FRAME_RATE = 24

@@ -1,6 +1,5 @@
 from fractions import Fraction
 
-import media
 import numpy as np
 import pytest
 
@@ -8,6 +7,7 @@ from beam_curate.errors import UnreadableSourceError
 from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times, packet_times, shot_frames
 from beam_curate.video.timeline import Timeline
+from tests.support import media
 
 
 def header(frame_rate=Fraction(25), time_base=Fraction(1, 1000), claimed_frames=0):

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import media
 import pytest
-from restamped import restamped
 
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.errors import UnreadableSourceError
@@ -24,6 +22,8 @@ from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import ShotFrames, packet_times, shot_frames
 from beam_curate.video.timeline import Timeline
+from tests.support import media
+from tests.support.restamped import restamped
 
 SIZE, FRAMES, RATE = (96, 64), 240, Fraction(24)
 LIMITS = Limits(timeout_s=60, memory_mb=2000)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import TOKEN, Hub, Repository, serving
-from hub_user import INDEX, QWEN, SHARDS, WANTED, captioner, command, download
-from program import wait_for
 from safetensors.torch import load, load_file, save
-from tiny_models import make_t5
 from transformers import T5Config, T5ForConditionalGeneration
 
 from beam_curate.models.catalog import T5_XXL, by_name
 from beam_curate.text_embeddings import t5 as t5_models
 from beam_curate.weights.check import MARKER, check
+from tests.support.hub_server import TOKEN, Hub, Repository, serving
+from tests.support.hub_user import INDEX, QWEN, SHARDS, WANTED, captioner, command, download
+from tests.support.program import wait_for
+from tests.support.tiny_models import make_t5
 
 
 def t5_state() -> dict[str, torch.Tensor]:

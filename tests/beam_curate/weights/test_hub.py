@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hub_server import Hub, serving
-from hub_user import QWEN, SHARDS, captioner, download
 
 from beam_curate.weights.check import MARKER, check
+from tests.support.hub_server import Hub, serving
+from tests.support.hub_user import QWEN, SHARDS, captioner, download
 
 NOBODY = "http://127.0.0.1:9"
 ELSEWHERE = "http://hub.invalid"

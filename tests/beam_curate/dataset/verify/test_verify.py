@@ -16,7 +16,6 @@ import av
 import decord
 import numpy as np
 import pytest
-from program import children_of
 from rich.console import Console
 
 from beam_curate.cli import main
@@ -24,6 +23,7 @@ from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.verify import faults, verify
 from beam_curate.errors import UsageError
 from beam_curate.video.decoder_pool import Limits
+from tests.support.program import children_of
 
 SAMPLE_FRAMES = 93  # num_frames of every video2world configuration
 CAPTIONS = {

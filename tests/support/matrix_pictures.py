@@ -11,8 +11,9 @@ from typing import Any
 
 import av
 import numpy as np
-from matrix_makers import Maker, mux_one
-from media import ENCODER_OPTIONS, PATCHES, drawn
+
+from tests.support.matrix_makers import Maker, mux_one
+from tests.support.media import ENCODER_OPTIONS, PATCHES, drawn
 
 
 def rotated(

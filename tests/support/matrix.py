@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import hdr_colours
 import numpy as np
 from av.video.reformatter import Colorspace
-from hdr_colours import coded, hlg, pq
-from matrix_cameras import BT2020, H264, HEVC, Colours, broadcast, camera
-from matrix_makers import (
+
+from tests.support import hdr_colours
+from tests.support.hdr_colours import coded, hlg, pq
+from tests.support.matrix_cameras import BT2020, H264, HEVC, Colours, broadcast, camera
+from tests.support.matrix_makers import (
     Maker,
     after_each_other,
     edited,
@@ -31,8 +32,8 @@ from matrix_makers import (
     with_subtitles,
     with_tracks,
 )
-from matrix_pictures import anamorphic, field_pictures, interlaced, rotated
-from media import AUDIO_RATE, PATCHES
+from tests.support.matrix_pictures import anamorphic, field_pictures, interlaced, rotated
+from tests.support.media import AUDIO_RATE, PATCHES
 
 FRAMES = 60
 RATE = Fraction(24)

@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from program import started_by
-
+from tests.support.program import started_by
 from tools import engines
 
 SLOTS = 2

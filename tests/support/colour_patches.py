@@ -7,14 +7,14 @@ from pathlib import Path
 
 import decord
 import numpy as np
-from ffmpeg_program import ffmpeg
-from media import BLOCK_ROWS, PATCHES
 from PIL import Image
 
 from beam_curate.video import scan
 from beam_curate.video.cut import CutFile, cut
 from beam_curate.video.encode import Encoding
 from beam_curate.video.timeline import Timeline
+from tests.support.ffmpeg_program import ffmpeg
+from tests.support.media import BLOCK_ROWS, PATCHES
 
 COLOURS = np.array(
     [

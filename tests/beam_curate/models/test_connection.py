@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 
-from beam_curate.engines import connection
 from beam_curate.errors import SetupError
+from beam_curate.models import connection
 
 NAMES = [f"{kind}_proxy" for kind in ("http", "https", "all", "no")]
 

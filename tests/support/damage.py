@@ -17,11 +17,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from media import make_video, read_frame_number
-from program import command, summary
 
 from beam_curate import errors
 from beam_curate.dataset.verify.verify import verify
+from tests.support.media import make_video, read_frame_number
+from tests.support.program import command, summary
 
 FRAMES, RATE, SIZE, KEYFRAME_INTERVAL = 96, 24, (192, 108), 12
 BLOCK = 12  # pixels; divides both sides

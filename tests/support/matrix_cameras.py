@@ -6,9 +6,9 @@ import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
-from ffmpeg_program import ffmpeg
-from matrix_makers import Maker, by_parts, video
-from matrix_pictures import encode, turn, woven
+from tests.support.ffmpeg_program import ffmpeg
+from tests.support.matrix_makers import Maker, by_parts, video
+from tests.support.matrix_pictures import encode, turn, woven
 
 ACCURATE = "flags=accurate_rnd+full_chroma_int+full_chroma_inp"
 H264, HEVC = ("-c:v", "libx264", "-preset", "ultrafast"), ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1")

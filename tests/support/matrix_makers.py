@@ -12,7 +12,8 @@ from typing import Any
 import av
 import numpy as np
 from av.stream import Disposition
-from media import PATCHES, make_video
+
+from tests.support.media import PATCHES, make_video
 
 Maker = Callable[[Path], object]
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nA subtitle.\n\n"

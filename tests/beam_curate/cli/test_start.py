@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from media import make_video
-from program import DESCRIBED
+
+from tests.support.media import make_video
+from tests.support.program import DESCRIBED
 
 HEAVY = ("apache_beam", "torch", "transformers")
 PROGRAM = f"""

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import torch
-from hub_server import TOKEN, Hub, Repository
 from safetensors.torch import save
 
 from beam_curate.models.catalog import Model, by_name
+from tests.support.hub_server import TOKEN, Hub, Repository
 
 QWEN = by_name("qwen2.5_vl")
 WANTED = {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
@@ -31,7 +31,7 @@ def captioner() -> Repository:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "beam_curate.models", *arguments]
+    return [sys.executable, "-m", "beam_curate.cli.models", *arguments]
 
 
 def download(

@@ -1,1 +1,0 @@
-"""Files: atomic publishing, listing of inputs, remembered results."""
