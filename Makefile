@@ -1,4 +1,4 @@
-# Each target makes .venv when it is missing or older than setup.py; that takes minutes once, and nothing after.
+# Each target makes .venv when it is missing or older than pyproject.toml; that takes minutes once, and nothing after.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
@@ -27,7 +27,7 @@ lint: .venv/made
 bench: .venv/made
 	$(BIN)/python benchmarks/run_all.py
 
-.venv/made: setup.py
+.venv/made: setup.py pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
