@@ -6,32 +6,15 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
 
-from beam_curate.cli import exit_status
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
 from beam_curate.options.parse import default_workspace, parse
-from beam_curate.processes import signals
 from beam_curate.progress import terminal
 
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
 """Downloaded without ``--models`` and ``--for``."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="beam-curate models", description="Models: list, download, check.")
-    add_commands(parser)
-
-    def run() -> int:
-        parsed = parser.parse_args(argv)
-        command: Callable[[argparse.Namespace], int] = parsed.command
-        return command(parsed)
-
-    with signals.answered(farewell):
-        return exit_status.status_of(run)
 
 
 def farewell(number: signal.Signals) -> None:

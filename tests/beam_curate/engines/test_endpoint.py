@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from beam_curate import counters
 from beam_curate.engines import endpoint, openai_protocol
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
@@ -526,9 +527,10 @@ def test_a_reference_survives_pickling_and_equal_options_share_a_model() -> None
     with MisbehavingServer().running() as server:
         one, other = (pickle.loads(pickle.dumps(endpoint.reference(options(server)))) for _ in range(2))
         slots = ModelSlots(lambda: ["cpu"])
+        counters.reset()
         with slots.borrow(one) as first, slots.borrow(other) as second:
             assert first.answer([question()], GREEDY) == second.answer([question()], GREEDY) == [CAPTIONED]
-    assert slots.most_alive == 1
+    assert counters.counts()[f"models loaded: {one.name}"] == 1
 
 
 def options(server: MisbehavingServer, **changes: Any) -> CaptionOptions:

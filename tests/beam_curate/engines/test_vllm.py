@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from beam_curate import counters
 from beam_curate.engines import vllm
 from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking
@@ -284,8 +285,9 @@ def test_a_reference_survives_pickling_and_names_the_folder_of_the_model(tmp_pat
     options = CaptionOptions(captioning_algorithm="cosmos_r1", captioning_engine="vllm", vllm_command=STAND_IN)
     one, other = (pickle.loads(pickle.dumps(vllm.reference(options, str(tmp_path)))) for _ in range(2))
     slots = ModelSlots(lambda: ["cpu"])
+    counters.reset()
     with slots.borrow(one) as first, slots.borrow(other) as second:
         answers = first.answer([question()], GREEDY) + second.answer([question()], GREEDY)
     assert texts(answers) == [str(tmp_path / "models" / "nvidia" / "Cosmos-Reason1-7B")] * 2
-    assert slots.most_alive == 1
+    assert counters.counts()[f"models loaded: {one.name}"] == 1
     slots.clear()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from beam_curate import counters
 from beam_curate.dataset.embedding_file import load_embedding
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.models.slot import SLOTS, ModelRef
@@ -108,10 +109,11 @@ def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
 def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
     encoder = worker(tmp_path)
     chunk = make_chunk([captioned(encoder.layout, "a", ("short", 10))])
-    SLOTS.most_alive = 0
+    SLOTS.clear()
+    counters.reset()
     assert encoder.run(chunk) == chunk
     assert encoder.run(make_chunk(())) == make_chunk(())
-    assert SLOTS.most_alive == 0
+    assert not [name for name in counters.counts() if name.startswith("models loaded")]
 
 
 def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
