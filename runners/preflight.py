@@ -32,7 +32,7 @@ _LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this co
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
 _PROBE_BYTES = 4096  # an empty file fits on a full disk
-# Measured with --workers 2 and 8 on the local runner: 61 and 180 threads and child processes at most.
+# Measured with --threads 2 and 8 on the local runner: 61 and 180 threads and child processes at most.
 _THREADS_PER_WORKER = 20
 _MORE_THREADS = 32
 
@@ -150,8 +150,8 @@ def check_threads(options: Options) -> None:
             started.append(thread)
     except RuntimeError as error:
         raise UsageError(
-            f"--workers {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can "
-            "be started here: raise the limit (ulimit -u, or pids.max of the container), or lower --workers"
+            f"--threads {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can "
+            "be started here: raise the limit (ulimit -u, or pids.max of the container), or lower --threads"
         ) from error
     finally:
         end.set()

@@ -100,7 +100,7 @@ def _ours(run: RunOptions) -> list[str]:
 
 def workers(run: RunOptions) -> int:
     """Returns how many units are worked on at once where that is for this process to say: one a core it may use."""
-    return run.workers or len(os.sched_getaffinity(0))
+    return run.threads or len(os.sched_getaffinity(0))
 
 
 def workers_elsewhere(run: RunOptions, beam_args: Sequence[str]) -> bool:

@@ -121,7 +121,7 @@ class RunOptions(Group):
         maximum=1,
     )
     dry_run: bool = flag(False, "Check everything that can be checked and say what would be done, then stop.")
-    workers: int | None = flag(
+    threads: int | None = flag(
         None,
         "Threads of the local runner. Lower it to leave cores or memory to other programs; more than there are cores "
         "make a run slower.",

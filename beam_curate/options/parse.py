@@ -184,9 +184,9 @@ def _notes(options: Options, accepted: frozenset[str]) -> Iterator[str]:
     """Yields what a user should know at the start."""
     dataset = options.dataset
     cores = len(os.sched_getaffinity(0))
-    if (options.run.workers or 0) > cores:
+    if (options.run.threads or 0) > cores:
         yield (
-            f"--workers {options.run.workers} is more than this program's {cores} cores, which makes a run slower and "
+            f"--threads {options.run.threads} is more than this program's {cores} cores, which makes a run slower and "
             "takes memory: leave it out"
         )
     if "no_generate_embeddings" not in accepted:

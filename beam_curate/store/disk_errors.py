@@ -15,7 +15,7 @@ _REMEDIES = {
     errno.ENOLCK: "the file system has no locks: name a folder on another one",
     errno.EMFILE: "this process has too many open files: raise ulimit -n",
     errno.ENFILE: "the machine has too many open files",
-    errno.EAGAIN: "no more processes or threads can be started: raise ulimit -u, or lower --workers",
+    errno.EAGAIN: "no more processes or threads can be started: raise ulimit -u, or lower --threads",
     errno.ENOMEM: "the machine has no memory left",
     errno.ENAMETOOLONG: "name another folder with a shorter path",
     errno.ENOTDIR: "a part of the path is a file: name another folder",

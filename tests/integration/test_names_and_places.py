@@ -177,7 +177,7 @@ def run_unprivileged(source: Path, output: Path, when_listed: Callable[[], None]
         when_listed: Called when the input was listed and before a video is read: Beam has yet to be imported.
     """
     with subprocess.Popen(
-        command(source, output, *FLAGS, "--workers", "1"),
+        command(source, output, *FLAGS, "--threads", "1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

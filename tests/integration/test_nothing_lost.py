@@ -16,7 +16,7 @@ from tests.support.media import make_video
 from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 from transforms import record_videos
 
-FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--workers", "2")
+FLAGS = (*DESCRIBED, *FIXED_STRIDE, "--clip-re-chunk-size", "1", "--threads", "2")
 
 
 @pytest.fixture(scope="module")

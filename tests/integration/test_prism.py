@@ -20,7 +20,7 @@ WITHIN_S = 120
 def test_the_output_equals_direct_runners(videos: Path, direct: tuple[Path, dict[str, str], str]) -> None:
     need(PRISM)
     output, expected, expected_lines = direct
-    printed = run(videos, output, *FIXED_STRIDE, *ON_PRISM, "--workers", "1")
+    printed = run(videos, output, *FIXED_STRIDE, *ON_PRISM, "--threads", "1")
     assert snapshot(output) == expected
     shutil.rmtree(output)
     assert without_elapsed(printed) == without_elapsed(expected_lines)

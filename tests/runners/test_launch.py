@@ -53,7 +53,7 @@ def note(group: tuple[int, Iterable[Unit]]) -> None:
 def run(elements: int) -> bool:
     """Sends units through three groupings with the program's settings; says whether each arrived, once and whole."""
     counters.reset()
-    options = PipelineOptions(with_defaults(RunOptions(runner="DirectRunner", workers=THREADS), []))
+    options = PipelineOptions(with_defaults(RunOptions(runner="DirectRunner", threads=THREADS), []))
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         units = [Unit(number, "x" * (number % 997)) for number in range(elements)]
         groups = pipeline | beam.Create(units, reshuffle=False) | "Spread" >> beam.Reshuffle() | beam.Map(dealt)

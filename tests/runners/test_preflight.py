@@ -216,12 +216,12 @@ def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
         "import os, resource, sys; sys.path[:0] = sys.argv[1].split(':')\n"
         "from beam_curate.options.parse import parse\n"
         "from runners import preflight\n"
-        "options = parse(['--workers', '2']).options\n"
+        "options = parse(['--threads', '2']).options\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root has no such limit
         "resource.setrlimit(resource.RLIMIT_NPROC, (36, 36))\n"
         "preflight.check_threads(options)"
     )
     paths = ":".join(path for path in sys.path if path)
     done = subprocess.run([sys.executable, "-c", script, paths], capture_output=True, text=True, timeout=60)
-    assert "UsageError: --workers 2 needs about 72 threads and processes" in done.stderr
-    assert "raise the limit (ulimit -u, or pids.max of the container), or lower --workers" in done.stderr
+    assert "UsageError: --threads 2 needs about 72 threads and processes" in done.stderr
+    assert "raise the limit (ulimit -u, or pids.max of the container), or lower --threads" in done.stderr

@@ -113,7 +113,7 @@ def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> N
 
 
 def test_workers_set_the_threads_of_the_direct_runner() -> None:
-    assert "--direct_num_workers=3" in with_defaults(RunOptions(workers=3), [])
+    assert "--direct_num_workers=3" in with_defaults(RunOptions(threads=3), [])
 
 
 @pytest.mark.parametrize(

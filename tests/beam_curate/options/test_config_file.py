@@ -71,7 +71,7 @@ def test_values_mean_what_they_look_like(tmp_path: Path, text: str, name: str, v
         (ALIASES, ", line 2: aliases such as *a are not taken"),
         ("a: &a {limit: 1}\nargs:\n  <<: *a", ", line 3: aliases such as *a"),
         ("<<: {limit: 1}", "unknown key <<"),
-        ("limit: 1\nworkers: !!int '2'", ", line 2: tags such as tag:yaml.org,2002:int are not taken"),
+        ("limit: 1\nthreads: !!int '2'", ", line 2: tags such as tag:yaml.org,2002:int are not taken"),
         ("!!python/object/apply:os.system ['true']", ", line 1: tags such as tag:yaml.org,2002:python/object"),
         ("workspace: !env HOME", ", line 1: tags such as !env"),
         ("limit: !  3", ", line 1: tags such as !"),

@@ -72,7 +72,7 @@ def test_no_command_takes_a_number_that_these_tests_miss() -> None:
 @pytest.mark.parametrize(
     ("flag", "lowest", "highest"),
     [
-        ("--workers", "1", "256"),
+        ("--threads", "1", "256"),
         ("--decode-memory-mb", "256", "1048576"),
         ("--decode-timeout-s", "0.1", "86400"),
         ("--fixed-stride-split-duration", "0.1", "86400"),

@@ -129,7 +129,7 @@ def test_defaults() -> None:
         "write_all_caption_json": True,
         "runner": "DirectRunner",
         "max_failure_ratio": None,
-        "workers": None,
+        "threads": None,
     }
     assert {name: lines[name] for name in expected} == expected
 
@@ -146,7 +146,7 @@ def test_defaults() -> None:
         ("--input-video-list-json-path list.json", "input_video_list_json_path", "list.json"),
         ("--max-failure-ratio 1", "max_failure_ratio", 1.0),
         ("--validation-fraction 0.1", "validation_fraction", 0.1),
-        ("--workers 1", "workers", 1),
+        ("--threads 1", "threads", 1),
         ("--transcode-bit-rate-kbps 4000", "transcode_bit_rate_kbps", 4000),
         ("--transcode-crf 0", "transcode_crf", 0),
         ("--runner FlinkRunner", "runner", "FlinkRunner"),
@@ -194,7 +194,7 @@ def test_values_reach_their_option(line: str, name: str, value: object) -> None:
         (IN_OUT + "--validation-fraction 1", "below 1"),
         (IN_OUT + "--max-failure-ratio 1.1", "at most 1"),
         (IN_OUT + "--predict2-min-frames 0", "at least 1"),
-        (IN_OUT + "--workers 0", "at least 1"),
+        (IN_OUT + "--threads 0", "at least 1"),
         (IN_OUT + "--input-extensions mp4;mov", "--input-extensions is 'mp4;mov': give extensions"),
         (IN_OUT + "--input-extensions ,", "separated by commas"),
         (IN_OUT + "--no-upload-clips", "--no-upload-clips is not supported yet"),
@@ -216,7 +216,7 @@ def test_mistakes_name_problem_flag_and_mend(line: str, message: str) -> None:
 
 
 def test_every_mistake_is_told() -> None:
-    message = error("--input-video-path in --limit -1 --workers 0")
+    message = error("--input-video-path in --limit -1 --threads 0")
     assert len(message.splitlines()) == 3
 
 
@@ -231,8 +231,8 @@ def test_every_mistake_is_told() -> None:
             IN_OUT + "--generate-cosmos-predict-dataset predict2 --predict2-min-frames 93",
             "94 frames (93 + 1)",
         ),
-        (IN_OUT + "--workers 256", "--workers 256 is more than this program's"),
-        (IN_OUT + "--workers 1", None),
+        (IN_OUT + "--threads 256", "--threads 256 is more than this program's"),
+        (IN_OUT + "--threads 1", None),
     ],
 )
 def test_notes(line: str, note: str | None) -> None:
@@ -248,14 +248,14 @@ def test_flags_of_beam_are_passed_on() -> None:
 
 def test_the_command_line_overrules_the_config_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("limit: 5\ngenerate_captions: false\noutput_clip_path: out\nworkers: 2\n")
+    path.write_text("limit: 5\ngenerate_captions: false\noutput_clip_path: out\nthreads: 2\n")
     in_file = parse(["--config", str(path)])
     assert in_file.options.input.limit == 5
     assert not in_file.options.caption.generate_captions
     over = parse(["--limit=7", f"--config={path}", "--generate-captions"])
     assert over.options.input.limit == 7
     assert over.options.caption.generate_captions
-    assert over.options.run.workers == 2
+    assert over.options.run.threads == 2
 
 
 def test_a_config_file_says_that_embeddings_are_off(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ CASES = [
     ("--retry-failed", NOTHING),
     ("--repair", NOTHING),
     ("--max-failure-ratio 0.5", NOTHING),
-    ("--workers 2", NOTHING),
+    ("--threads 2", NOTHING),
     ("--verbose", NOTHING),
     ("--workspace elsewhere", NOTHING),
     ("--runner PrismRunner", NOTHING),
