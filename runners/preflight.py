@@ -1,6 +1,6 @@
 """What can be known before the first video is checked before the first video.
 
-Each check raises a UsageError with one message: the problem, the flag, the mend.
+Each check raises a UsageError with one message: the problem, the flag, the remedy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.store import disk_errors, files
 from beam_curate.store.layout import Layout
 from beam_curate.weights import fetch
-from beam_curate.weights.check import check, mend
+from beam_curate.weights.check import check, how_to_fix
 from runners import model_servers
 from runners.settings import workers
 
@@ -98,7 +98,7 @@ def check_models(options: Options) -> list[str]:
             continue
         what = f"{requirements.flag_of(model, options)} needs {model.model_id}"
         if weights_path is None:
-            raise UsageError(f"{what}: {'; '.join(wrong)}; {mend(model, workspace)}")
+            raise UsageError(f"{what}: {'; '.join(wrong)}; {how_to_fix(model, workspace)}")
         if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
             raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights_path}")
     if not is_local or not models:

@@ -132,7 +132,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.store.layout import NOT_FOR_TRAINING
     from beam_curate.text_embeddings.t5 import token_counter
     from beam_curate.video.decoder_pool import Limits
-    from beam_curate.weights.check import mend
+    from beam_curate.weights.check import how_to_fix
 
     dataset = Path(parsed.dataset)
     if not parsed.dataset.strip():
@@ -145,7 +145,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     elif parsed.workspace is not None:
         tokenizer = T5_XXL.folder(str(parsed.workspace)) / "tokenizer.json"
         if not tokenizer.is_file():
-            raise UsageError(f"--workspace: {tokenizer} is missing; {mend(T5_XXL, str(parsed.workspace))}")
+            raise UsageError(f"--workspace: {tokenizer} is missing; {how_to_fix(T5_XXL, str(parsed.workspace))}")
         count_tokens = token_counter("t5_11b", str(parsed.workspace))
     report = verify(
         dataset,

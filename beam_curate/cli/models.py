@@ -117,7 +117,7 @@ def _download(parsed: argparse.Namespace) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from beam_curate.weights.check import check, mend
+    from beam_curate.weights.check import check, how_to_fix
 
     models, workspace = _chosen(parsed)
     if models is None:
@@ -129,7 +129,7 @@ def _check(parsed: argparse.Namespace) -> int:
         wrong = check(model, workspace, hashes=parsed.hash)
         print(terminal.shown(f"{model.name}: {'; '.join(wrong) or 'whole'}"))
         if wrong:
-            print(terminal.shown(f"  {mend(model, workspace)}"))
+            print(terminal.shown(f"  {how_to_fix(model, workspace)}"))
             failed = True
     return EXIT_FAILED if failed else EXIT_DONE
 

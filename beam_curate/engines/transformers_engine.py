@@ -18,7 +18,7 @@ from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.errors import ModelContextError, ModelOutputError
 from beam_curate.models.catalog import Model
 from beam_curate.models.devices import has_bfloat16
-from beam_curate.models.oom_backoff import Fitting
+from beam_curate.models.oom_backoff import OomBackoff
 from beam_curate.models.slot import ModelRef
 from beam_curate.weights import fetch
 
@@ -55,7 +55,7 @@ class VlmEngine:
         self._model = model.eval()
         self._device = device
         self._dtype = model.dtype
-        self._fitting = Fitting()
+        self._fitting = OomBackoff()
         self._vision = model.config.vision_config
         self._context: int = model.config.get_text_config().max_position_embeddings
         if not isinstance(processor.chat_template, str):

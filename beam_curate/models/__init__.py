@@ -1,1 +1,1 @@
-"""Models: where their files lie, how they are loaded, and the slot that holds one at a time."""
+"""Models: the catalog, how they are loaded onto a device, and the slot that holds one at a time."""

@@ -1,6 +1,6 @@
-"""The models the program knows: where they come from, what they take, and where their files lie in the workspace.
+"""The models that the program supports: their sources, their needs, and their folders in the workspace.
 
-Ids and revisions are those that cosmos-curate 1.4 pins, so that both programs share one workspace.
+Ids and revisions are those that cosmos-curate 1.4 pins, so that both programs can share a workspace.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from beam_curate.options.parse import Options
 
 BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0}
 ENCODER_COPY = "encoder.safetensors"
-"""The part of T5-11B that is used: ``shared.weight`` and ``encoder.*``; see `beam_curate.weights.t5_encoder`."""
+"""File with the part of T5-11B that is used; see `beam_curate.weights.t5_encoder`."""
 
 _CONFIG = ("config.json",)
 _CAPTIONER = (*_CONFIG, "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -43,26 +43,26 @@ class Model:
     """A row of the catalog. Sizes are in decimal GB (10^9 bytes).
 
     Attributes:
-        name: Our name of it, which is cosmos-curate's.
-        model_id: Its id on the Hugging Face hub.
-        revision: The commit that results were checked with.
-        files: What to download: patterns of file names at the top of the repository.
-        required: Names of files without which it does not load, besides the weights.
-        weights: Names of files that hold its weights, of which one must be there, best first. The name may stand
-            for several files (``model-00001-of-00004.safetensors``) with an index.
-        precision: Of the weights in use: a key of `BYTES_PER_PARAMETER`.
+        name: Name in this program and in cosmos-curate.
+        model_id: Id on the Hugging Face hub.
+        revision: Pinned commit, with which results were checked.
+        files: Patterns of the file names to download, directly in the repository's root.
+        required: Names of the files that loading needs, besides the weights.
+        weights: Names of weight files, of which one must be present, best first. A name may stand for several files
+            (``model-00001-of-00004.safetensors``) with an index.
+        precision: Precision of the weights in use: a key of `BYTES_PER_PARAMETER`.
         parameters: Parameters in use, in billions (10^9).
-        activations_gb: What computing takes beside the weights at the least: one caption window or one caption.
-        download_gb: What is downloaded.
-        disk_gb: What is kept.
-        licence: Its licence.
-        gated: Whether its licence must be accepted on its page before the download; None where that is not known.
-        used: Whether the program uses it today; the others are downloaded only when named.
-        patch: Of a captioner: pixels a side that a visual token covers, after tokens are merged.
-        sampling_fps: Of a captioner: frames/s that its makers look at.
-        visual_tokens: Of a captioner: most visual tokens that its makers have it look at.
-        system: Of a captioner: what its makers tell it in the system message; None where its chat template does.
-        answer_format: Of a captioner: how its makers ask for reasoning at the end of the user's message, or None.
+        activations_gb: Least memory needed besides the weights, for one caption window or one caption.
+        download_gb: Size of the download.
+        disk_gb: Size of the files that are kept.
+        licence: Licence of the weights.
+        gated: Whether the licence must be accepted on the model's page before the download; None if unknown.
+        used: Whether the program uses it today; other models are downloaded only when named.
+        patch: For captioners: side of the square that a visual token covers, in pixels, after tokens are merged.
+        sampling_fps: For captioners: frames/s in the publisher's examples.
+        visual_tokens: For captioners: most visual tokens in the publisher's examples.
+        system: For captioners: the publisher's system message; None where the chat template holds it.
+        answer_format: For captioners: the publisher's request for reasoning, appended to the prompt, or None.
     """
 
     name: str
@@ -87,18 +87,25 @@ class Model:
 
     @property
     def page(self) -> str:
-        """Its page, where licences are accepted."""
+        """The model's page, where its licence can be accepted."""
         return f"https://huggingface.co/{self.model_id}"
 
     def folder(self, workspace: str) -> Path:
-        """Where its files lie."""
+        """Returns the folder of the model's files.
+
+        >>> by_name("t5_xxl").folder("/workspace").as_posix()
+        '/workspace/models/google-t5/t5-11b'
+        """
         return Path(workspace) / "models" / self.model_id
 
     def memory_gb(self, precision: str | None = None) -> float:
-        """Returns what it needs of a device: parameters x bytes of one, and a share for activations.
+        """Returns the device memory that it needs, for weights and activations.
+
+        >>> round(by_name("t5_xxl").memory_gb("bfloat16"), 1)
+        10.3
 
         Args:
-            precision: A key of `BYTES_PER_PARAMETER`; its own by default.
+            precision: A key of `BYTES_PER_PARAMETER`; the model's own by default.
         """
         return self.parameters * BYTES_PER_PARAMETER[precision or self.precision] + self.activations_gb
 
@@ -109,7 +116,7 @@ def _captioner(name: str, model_id: str, revision: str, parameters: float, **oth
         "required": _CAPTIONER,
         "weights": _SAFETENSORS,
         "precision": "bfloat16",
-        "activations_gb": 2.0,  # the cache of some 10,000 tokens, and the pass over a window's pictures
+        "activations_gb": 2.0,  # the cache of about 10,000 tokens, and the pass over the frames of a window
         "download_gb": 2 * parameters,
         "disk_gb": 2 * parameters,
         "licence": _APACHE,
@@ -158,7 +165,7 @@ T5_XXL = Model(
     required=("config.json", "tokenizer.json"),
     weights=(ENCODER_COPY, "model.safetensors", "pytorch_model.bin"),
     precision="float32",
-    parameters=4.865,  # of the encoder: 24 x (4 x 1024 x 16384 + 2 x 1024 x 65536) + 32128 x 1024
+    parameters=4.865,  # the encoder: 24 x (4 x 1024 x 16384 + 2 x 1024 x 65536) + 32128 x 1024
     activations_gb=0.6,  # one caption of 512 tokens: 512 x 65536 twice, and 128 x 512 x 512 twice, in float32
     download_gb=45.3,
     disk_gb=19.5,
@@ -209,7 +216,7 @@ MODELS = (
         "d9748a51ae66354c4dad665aab2c71f26cf2c8cd",
         31.1,
         precision="float8",
-        activations_gb=4.0,  # embeddings, output layer and picture tower stay in bfloat16
+        activations_gb=4.0,  # embeddings, output layer and vision tower stay in bfloat16
         download_gb=33.0,
         disk_gb=33.0,
         patch=32,
@@ -258,14 +265,18 @@ CAPTIONERS = {
     "qwen3_vl_30b": "qwen3_vl_30b",
     "qwen3_vl_30b_fp8": "qwen3_vl_30b_fp8",
 }
-"""The model that each value of ``--captioning-algorithm`` names."""
+"""Name of the model for each value of ``--captioning-algorithm`` that needs one."""
 
 LARGE = ("t5_xxl", "qwen3_vl_30b")
-"""Downloaded only when they are named, as they are large."""
+"""Models that are downloaded only when named, because of their size."""
 
 
 def by_name(name: str) -> Model:
-    """Returns a model by its name in the catalog; raises KeyError."""
+    """Returns the model with a name in the catalog; raises KeyError for an unknown one.
+
+    >>> by_name("qwen2.5_vl").model_id
+    'Qwen/Qwen2.5-VL-7B-Instruct'
+    """
     return {model.name: model for model in MODELS}[name]
 
 

@@ -1,4 +1,4 @@
-"""How a model server and the hub are reached, through a proxy or directly; bounds on what a server sends."""
+"""Connections to model servers and the hub: choice of proxy, certificates, bounds on a response."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from beam_curate.errors import SetupError
 if TYPE_CHECKING:
     import httpx2
 
-LONGEST_BODY = 1 << 22
-"""Bytes of an answer that are read; a caption has some thousands."""
+MAX_BODY_BYTES = 1 << 22
+"""Most bytes of a response that are read; one with a caption has a few thousand."""
 
 _SOCKS = ("socks5", "socks5h")
 
 
 def proxy_of(url: str) -> str | None:
-    """Returns the proxy that the environment names for a URL; None for none, and always for this computer itself.
+    """Returns the proxy that the environment sets for a URL; None where there is none, and for loopback addresses.
 
-    Heeded are HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case.
+    The variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are read, in upper or lower case.
 
     Raises:
-        SetupError: The variable holds what is no proxy, or a kind of proxy that is not supported here.
+        SetupError: The variable does not hold a proxy's address, or the kind of proxy is not supported.
     """
     value, variable = _named_for(url)
     return _checked(value, variable, urlsplit(url).hostname or "") if variable else None
 
 
 def proxy_variable(url: str) -> str | None:
-    """Returns the environment variable that names the proxy for a URL; None where it is asked directly."""
+    """Returns the environment variable that sets the proxy for a URL; None for a direct connection."""
     return _named_for(url)[1] or None
 
 
 def _named_for(url: str) -> tuple[str, str]:
-    """Returns what the environment names as the proxy for a URL, and the variable; empty for none."""
+    """Returns the value and the name of the variable that sets the proxy for a URL; empty for none."""
     parts = urlsplit(url)
     proxies = urllib.request.getproxies_environment()
-    if is_this_computer(parts.hostname or ""):
+    if is_loopback(parts.hostname or ""):
         return "", ""
     if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2], proxies):
         return "", ""
@@ -53,8 +53,12 @@ def _named_for(url: str) -> tuple[str, str]:
     return "", ""
 
 
-def is_this_computer(host: str) -> bool:
-    """Whether a host name or address is a loopback's, which no proxy leads to."""
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy can reach.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("example.org")
+    (True, True, False)
+    """
     if host.rstrip(".").lower() == "localhost" or host.lower().endswith(".localhost"):
         return True
     try:
@@ -66,15 +70,15 @@ def is_this_computer(host: str) -> bool:
 
 
 def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2.Client:
-    """Returns a client for a server; it follows redirects and raises `httpx2.ReadError` where an answer is too long.
+    """Returns a client for a server; it follows redirects and raises `httpx2.ReadError` for too long a response.
 
     Args:
         url: The server's base URL.
-        timeout: Of each step of a request.
-        direct: Whether to look past the proxies that the environment names.
+        timeout: Limits for each step of a request.
+        direct: Whether to ignore the environment's proxies.
 
     Raises:
-        SetupError: See `proxy_of`; or what the environment says of certificates cannot be used.
+        SetupError: See `proxy_of`; or the certificates that the environment names cannot be used.
     """
     import httpx2
 
@@ -82,10 +86,10 @@ def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2
 
     class Bounded(httpx2.HTTPTransport):
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            answer = super().handle_request(request)
-            assert isinstance(answer.stream, httpx2.SyncByteStream)
-            answer.stream = BoundedStream(answer.stream, answer.headers.get("content-encoding", "identity"))
-            return answer
+            response = super().handle_request(request)
+            assert isinstance(response.stream, httpx2.SyncByteStream)
+            response.stream = BoundedStream(response.stream, response.headers.get("content-encoding", "identity"))
+            return response
 
     class BoundedStream(httpx2.SyncByteStream):
         def __init__(self, stream: httpx2.SyncByteStream, encoding: str) -> None:
@@ -93,15 +97,15 @@ def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2
             self._encoding = encoding.strip().lower()
 
         def __iter__(self) -> Iterator[bytes]:
-            if self._encoding not in ("", "identity"):  # a short one may grow without bound
-                raise httpx2.ReadError(f"its answer is compressed ({self._encoding[:20]}), which was not asked for")
+            if self._encoding not in ("", "identity"):  # a short body could expand without limit
+                raise httpx2.ReadError(f"its response is compressed ({self._encoding[:20]}), which was not requested")
             length, begin = 0, time.monotonic()
             for part in self._stream:
                 length += len(part)
                 if timeout.read is not None and time.monotonic() - begin > timeout.read:
-                    raise httpx2.ReadTimeout("timed out")  # the usual limit is for each piece of it
-                if length > LONGEST_BODY:
-                    raise httpx2.ReadError(f"its answer has more than {LONGEST_BODY:,} bytes")
+                    raise httpx2.ReadTimeout("timed out")  # the client applies the limit to each part of a body
+                if length > MAX_BODY_BYTES:
+                    raise httpx2.ReadError(f"its response has more than {MAX_BODY_BYTES:,} bytes")
                 yield part
 
         def close(self) -> None:
@@ -110,41 +114,41 @@ def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2
     try:
         transport = Bounded(proxy=proxy)
     except (OSError, ValueError) as error:
-        raise SetupError(f"the model server {url} cannot be asked: {_certificates(error)}") from error
+        raise SetupError(f"cannot connect to the model server {url}: {_certificates(error)}") from error
     return httpx2.Client(
         transport=transport, timeout=timeout, follow_redirects=True, headers={"accept-encoding": "identity"}
     )
 
 
-def routed() -> httpx2.BaseTransport:
-    """Returns a transport that reaches each server, those of redirects too, as `proxy_of` says.
+def proxied_transport() -> httpx2.BaseTransport:
+    """Returns a transport that connects to each server, redirects included, through the proxy of `proxy_of`.
 
-    It raises SetupError where `proxy_of` does, or where what the environment says of certificates cannot be used.
+    It raises SetupError where `proxy_of` does, or when the certificates that the environment names cannot be used.
     """
     import httpx2
 
-    class Routed(httpx2.BaseTransport):
+    class Proxied(httpx2.BaseTransport):
         def __init__(self) -> None:
-            self._ways: dict[str | None, httpx2.HTTPTransport] = {}
+            self._transports: dict[str | None, httpx2.HTTPTransport] = {}
 
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
             proxy = proxy_of(str(request.url))
-            if proxy not in self._ways:
+            if proxy not in self._transports:
                 try:
-                    self._ways[proxy] = httpx2.HTTPTransport(proxy=proxy)
+                    self._transports[proxy] = httpx2.HTTPTransport(proxy=proxy)
                 except (OSError, ValueError) as error:
                     raise SetupError(_certificates(error)) from error
-            return self._ways[proxy].handle_request(request)
+            return self._transports[proxy].handle_request(request)
 
         def close(self) -> None:
-            for way in self._ways.values():
-                way.close()
+            for transport in self._transports.values():
+                transport.close()
 
-    return Routed()
+    return Proxied()
 
 
-def certificate_fault(error: BaseException) -> str | None:
-    """Returns what is wrong with a server's certificate where that is why a request failed, else None."""
+def certificate_problem(error: BaseException) -> str | None:
+    """Returns the problem of a server's certificate, where that made a request fail, else None."""
     import ssl
 
     cause: BaseException | None = error
@@ -156,7 +160,7 @@ def certificate_fault(error: BaseException) -> str | None:
 
 
 def url_of(error: httpx2.HTTPError) -> str | None:
-    """Returns the URL that was asked; None where an error does not know it."""
+    """Returns the URL of the failed request, or None where the error does not hold it."""
     try:
         return str(error.request.url)
     except RuntimeError:
@@ -164,16 +168,16 @@ def url_of(error: httpx2.HTTPError) -> str | None:
 
 
 def _certificates(error: Exception) -> str:
-    """Says that the environment names certificates that cannot be read: nothing else is read to make a connection."""
+    """Names the variables whose certificates cannot be read; no other file is read to create a transport."""
     given = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     named = " and ".join(f"{name}={os.environ[name]}" for name in given) or "SSL_CERT_FILE and SSL_CERT_DIR"
-    return f"the certificates that {named} names cannot be used ({error}); correct it"
+    return f"the certificates in {named} cannot be used ({error}); correct the variable"
 
 
 def _checked(value: str, variable: str, host: str) -> str:
-    """Returns a proxy with its scheme."""
+    """Returns a proxy's URL, with its scheme."""
     proxy = value if "://" in value else f"http://{value}"
-    leave = f"or add {host} to NO_PROXY for a server that needs none"
+    bypass = f"or add {host} to NO_PROXY to connect directly"
     try:
         parts = urlsplit(proxy)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not set(proxy) & set(" \t\n\\<>")
@@ -181,24 +185,24 @@ def _checked(value: str, variable: str, host: str) -> str:
         usable = False
     if not usable:
         raise SetupError(
-            f"the environment variable {variable} holds no proxy's address: give it the form http://HOST:PORT, {leave}"
+            f"the environment variable {variable} does not hold a proxy's address: set it to http://HOST:PORT, {bypass}"
         )
     scheme = parts.scheme.lower()
     if scheme in _SOCKS and not _has_socks():
         raise SetupError(
             f"the environment variable {variable} names a SOCKS proxy, which needs another package: pip install "
-            f"socksio, name an HTTP proxy, {leave}"
+            f"socksio, use an HTTP proxy, {bypass}"
         )
     if scheme not in ("http", "https", *_SOCKS):
         raise SetupError(
-            f"the environment variable {variable} names a proxy of the unknown kind {scheme}: give it the form "
-            f"http://HOST:PORT, {leave}"
+            f"the environment variable {variable} names a proxy with the unsupported scheme {scheme}: set it to "
+            f"http://HOST:PORT, {bypass}"
         )
     return proxy
 
 
 def _variable(scheme: str) -> str:
-    """Returns the name of the variable that was read: the one in lower case goes first."""
+    """Returns the name of the variable that was read; lower case has precedence."""
     lower = f"{scheme}_proxy"
     return lower if os.environ.get(lower) else lower.upper()
 

@@ -1,15 +1,15 @@
-"""What the devices of this machine can do."""
+"""Capabilities of this machine's devices."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16"))
-"""Linux's names of the x86 instructions that multiply bfloat16."""
+"""Names in /proc/cpuinfo of the x86 instructions that multiply bfloat16."""
 
 
 def has_bfloat16() -> bool:
-    """Returns whether the processor has instructions for bfloat16; elsewhere torch emulates it, slowly."""
+    """Whether the processor has bfloat16 instructions; without them, torch emulates bfloat16 slowly."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

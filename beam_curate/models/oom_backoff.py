@@ -1,4 +1,4 @@
-"""Batches that fit: memory that runs out halves a batch down to the item that causes it."""
+"""On out-of-memory, splits a batch in half until only the offending item fails."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Fitting:
-    """Computes batches on a device, and remembers how much fitted. It belongs to one loaded model.
+class OomBackoff:
+    """Computes batches on a device and remembers which size fitted. One instance belongs to one loaded model.
 
     Attributes:
-        limit: Cost of the largest batch that is still tried as a whole; None before memory ran out once.
+        limit: Cost of the largest batch that is still tried as a whole; None until memory ran out once.
     """
 
     def __init__(self) -> None:
@@ -28,25 +28,28 @@ class Fitting:
         cost: Callable[[Sequence[Item]], int],
         work: Callable[[Sequence[Item]], Sequence[Result]],
     ) -> list[Result | Exception]:
-        """Works on items in one batch where that fits, in halves where it does not.
+        """Computes items in one batch where that fits in memory, and in halves where it does not.
 
-        A batch that fails for another reason is halved too, so that only the items that cause it fail.
+        A batch that fails for another reason is split too, so that only the offending items fail.
+
+        >>> OomBackoff().compute([1, 2, 0], cost=sum, work=lambda batch: [6 // item for item in batch])
+        [6, 3, ZeroDivisionError('integer division or modulo by zero')]
 
         Args:
-            items: At least one.
-            cost: What a batch asks of memory, in any unit that grows with it (padded tokens, pixels).
-            work: Computes a batch: a result for each item, in order.
+            items: At least one item.
+            cost: Memory that a batch needs, in any unit that grows with it (padded tokens, pixels).
+            work: Computes a batch; returns one result per item, in order.
 
         Returns:
-            For each item its result, or the exception that it alone causes: a `ModelMemoryError` where one item is
-            too large for the device by itself.
+            For each item its result, or the exception that it alone causes: a `ModelMemoryError` where a single item
+            does not fit on the device.
         """
         if len(items) == 1 or self.limit is None or cost(items) <= self.limit:
             try:
                 return list(work(items))
-            except Exception as error:  # noqa: BLE001 - it becomes the failure of the items that cause it
+            except Exception as error:  # noqa: BLE001 - becomes the failure of the offending items
                 out_of_memory = is_out_of_memory(error)
-                failure = error.with_traceback(None)  # a traceback would hold the memory of what failed
+                failure = error.with_traceback(None)  # a traceback would keep the tensors of the failed batch alive
             if out_of_memory:
                 free_memory()
             if len(items) == 1:
@@ -58,7 +61,11 @@ class Fitting:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or in the computer."""
+    """Whether an exception says that the memory of a GPU or of the machine ran out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    True
+    """
     if isinstance(error, MemoryError):
         return True
     if type(error).__name__ == "OutOfMemoryError":  # torch's; torch itself need not be imported for this
@@ -68,4 +75,4 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _too_large(error: Exception) -> ModelMemoryError:
     reason = " ".join(str(error).split())[:200]
-    return ModelMemoryError(f"the memory of the device does not hold even one such item ({reason})")
+    return ModelMemoryError(f"a single item does not fit in the device's memory ({reason})")

@@ -1,7 +1,7 @@
-"""One model in memory at a time on each device: a reference that weighs nothing travels, a slot holds the model.
+"""One model in memory at a time per device: stages carry lightweight references, a slot holds the loaded model.
 
-Beam loads the model of every inference stage when the stage starts, empty or not, and frees it when the run
-ends. With slots, a run that has nothing to do loads nothing, and the peak is the largest model, not the sum.
+Beam loads the model of every inference stage when the stage starts, even an empty one, and frees it when the run ends.
+With slots, a run that has nothing to do loads no model, and the peak is the largest model, not the sum.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from beam_curate import counters
 
 @dataclasses.dataclass(frozen=True)
 class ModelRef:
-    """A model by name, with the function that loads it. Cheap to pickle and to hold.
+    """A lazy handle of a model: its name and the function that loads it. Cheap to pickle and to hold.
 
     Attributes:
-        name: What users call it; two references with equal fields are the same model.
-        load: Loads it onto a device that torch names so (``cuda:0``, ``cpu``): a module-level function or a
-            `functools.partial` of one. If what it returns has a method ``close``, that is called before it is freed.
-        shared: Whether several threads may use it at once, as with a server that batches by itself.
+        name: The name that users see; two references with equal fields are the same model.
+        load: Loads it onto a device, by torch's name (``cuda:0``, ``cpu``): a module-level function or a
+            `functools.partial` of one. A loaded model's method ``close``, if any, is called before it is freed.
+        shared: Whether several threads may use it at once, as with a server that does its own batching.
     """
 
     name: str
@@ -35,16 +35,16 @@ class ModelRef:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Any]:
-        """Borrows the model; one user at a time unless it is shared. It is loaded when no slot holds it.
+        """Borrows the model, loading it when no slot holds it; one user at a time unless it is shared.
 
-        What is borrowed is a weak reference: a variable that outlives the ``with`` does not keep the model.
+        It yields a weak reference: a variable that outlives the ``with`` block does not keep the model in memory.
         """
         with SLOTS.borrow(self) as model:
             yield model
 
 
 def torch_devices() -> list[str]:
-    """Returns the devices that models are loaded onto: every GPU, else the processor."""
+    """Returns the devices that models are loaded onto: all GPUs, or else the CPU."""
     import torch
 
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
@@ -52,7 +52,7 @@ def torch_devices() -> list[str]:
 
 @dataclasses.dataclass
 class _Slot:
-    """Holds at most one model on one device; `users` of it are at work, the first of them perhaps still loading."""
+    """Holds at most one model on one device, with its number of users; the first of them may still be loading it."""
 
     device: str
     key: tuple[Any, ...] | None = None
@@ -64,10 +64,10 @@ class _Slot:
 
 
 class ModelSlots:
-    """A slot for each device, so that several GPUs work side by side.
+    """One slot per device, so that several GPUs work in parallel.
 
     Args:
-        devices: Names the devices when the first model is borrowed.
+        devices: Returns the names of the devices; called when the first model is borrowed.
     """
 
     def __init__(self, devices: Callable[[], Sequence[str]] = torch_devices) -> None:
@@ -77,7 +77,7 @@ class ModelSlots:
 
     @contextlib.contextmanager
     def borrow(self, ref: ModelRef) -> Iterator[Any]:
-        """Gives the model to one user, or to several where it is shared, loading it first where no free slot has it."""
+        """Yields the model to one user, or to several where it is shared, loading it first if need be."""
         key = _key(ref)
         slot = self._claim(key, ref.shared)
         try:
@@ -90,20 +90,20 @@ class ModelSlots:
                 self._changed.notify_all()
 
     def clear(self) -> None:
-        """Frees the models that nobody uses."""
+        """Frees the models that are not in use."""
         with self._changed:
             for slot in self._slots:
                 if slot.users == 0:
                     _free(slot)
 
     def _claim(self, key: tuple[Any, ...], shared: bool) -> _Slot:
-        """Waits for a slot and becomes one of its users: best one that has the model, then an empty one."""
+        """Waits for a slot and becomes a user of it, preferring one that has the model, then an empty one."""
         with self._changed:
             if not self._slots:
                 self._slots = [_Slot(device) for device in self._devices()]
-            while not (fitting := [slot for slot in self._slots if slot.takes(key, shared)]):
+            while not (usable := [slot for slot in self._slots if slot.takes(key, shared)]):
                 self._changed.wait()
-            slot = min(fitting, key=lambda slot: (slot.users, slot.key != key, slot.key is not None))
+            slot = min(usable, key=lambda slot: (slot.users, slot.key != key, slot.key is not None))
             slot.users += 1
             return slot
 
@@ -117,7 +117,7 @@ class ModelSlots:
 
 
 def free_memory() -> None:
-    """Gives memory that no tensor uses any more back to the device."""
+    """Returns memory that no tensor uses to the device."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -136,7 +136,7 @@ def _free(slot: _Slot) -> None:
 
 
 def _key(ref: ModelRef) -> tuple[Any, ...]:
-    """Partials do not compare by value, so their parts are compared."""
+    """Returns what identifies a model; partials do not compare by value, so their parts are returned."""
     load = ref.load
     parts = (
         getattr(load, "func", load),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
-from beam_curate.models.oom_backoff import Fitting
+from beam_curate.models.oom_backoff import OomBackoff
 from beam_curate.models.slot import ModelRef
 from beam_curate.weights.fetch import load_from_folder
 
@@ -59,7 +59,7 @@ class T5Encoder:
         self._tokenizer = tokenizer
         self._device = device
         self._model = model.to(device).eval()
-        self._fitting = Fitting()
+        self._fitting = OomBackoff()
         self.token_budget = _TOKEN_BUDGETS[device.split(":")[0]]
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:

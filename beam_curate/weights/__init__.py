@@ -1,1 +1,1 @@
-"""Weights of models: download, copies for workers, checks."""
+"""Model weights: downloads, copies for workers, checks."""

@@ -1,4 +1,4 @@
-"""Weights for workers that lack them: copied once a computer from a folder or a bucket into the workspace."""
+"""Copies weights from a folder or a bucket into the workspace of a worker that lacks them, once per machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.models.catalog import ENCODER_COPY, Model
 from beam_curate.models.oom_backoff import is_out_of_memory
-from beam_curate.weights.check import MARKER, check, faults, mend
-from beam_curate.weights.download import filling
+from beam_curate.weights.check import MARKER, check, how_to_fix, problems
+from beam_curate.weights.download import locked
 
 SCHEMES = ("gs", "s3")
 
@@ -27,10 +27,10 @@ Loaded = TypeVar("Loaded")
 
 
 def check_weights_path(weights_path: str) -> None:
-    """Checks the form of ``--model-weights-path``.
+    """Checks the syntax of ``--model-weights-path``.
 
     Raises:
-        UsageError: It is neither a path nor a bucket of a kind that is known.
+        UsageError: It is neither a path nor the URL of a supported bucket.
     """
     parts = urlsplit(weights_path)
     if "://" not in weights_path:
@@ -42,16 +42,17 @@ def check_weights_path(weights_path: str) -> None:
 
 
 def load_from_folder(model: Model, workspace: str, weights_path: str | None, load: Callable[[Path], Loaded]) -> Loaded:
-    """Loads a model from its folder in the workspace, which is filled first where it can be and need be.
+    """Loads a model from its folder in the workspace, fetching missing files first.
 
     Args:
         model: The model.
-        workspace: Where its folder lies.
-        weights_path: Value of ``--model-weights-path``: where a worker that lacks the model takes it from.
+        workspace: The workspace.
+        weights_path: Value of ``--model-weights-path``: where a worker that lacks the model gets it.
         load: Loads it from the folder.
 
     Raises:
-        ModelFilesError: It cannot be fetched or loaded; says how to get it. Memory that runs out keeps its own error.
+        ModelFilesError: It cannot be fetched or loaded; the message says how to get it. Out-of-memory errors pass
+            unchanged.
     """
     if weights_path is not None:
         ensure(model, workspace, weights_path)
@@ -64,23 +65,23 @@ def load_from_folder(model: Model, workspace: str, weights_path: str | None, loa
         reason = " ".join(str(error).split())[:300]
         raise ModelFilesError(
             f"{model.model_id} in {folder} cannot be loaded ({type(error).__name__}: {reason}); "
-            f"{mend(model, workspace)}"
+            f"{how_to_fix(model, workspace)}"
         ) from error
 
 
 def ensure(model: Model, workspace: str, weights_path: str) -> None:
-    """Makes sure that a model's files are in the workspace; several processes may call it at once.
+    """Fetches a model's files unless they are in the workspace; several processes may call it at once.
 
-    Files come into a temporary folder beside the model's, and are checked before they take its place.
+    Files are copied to a temporary folder beside the model's and checked before they replace it.
 
     Args:
         model: The model.
-        workspace: Where it is wanted.
+        workspace: The workspace.
         weights_path: Value of ``--model-weights-path``: a copy of a workspace's ``models`` folder.
 
     Raises:
-        ModelFilesError: It is not there, not whole, or cannot be fetched.
-        UsageError: ``weights_path`` has no form that is known.
+        ModelFilesError: The model is missing or incomplete there, or cannot be fetched.
+        UsageError: See `check_weights_path`.
     """
     if not check(model, workspace):
         return
@@ -88,7 +89,7 @@ def ensure(model: Model, workspace: str, weights_path: str) -> None:
     folder = model.folder(workspace)
     source = f"{weights_path.rstrip('/')}/{model.model_id}"
     try:
-        with filling(folder, _LOG.info):
+        with locked(folder, _LOG.info):
             if not check(model, workspace):
                 return
             _fetch_all(model, folder, source)
@@ -107,25 +108,25 @@ def _fetch_all(model: Model, folder: Path, source: str) -> None:
     names = _wanted(model, list(files))
     if not names:
         raise ModelFilesError(
-            f"there is no {model.model_id} in {source}: --model-weights-path names a copy of the workspace's models "
-            "folder"
+            f"there is no {model.model_id} in {source}: --model-weights-path must name a copy of the workspace's "
+            "models folder"
         )
     temporary = folder.with_name(f".{folder.name}.fetching")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir()
     try:
         _LOG.info("copying %s to %s", source, folder)
         for name in names:
             files[name](temporary / name)
-        if wrong := list(faults(model, temporary)):
-            raise ModelFilesError(f"{model.model_id} in {source} is not complete: {'; '.join(wrong)}")
-        _put_into_place(temporary, folder)
+        if found := list(problems(model, temporary)):
+            raise ModelFilesError(f"{model.model_id} in {source} is not complete: {'; '.join(found)}")
+        _move_into_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _wanted(model: Model, names: list[str]) -> list[str]:
-    """Returns which files of a folder to take: without T5-11B's original where its copy is there."""
+    """Selects the files to fetch: not T5-11B's original where the extracted encoder is available."""
     patterns = [*model.files, *model.required, MARKER]
     for weights in model.weights:
         stem, _, suffix = weights.rpartition(".")
@@ -136,8 +137,8 @@ def _wanted(model: Model, names: list[str]) -> list[str]:
     return found
 
 
-def _put_into_place(temporary: Path, folder: Path) -> None:
-    """Renames the folder; where there is one already, its files, so that what else lies there stays."""
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Renames the folder, or moves its files into an existing one, whose other files stay."""
     with contextlib.suppress(OSError):
         temporary.rename(folder)  # replaces an empty folder
         return
@@ -146,7 +147,7 @@ def _put_into_place(temporary: Path, folder: Path) -> None:
 
 
 def _list(source: str) -> dict[str, Fetch]:
-    """Returns the files at the top of a folder or a prefix, each with what copies it to a path."""
+    """Returns the files directly in a folder or below a prefix, each with a function that copies it to a path."""
     parts = urlsplit(source)
     prefix = parts.path.strip("/") + "/"
     if "://" not in source:

@@ -1,10 +1,11 @@
-"""What weight files hold and where, read from their headers: nothing is executed and no weight is read.
+"""Which tensors a weight file holds and where, read from its header: no code in it is executed, no weight is read.
 
-Each reader also finds a file that was cut off, as the header says how long the file must be.
+Each reader also detects a truncated file, as the header determines how long the file must be.
 
-safetensors: eight bytes with the length of a JSON header, the header, the tensors. torch's files, since 1.6: a zip
-archive with a pickle of the names and an entry for each storage. torch's files before that: five pickles, then the
-storages in the order that the last one lists, each after eight bytes with its number of elements.
+safetensors files are read by the library. Files of ``torch.save`` are read here, as torch can only load them whole.
+Since torch 1.6 they are zip archives with a pickle of the names and an entry per storage. Before that they were five
+pickles, followed by the storages in the order that the last one lists, each after eight bytes with its number of
+elements.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-"""Bytes of one element, by safetensors' name of its type."""
+from safetensors import SafetensorError, safe_open
+
+ITEM_BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
+}
+"""Bytes of one element, by the name of its type in safetensors."""
 
 _STORAGES = {
     "DoubleStorage": "F64",
@@ -48,7 +56,6 @@ _DAMAGE = (
     struct.error,
 )
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
-_LARGEST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _ZIP_ENTRY_HEADER_BYTES = 30  # of an entry in a zip archive, before its name
 
 
@@ -58,10 +65,10 @@ class StoredTensor:
 
     Attributes:
         path: The file.
-        dtype: A key of `ITEM_BYTES`.
-        shape: Its sizes.
-        strides: Elements from one item to the next along each dimension, as in torch.
-        offset: Bytes before its first element.
+        dtype: Type of its elements: a key of `ITEM_BYTES`.
+        shape: Its dimensions.
+        strides: Step along each dimension, in elements, as in torch.
+        offset: Position of its first element in the file, in bytes.
     """
 
     path: Path
@@ -72,18 +79,22 @@ class StoredTensor:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its elements."""
+        """Size of its elements in bytes."""
         return math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether its elements lie one after another, in the order of rows."""
+        """Whether it is stored in row-major order without gaps."""
         wanted = contiguous_strides(self.shape)
         return all(size == 1 or have == want for size, have, want in zip(self.shape, self.strides, wanted, strict=True))
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the strides, in elements, of a tensor whose elements lie one after another."""
+    """Returns the strides, in elements, of a tensor in row-major order without gaps.
+
+    >>> contiguous_strides((2, 3, 4))
+    (12, 4, 1)
+    """
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
@@ -91,59 +102,57 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     """Returns the tensors of a weight file by name.
 
     Args:
-        path: A safetensors file by its ending, else a file of ``torch.save``.
+        path: A safetensors file, by its suffix, else a file of ``torch.save``.
 
     Raises:
-        ValueError: The file is cut off, damaged, or of another kind; says how.
+        ValueError: The file is truncated, damaged, or of another kind; the message says which.
         OSError: It cannot be read.
     """
     try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
         with path.open("rb") as file:
-            if path.suffix == ".safetensors":
-                return _read_safetensors(path, file)
             if file.read(2) == b"PK":
                 return _read_zip(path, file)
             file.seek(0)
             return _read_legacy(path, file)
     except _DAMAGE as error:
-        raise ValueError(f"it is damaged or not a file of weights ({type(error).__name__}: {error})") from error
+        raise ValueError(f"it is damaged or not a weight file ({type(error).__name__}: {error})") from error
     except zipfile.BadZipFile as error:
-        raise ValueError(f"it is cut off or damaged ({error})") from error
+        raise ValueError(f"it is truncated or damaged ({error})") from error
 
 
 def shards_of(index: Path) -> list[str]:
-    """Returns the names of the files that an index of weights (``*.index.json``) lists.
+    """Returns the names of the files that a weight index (``*.index.json``) lists.
 
     Raises:
-        ValueError: It is no such index.
+        ValueError: The file is not a weight index.
     """
     try:
         return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError("it is damaged or not an index of weights") from error
+        raise ValueError("it is damaged or not a weight index") from error
 
 
 def _size(file: BinaryIO) -> int:
     return file.seek(0, io.SEEK_END)
 
 
-def _read_safetensors(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
-    (length,) = struct.unpack("<Q", file.read(8))
-    if length > _LARGEST_HEADER_BYTES:
-        raise ValueError("it is not a safetensors file")
-    header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    begin = 8 + length
-    expected = begin + max((facts["data_offsets"][1] for facts in header.values()), default=0)
-    if (size := _size(file)) != expected:
-        raise ValueError(f"it has {size:,} bytes and must have {expected:,}")
-    found = {}
-    for name, facts in header.items():
-        shape = tuple(facts["shape"])
-        found[name] = StoredTensor(
-            path, facts["dtype"], shape, contiguous_strides(shape), begin + facts["data_offsets"][0]
-        )
-    return found
+def _read_safetensors(path: Path) -> dict[str, StoredTensor]:
+    try:
+        with safe_open(path, "numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            found = {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise ValueError(f"it is truncated or damaged ({path.stat().st_size:,} bytes; {reason})") from error
+    sizes = {name: math.prod(shape) * ITEM_BYTES[dtype] for name, (dtype, shape) in found.items()}
+    position = path.stat().st_size - sum(sizes.values())  # the library has checked that tensors fill it to its end
+    tensors = {}
+    for name, (dtype, shape) in found.items():
+        tensors[name] = StoredTensor(path, dtype, shape, contiguous_strides(shape), position)
+        position += sizes[name]
+    return tensors
 
 
 def _read_zip(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
@@ -155,7 +164,7 @@ def _read_zip(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
         root = pickled.removesuffix("data.pkl")
         order = f"{root}byteorder"
         if order in entries and archive.read(order) != b"little":
-            raise ValueError("it was saved by a computer with another order of bytes")
+            raise ValueError("it was saved on a big-endian machine")
         views = _views(_Unpickler(io.BytesIO(archive.read(pickled))).load())
         offsets = {}
         for view in views.values():
@@ -165,7 +174,7 @@ def _read_zip(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
             file.seek(entry.header_offset + 26)
             name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
             offsets[view.storage.key] = entry.header_offset + _ZIP_ENTRY_HEADER_BYTES + name_bytes + extra_bytes
-    return _place(path, views, offsets)
+    return _located(path, views, offsets)
 
 
 def _read_legacy(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
@@ -173,7 +182,7 @@ def _read_legacy(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
         raise ValueError("it is not a file of torch.save")
     _Unpickler(file).load()  # the version of the format
     if not _Unpickler(file).load()["little_endian"]:
-        raise ValueError("it was saved by a computer with another order of bytes")
+        raise ValueError("it was saved on a big-endian machine")
     reader = _Unpickler(file)
     views = _views(reader.load())
     keys = _Unpickler(file).load()
@@ -182,8 +191,8 @@ def _read_legacy(path: Path, file: BinaryIO) -> dict[str, StoredTensor]:
         offsets[key] = position + 8
         position += 8 + reader.storages[key].num_bytes
     if (size := _size(file)) < position:
-        raise ValueError(f"it has {size:,} bytes and must have {position:,}")
-    return _place(path, views, offsets)
+        raise ValueError(f"it has {size:,} bytes instead of {position:,}")
+    return _located(path, views, offsets)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +208,7 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-    """A tensor as torch pickles it: a view of a storage; numbers are elements."""
+    """A tensor as torch pickles it: a view of a storage, in elements."""
 
     storage: _Storage
     start: int
@@ -228,7 +237,7 @@ _PICKLED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads the pickles of torch's files; it knows tensors and containers and refuses everything else."""
+    """Unpickles torch's files; allows tensors and containers and refuses everything else."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="utf-8")
@@ -244,20 +253,20 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, length, *view = pid
         if kind != "storage" or any(view):
-            raise pickle.UnpicklingError(f"it holds a {kind} that is not known")
+            raise pickle.UnpicklingError(f"it holds an unsupported {kind}")
         return self.storages.setdefault(key, _Storage(key, dtype, length))
 
 
 def _views(state: Any) -> dict[str, _View]:
     if not isinstance(state, Mapping):
-        raise ValueError("it does not hold weights by name")
+        raise ValueError("it does not map names to weights")
     views = {name: value for name, value in state.items() if isinstance(value, _View)}
     for view in views.values():
         view.check()
     return views
 
 
-def _place(path: Path, views: Mapping[str, _View], offsets: Mapping[str, int]) -> dict[str, StoredTensor]:
+def _located(path: Path, views: Mapping[str, _View], offsets: Mapping[str, int]) -> dict[str, StoredTensor]:
     return {
         name: StoredTensor(
             path,

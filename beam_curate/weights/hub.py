@@ -1,4 +1,4 @@
-"""The Hugging Face hub or a mirror of it: what it lists, one file of it, and what its errors mean to a user."""
+"""Client of the Hugging Face hub or a mirror: file lists, downloads of a file, and errors with remedies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LIST_TIMEOUT_S = 30
 _POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"  # Git LFS, docs/spec.md
-_MOST_IN_GIT = 10 << 20  # bytes; the hub takes no larger file into Git itself
+_MAX_BYTES_IN_GIT = 10 << 20  # the hub stores larger files outside Git
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +32,10 @@ class HubFile:
     """A file as the hub lists it; a mirror may leave out all but the name.
 
     Attributes:
-        name: Its name.
-        size: Bytes.
-        blob_id: Git's hash (SHA-1), of large files that of their pointer.
-        sha256: Of large files.
+        name: File name.
+        size: Size in bytes.
+        blob_id: Git's SHA-1 of the file, or of its Git LFS pointer where the file is large.
+        sha256: Hex SHA-256, for large files.
     """
 
     name: str
@@ -45,16 +45,16 @@ class HubFile:
 
     @property
     def has_hash(self) -> bool:
-        """Whether it can be told from a damaged one."""
+        """Whether a download of it can be checked for damage."""
         return self.sha256 is not None or self.blob_id is not None
 
     @property
     def partial(self) -> str:
-        """Name of what was downloaded of it so far; it differs when the content does."""
+        """Name of its partial download; another content has another name."""
         return f".{self.name}.{(self.sha256 or self.blob_id or 'unchecked')[:16]}.partial"
 
-    def is_right(self, path: Path) -> bool:
-        """Whether a file has the size and the hash that are listed, as far as they are."""
+    def matches(self, path: Path) -> bool:
+        """Whether a file has the listed size and hash, where the hub lists them."""
         if self.size is not None and path.stat().st_size != self.size:
             return False
         if self.sha256 is not None:
@@ -62,39 +62,39 @@ class HubFile:
         if self.blob_id is None:
             return True
         size = path.stat().st_size
-        pointer = _POINTER % (sha256_of(path).encode(), size)  # in Git, where the hub keeps a file by its SHA-256
-        held = [pointer] if size > _MOST_IN_GIT else [pointer, path.read_bytes()]
+        pointer = _POINTER % (sha256_of(path).encode(), size)  # Git holds this of a file that is stored by its SHA-256
+        contents = [pointer] if size > _MAX_BYTES_IN_GIT else [pointer, path.read_bytes()]
         return self.blob_id in [
-            hashlib.sha1(b"blob %d\0" % len(one) + one, usedforsecurity=False).hexdigest() for one in held
+            hashlib.sha1(b"blob %d\0" % len(one) + one, usedforsecurity=False).hexdigest() for one in contents
         ]
 
 
 def endpoint() -> str:
-    """Returns the address of the hub or, by HF_ENDPOINT, of its mirror."""
+    """Returns the URL of the hub, or of the mirror that HF_ENDPOINT names."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT
 
 
-def listed(model: Model) -> list[HubFile]:
+def list_files(model: Model) -> list[HubFile]:
     """Returns the files to download, as the hub lists them at the pinned revision.
 
     Raises:
-        ModelFilesError: It lists no such files, or its answer is no list.
+        ModelFilesError: It does not list the required files, or its response is not a file list.
     """
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    # As HfApi.model_info asks; but that wants every field of a large file.
+    # The request of HfApi.model_info, which refuses a mirror's list that lacks fields of a large file.
     url = f"{endpoint()}/api/models/{model.model_id}/revision/{quote(model.revision, safe='')}"
     response = get_session().get(url, params={"blobs": "true"}, headers=build_hf_headers(), timeout=_LIST_TIMEOUT_S)
     hf_raise_for_status(response)
     try:
         files = [_hub_file(entry) for entry in response.json()["siblings"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # as of a page for logging in, with status 200
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # such as a login page with status 200
         raise ModelFilesError(
-            f"{endpoint()} does not answer as a hub does when asked for the files of {model.model_id} "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): see HF_ENDPOINT, and whether a firewall "
-            "wants you to log in"
+            f"{endpoint()} did not return a list of the files of {model.model_id} "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): check HF_ENDPOINT, and whether a "
+            "firewall requires you to log in"
         ) from error
     files = [
         file
@@ -114,20 +114,20 @@ def _hub_file(entry: Mapping[str, Any]) -> HubFile:
 
 
 def fetch(model: Model, file: HubFile, folder: Path) -> None:
-    """Downloads a file into a folder; goes on with what a download before it left.
+    """Downloads a file into a folder, resuming an earlier partial download.
 
     Raises:
-        ModelFilesError: What came is not what is listed.
+        ModelFilesError: The downloaded file differs from what the hub lists.
     """
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
+    from huggingface_hub.file_download import http_get  # not public: hf_hub_download cannot resume in another process
     from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     partial = folder / file.partial
     if partial.is_file() and (file.size is None or partial.stat().st_size > file.size):
-        partial.unlink()  # where its end is not known it cannot be seen whether anything is missing
+        partial.unlink()  # without a listed size, a complete file looks like a partial one
     with partial.open("ab") as writer:
         http_get(
             hf_hub_url(model.model_id, file.name, revision=model.revision),
@@ -139,18 +139,18 @@ def fetch(model: Model, file: HubFile, folder: Path) -> None:
         )
         writer.flush()
         os.fsync(writer.fileno())
-    if not file.is_right(partial):
+    if not file.matches(partial):
         partial.unlink()
         raise ModelFilesError(
-            f"{file.name} came damaged from {endpoint()}/{model.model_id}: its hash is not what the hub says; it was "
-            "removed, run the same command again"
+            f"{file.name} was damaged on the way from {endpoint()}/{model.model_id}: its hash differs from the hub's. "
+            "It was removed; run the same command again"
         )
     partial.replace(folder / file.name)
 
 
 @contextlib.contextmanager
-def asking(model: Model, folder: Path) -> Iterator[None]:
-    """Reaches the hub by the proxies of the environment, and turns all errors into one that says what to do."""
+def errors_explained(model: Model, folder: Path) -> Iterator[None]:
+    """Connects through the environment's proxies, and turns every error into one that says what to do."""
     from huggingface_hub import errors
     from huggingface_hub.utils import set_client_factory
 
@@ -158,7 +158,7 @@ def asking(model: Model, folder: Path) -> Iterator[None]:
         f"where there is no network, run the same command on another computer and copy {folder} from its workspace"
     )
     access = (
-        f"accept its licence at {model.page} and give your token: HF_TOKEN in the environment, or the command "
+        f"accept its licence at {model.page} and provide your token: set HF_TOKEN in the environment, or run "
         "hf auth login"
     )
     what = f"{model.name} ({model.model_id})"
@@ -168,19 +168,19 @@ def asking(model: Model, folder: Path) -> Iterator[None]:
     except SetupError as error:
         raise ModelFilesError(f"{what} cannot be downloaded: {error}") from error
     except errors.GatedRepoError as error:
-        raise ModelFilesError(f"{what} is only for those who accepted its licence: {access}") from error
+        raise ModelFilesError(f"{what} is gated: {access}") from error
     except errors.RevisionNotFoundError as error:
-        raise ModelFilesError(f"the hub does not have revision {model.revision} of {what}: see {model.page}") from error
+        raise ModelFilesError(f"the hub has no revision {model.revision} of {what}: see {model.page}") from error
     except errors.OfflineModeIsEnabled as error:
-        raise ModelFilesError(f"{what} is not complete and HF_HUB_OFFLINE forbids the network: {offline}") from error
+        raise ModelFilesError(f"{what} is incomplete and HF_HUB_OFFLINE forbids network access: {offline}") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in (401, 403):
             raise ModelFilesError(f"the hub refuses {what} ({status}): {access}") from error
-        reason = "it is not there" if status == 404 else "try again later"
+        reason = "not found" if status == 404 else "try again later"
         raise ModelFilesError(f"the hub answered {status} for {what}: {reason}; see {model.page}") from error
     except errors.HTTPError as error:
-        raise ModelFilesError(f"{what} cannot be downloaded {_unreached(error, offline)}") from error
+        raise ModelFilesError(f"{what} cannot be downloaded {_connection_failure(error, offline)}") from error
     except (ValueError, KeyError) as error:
         raise ModelFilesError(f"{what} in {folder}: {error}") from error
     except OSError as error:
@@ -190,30 +190,30 @@ def asking(model: Model, folder: Path) -> Iterator[None]:
 
 
 def _client() -> httpx2.Client:
-    """Returns a client as huggingface_hub's own, but for its ways to a server."""
+    """Returns a client like huggingface_hub's own, with our choice of proxies."""
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook
 
     return httpx2.Client(
-        transport=connection.routed(),
+        transport=connection.proxied_transport(),
         event_hooks={"request": [hf_request_event_hook]},
         follow_redirects=True,
         timeout=None,
     )
 
 
-def _unreached(error: httpx2.HTTPError, offline: str) -> str:
-    """Returns why a server was not reached and what to do."""
+def _connection_failure(error: httpx2.HTTPError, offline: str) -> str:
+    """Returns why a connection failed and what to do."""
     url = connection.url_of(error) or endpoint()
     host = urlsplit(url).netloc.rpartition("@")[2] or url
-    if fault := connection.certificate_fault(error):
+    if problem := connection.certificate_problem(error):
         return (
-            f"(the certificate of {host} is not trusted: {fault}): where a firewall inspects TLS, put its certificate "
-            "(PEM) into a file and name it in the environment, SSL_CERT_FILE=FILE"
+            f"(the certificate of {host} is not trusted: {problem}): where a firewall inspects TLS, save its "
+            "certificate (PEM) to a file and set SSL_CERT_FILE=FILE in the environment"
         )
     reason = f"({host}: {type(error).__name__}: {' '.join(str(error).split())[:200]})"
     if variable := connection.proxy_variable(url):
-        return f"{reason}: it was asked through the proxy that {variable} names; correct it, or add {host} to NO_PROXY"
+        return f"{reason}: the connection went through the proxy in {variable}; correct it, or add {host} to NO_PROXY"
     if urlsplit(url).scheme not in ("http", "https"):
         return f"{reason}: HF_ENDPOINT must have the form https://HOST"
     return f"{reason}: {offline}"

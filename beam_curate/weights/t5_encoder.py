@@ -1,11 +1,12 @@
-"""The encoder of T5-11B alone, as `encoder.safetensors`.
+"""Extracts the encoder of T5-11B into `encoder.safetensors`.
 
 The hub's T5-11B is one file of 45 GB in torch's oldest format, encoder and decoder; only the encoder is used. The copy
-holds what ``T5EncoderModel.load_state_dict(strict=False)`` wants: ``shared.weight`` and ``encoder.*``, in the source's
-precision (float32). ``encoder.embed_tokens.weight`` is the same as ``shared.weight`` and not written.
+holds what ``T5EncoderModel.load_state_dict(strict=False)`` expects: ``shared.weight`` and ``encoder.*``, in the
+source's precision (float32). ``encoder.embed_tokens.weight`` equals ``shared.weight`` and is not written.
 
-The copy is written tensor by tensor and block by block. Memory holds at most one tensor, and that only when it lies
-transposed in the source, as tensors converted from TensorFlow do (0.3 GB for T5-11B).
+The copy is written tensor by tensor, in blocks, as safetensors' own writer wants all tensors in memory. Here memory
+holds at most one tensor, and that only when it is stored transposed, as tensors converted from TensorFlow are (0.3 GB
+for T5-11B).
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def copy_encoder(sources: Sequence[Path], target: Path, num_layers: int) -> str:
-    """Writes the encoder-only copy of a T5 model; the file appears when it is whole and on the disk.
+    """Writes the encoder-only copy of a T5 model; the file appears once it is complete and on the disk.
 
     Args:
-        sources: The files of the model: one file of ``torch.save`` or safetensors, or all the shards.
-        target: The copy.
-        num_layers: Layers of the encoder; all of them must be there.
+        sources: The weight files of the model: one file of ``torch.save`` or safetensors, or all the shards.
+        target: Path of the copy.
+        num_layers: Number of encoder layers; all of them must be present.
 
     Returns:
         The hex SHA-256 of the copy.
 
     Raises:
-        ValueError: A source is damaged, or is not a T5 model of so many layers.
+        ValueError: A source is damaged, or is not a T5 model with that many layers.
         OSError: A file cannot be read or written.
     """
     tensors = _encoder_tensors(sources, num_layers)
@@ -55,7 +56,7 @@ def copy_encoder(sources: Sequence[Path], target: Path, num_layers: int) -> str:
                     digest.update(block)
             file.flush()
             os.fsync(file.fileno())
-        read_header(temporary)  # whether it is as long as its header says
+        read_header(temporary)  # raises when it is not as long as its header says
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,7 +64,7 @@ def copy_encoder(sources: Sequence[Path], target: Path, num_layers: int) -> str:
 
 
 def _encoder_tensors(sources: Sequence[Path], num_layers: int) -> dict[str, StoredTensor]:
-    """Returns the tensors of the copy in the order in which they lie in the sources."""
+    """Returns the tensors of the copy in the order in which the sources hold them."""
     found: dict[str, StoredTensor] = {}
     for path in sources:
         try:
@@ -78,7 +79,7 @@ def _encoder_tensors(sources: Sequence[Path], num_layers: int) -> dict[str, Stor
     missing = [part for part in parts if not any(name.startswith(part) for name in wanted)]
     if missing:
         names = ", ".join(path.name for path in sources)
-        raise ValueError(f"{names}: not the whole of a T5 with {num_layers} layers: {missing[0]} is missing")
+        raise ValueError(f"{names}: not a complete T5 with {num_layers} layers: {missing[0]} is missing")
     order = list(sources)
     return dict(sorted(wanted.items(), key=lambda item: (order.index(item[1].path), item[1].offset, item[0])))
 
@@ -90,12 +91,12 @@ def _header(tensors: Mapping[str, StoredTensor]) -> bytes:
         entries[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [position, end]}
         position = end
     text = json.dumps({"__metadata__": {"format": "pt"}} | entries).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    text += b" " * (-len(text) % 8)  # the format wants tensors aligned to eight bytes
     return len(text).to_bytes(8, "little") + text
 
 
 def _blocks(tensor: StoredTensor) -> Iterator[bytes]:
-    """Yields the elements of a tensor in the order of rows."""
+    """Yields the elements of a tensor in row-major order."""
     with tensor.path.open("rb") as file:
         file.seek(tensor.offset)
         if tensor.is_contiguous:
@@ -103,7 +104,7 @@ def _blocks(tensor: StoredTensor) -> Iterator[bytes]:
             while left:
                 block = file.read(min(left, _BLOCK_BYTES))
                 if not block:
-                    raise ValueError(f"{tensor.path.name} ends too early")
+                    raise ValueError(f"{tensor.path.name} is truncated")
                 left -= len(block)
                 yield block
             return
@@ -111,10 +112,10 @@ def _blocks(tensor: StoredTensor) -> Iterator[bytes]:
         item = ITEM_BYTES[tensor.dtype]
         stored = np.fromfile(file, _UNSIGNED[item], span)
         if len(stored) < span:
-            raise ValueError(f"{tensor.path.name} ends too early")
+            raise ValueError(f"{tensor.path.name} is truncated")
         strides = [stride * item for stride in tensor.strides]
         rows = np.lib.stride_tricks.as_strided(stored, tensor.shape, strides, writeable=False)
-        # Some rows at a time, so that the turned copy is small.
+        # A few rows at a time, to keep the transposed copy small.
         step = max(1, _BLOCK_BYTES // max(1, math.prod(tensor.shape[1:]) * item))
         for begin in range(0, tensor.shape[0], step):
             yield np.ascontiguousarray(rows[begin : begin + step]).tobytes()

@@ -65,7 +65,7 @@ def test_check_reads_the_files_where_that_is_asked(tmp_path: Path, capsys: pytes
     arguments = ["check", "--workspace", str(tmp_path)]
     assert main(arguments) == 0
     assert main([*arguments, "--hash"]) == 1
-    assert "its SHA-256 is not what the hub says" in capsys.readouterr().out
+    assert "its SHA-256 differs from the hub's" in capsys.readouterr().out
 
 
 def test_check_takes_the_flags_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,7 +253,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     expected = answered(random_engine, questions, Generation(8))
     small = Small(random_engine._model, most)
     monkeypatch.setattr(random_engine, "_model", small)
-    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.Fitting())
+    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.OomBackoff())
     assert answered(random_engine, questions, Generation(8)) == expected
     assert small.sizes[0] == 3
 
@@ -262,7 +262,7 @@ def test_a_prompt_that_never_fits_is_told(
     random_engine: VlmEngine, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_engine, "_model", Small(random_engine._model, 0))
-    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.Fitting())
+    monkeypatch.setattr(random_engine, "_fitting", transformers_engine.OomBackoff())
     answers = random_engine.answer(several(family), Generation(8))
     assert all(isinstance(answer, ModelMemoryError) and answer.retriable for answer in answers)
 

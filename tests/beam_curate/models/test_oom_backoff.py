@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from beam_curate.errors import ModelMemoryError
-from beam_curate.models.oom_backoff import Fitting
+from beam_curate.models.oom_backoff import OomBackoff
 
 
 class Device:
@@ -28,7 +28,7 @@ class Device:
 
 
 def test_what_fits_is_one_batch() -> None:
-    device, fitting = Device(10), Fitting()
+    device, fitting = Device(10), OomBackoff()
     assert fitting.compute([1, 2, 3], sum, device.work) == [2, 4, 6]
     assert device.batches == [[1, 2, 3]]
     assert fitting.limit is None
@@ -36,7 +36,7 @@ def test_what_fits_is_one_batch() -> None:
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
 def test_a_batch_is_halved_until_it_fits_and_the_size_is_remembered(error: type[BaseException]) -> None:
-    device, fitting = Device(4, error), Fitting()
+    device, fitting = Device(4, error), OomBackoff()
     assert fitting.compute([1] * 16, sum, device.work) == [2] * 16
     assert [len(batch) for batch in device.batches] == [16, 8, 4, 4, 4, 4]
     device.batches.clear()
@@ -45,7 +45,7 @@ def test_a_batch_is_halved_until_it_fits_and_the_size_is_remembered(error: type[
 
 
 def test_only_the_item_that_does_not_fit_fails() -> None:
-    results = Fitting().compute([1, 2, 99, 3], sum, Device(10).work)
+    results = OomBackoff().compute([1, 2, 99, 3], sum, Device(10).work)
     assert results[:2] == [2, 4] and results[3] == 6
     assert isinstance(results[2], ModelMemoryError)
     assert results[2].retriable and "Tried to allocate" in str(results[2])
@@ -53,7 +53,7 @@ def test_only_the_item_that_does_not_fit_fails() -> None:
 
 
 def test_one_large_item_does_not_make_later_batches_small_for_ever() -> None:
-    device, fitting = Device(10), Fitting()
+    device, fitting = Device(10), OomBackoff()
     fitting.compute([99], sum, device.work)
     assert fitting.limit is None
     device.batches.clear()
@@ -62,7 +62,7 @@ def test_one_large_item_does_not_make_later_batches_small_for_ever() -> None:
 
 
 def test_another_error_fails_its_item_alone_and_lowers_no_limit() -> None:
-    device, fitting = Device(100), Fitting()
+    device, fitting = Device(100), OomBackoff()
     results = fitting.compute([1, 13, 2, 3], sum, device.work)
     assert [results[0], *results[2:]] == [2, 4, 6]
     assert isinstance(results[1], ValueError)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from beam_curate.models.catalog import T5_XXL, TRANSNETV2, by_name
 from beam_curate.store.files import sha256_of
-from beam_curate.weights.check import MARKER, FileFacts, check, mend, write_marker
+from beam_curate.weights.check import MARKER, FileFacts, check, how_to_fix, write_marker
 
 QWEN = by_name("qwen2.5_vl")
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -63,14 +63,14 @@ def test_folders_of_other_programs_are_accepted_when_they_are_whole(tmp_path: Pa
 
 BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
-    (lambda folder: (folder / "tokenizer.json").write_text('{"a": '), "tokenizer.json is broken: it is not JSON"),
-    (lambda folder: (folder / "preprocessor_config.json").write_text(""), "preprocessor_config.json is broken"),
+    (lambda folder: (folder / "tokenizer.json").write_text('{"a": '), "tokenizer.json is corrupt: it is not JSON"),
+    (lambda folder: (folder / "preprocessor_config.json").write_text(""), "preprocessor_config.json is corrupt"),
     (lambda folder: (folder / SHARDS[1]).unlink(), f"{SHARDS[1]} is missing"),
-    (lambda folder: os.truncate(folder / SHARDS[0], 150), f"{SHARDS[0]} is broken: it has 150 bytes and must have"),
-    (lambda folder: os.truncate(folder / SHARDS[0], 20), f"{SHARDS[0]} is broken"),
-    (lambda folder: os.truncate(folder / SHARDS[0], 0), f"{SHARDS[0]} is broken"),
-    (lambda folder: (folder / SHARDS[0]).write_bytes(b"<html>not found</html>"), f"{SHARDS[0]} is broken"),
-    (lambda folder: (folder / INDEX).write_text("{}"), f"{INDEX} is broken"),
+    (lambda folder: os.truncate(folder / SHARDS[0], 150), f"{SHARDS[0]} is corrupt: it is truncated or damaged (150"),
+    (lambda folder: os.truncate(folder / SHARDS[0], 20), f"{SHARDS[0]} is corrupt"),
+    (lambda folder: os.truncate(folder / SHARDS[0], 0), f"{SHARDS[0]} is corrupt"),
+    (lambda folder: (folder / SHARDS[0]).write_bytes(b"<html>not found</html>"), f"{SHARDS[0]} is corrupt"),
+    (lambda folder: (folder / INDEX).write_text("{}"), f"{INDEX} is corrupt"),
     (lambda folder: (folder / INDEX).unlink(), "its weights are missing (model.safetensors)"),
 ]
 
@@ -92,7 +92,7 @@ def test_all_that_is_wrong_is_named_at_once(tmp_path: Path, folder: Path) -> Non
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert check(QWEN, str(tmp_path)) == [f"the folder {QWEN.folder(str(tmp_path))} is missing"]
-    said = mend(QWEN, str(tmp_path))
+    said = how_to_fix(QWEN, str(tmp_path))
     assert f"beam-curate models download --models qwen2.5_vl --workspace {tmp_path}" in said
     assert "from a computer that has it" in said
 
@@ -102,18 +102,18 @@ def test_another_revision_is_named(tmp_path: Path, folder: Path) -> None:
     assert check(QWEN, str(tmp_path)) == []
     other = "0123456789" * 4
     (folder / MARKER).write_text((folder / MARKER).read_text().replace(QWEN.revision, other))
-    assert check(QWEN, str(tmp_path)) == [f"revision {other} is there, and {QWEN.revision} is wanted"]
+    assert check(QWEN, str(tmp_path)) == [f"it holds revision {other}; {QWEN.revision} is required"]
 
 
 def test_what_was_downloaded_must_keep_its_size_and_its_hash(tmp_path: Path, folder: Path) -> None:
     (folder / "merges.txt").write_text("a b\n")
     mark(folder)
     (folder / "merges.txt").write_text("a b")
-    assert check(QWEN, str(tmp_path)) == ["merges.txt has 3 bytes and must have 4"]
+    assert check(QWEN, str(tmp_path)) == ["merges.txt has 3 bytes instead of 4"]
     (folder / "merges.txt").write_text("a b\n")
     change_last_byte(folder / SHARDS[1])
     assert check(QWEN, str(tmp_path)) == []
-    assert check(QWEN, str(tmp_path), hashes=True) == [f"{SHARDS[1]} is broken: its SHA-256 is not what the hub says"]
+    assert check(QWEN, str(tmp_path), hashes=True) == [f"{SHARDS[1]} is corrupt: its SHA-256 differs from the hub's"]
 
 
 @pytest.mark.parametrize("new_format", [False, True])
@@ -126,7 +126,7 @@ def test_files_of_torch_are_checked_too(tmp_path: Path, new_format: bool) -> Non
     assert check(TRANSNETV2, str(tmp_path)) == []
     os.truncate(path, path.stat().st_size - 1)
     (wrong,) = check(TRANSNETV2, str(tmp_path))
-    assert f"{path.name} is broken" in wrong
+    assert f"{path.name} is corrupt" in wrong
 
 
 @pytest.mark.parametrize("name", ["encoder.safetensors", "model.safetensors", "pytorch_model.bin"])

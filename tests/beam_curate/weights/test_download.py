@@ -116,7 +116,7 @@ def test_a_file_that_comes_damaged_is_removed_and_named(tmp_path: Path, hub: Hub
     repository = hub.repositories[QWEN.model_id]
     repository.damaged = {name}
     printed = download(hub, tmp_path, QWEN, expect=1)
-    assert f"{name} came damaged" in printed
+    assert f"{name} was damaged" in printed
     assert "run the same command again" in printed
     assert not [left for left in names_in(QWEN.folder(str(tmp_path))) if name in left]
     repository.damaged = set()
@@ -148,7 +148,7 @@ def test_a_gated_model_says_where_its_licence_is_accepted(tmp_path: Path, hub: H
 
 def test_a_revision_that_the_hub_does_not_have(tmp_path: Path, hub: Hub) -> None:
     hub.repositories[QWEN.model_id].revision = "0" * 40
-    assert f"does not have revision {QWEN.revision} of qwen2.5_vl" in download(hub, tmp_path, QWEN, expect=1)
+    assert f"has no revision {QWEN.revision} of qwen2.5_vl" in download(hub, tmp_path, QWEN, expect=1)
 
 
 def test_a_model_that_the_hub_does_not_have(tmp_path: Path, hub: Hub) -> None:

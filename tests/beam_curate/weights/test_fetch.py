@@ -86,7 +86,7 @@ def test_a_copy_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_copy_that_is_broken_does_not_come_into_the_workspace(tmp_path: Path, store: Path) -> None:
     os.truncate(store / QWEN.model_id / "model.safetensors", 3000)
-    with pytest.raises(ModelFilesError, match=r"is not complete: model.safetensors has 3,000 bytes and must have"):
+    with pytest.raises(ModelFilesError, match=r"is not complete: model.safetensors has 3,000 bytes instead of"):
         ensure(QWEN, str(tmp_path / "here"), str(store))
     assert not QWEN.folder(str(tmp_path / "here")).exists()
     assert not list(tmp_path.glob("here/models/*/.*.fetching"))

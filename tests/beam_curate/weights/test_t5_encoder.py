@@ -148,7 +148,7 @@ def test_a_source_that_was_cut_off_is_found_before_anything_is_written(
 
 def test_a_model_without_all_layers_is_refused(tmp_path: Path, model: T5ForConditionalGeneration) -> None:
     paths = save_zip(state_of(model), tmp_path)
-    with pytest.raises(ValueError, match=r"not the whole of a T5 with 4 layers: encoder.block.3. is missing"):
+    with pytest.raises(ValueError, match=r"not a complete T5 with 4 layers: encoder.block.3. is missing"):
         copy_encoder(paths, tmp_path / "encoder.safetensors", LAYERS + 1)
     only_decoder = {name: tensor for name, tensor in state_of(model).items() if name.startswith("decoder")}
     with pytest.raises(ValueError, match=r"shared\.weight is missing"):
