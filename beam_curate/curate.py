@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -27,17 +28,17 @@ from beam_curate.report.verdict import Asked, verdict
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import Listing, list_videos
 from beam_curate.sources.selection import Selection, select, write_selection
-from beam_curate.store import disk_errors, files
-from beam_curate.store.layout import Layout
+from beam_curate.store import disk_errors, layout
+from beam_curate.store.base import LockState, Store
+from beam_curate.store.local import LocalStore
 from beam_curate.store.outcomes import outcome
-from beam_curate.store.run_lock import Alone, sole_run
 from runners import preflight
 from runners.settings import check_runner
 
 _NOT_ALONE = {
-    Alone.NO: "another run is writing to this output; the result is right, the work double",
-    Alone.UNKNOWN: "the output's file system has no locks, so whether another run writes to it is not known, and "
-    "temporary files of runs that were killed stay in .work/tmp",
+    LockState.SHARED: "another run is writing to this output folder; results stay correct, but work may be done twice",
+    LockState.UNAVAILABLE: "the file system of the output folder has no locks, so other runs that write to it are not "
+    "noticed, and temporary files of killed runs stay in .work/tmp",
 }
 
 
@@ -57,21 +58,21 @@ def curate(parsed: Parsed) -> int:
     stage.restart_stages()
     preflight.check_packages()
     check_runner(options.run, parsed.beam_args)
-    layout = Layout(os.path.abspath(options.input.output_clip_path))
-    listing = _list(options, layout)
+    output = LocalStore(Path(os.path.abspath(options.input.output_clip_path)))
+    listing = _list(options, output)
     if listing.searched:
-        preflight.check_folders(listing.root, layout.output)
-    plan = make_plan(options, layout)
+        preflight.check_folders(listing.root, output.location())
+    plan = make_plan(options, output)
     chosen = select(
         listing.videos,
-        layout,
+        output,
         plan.fingerprints.done,
         limit=options.input.limit,
         retry_failed=options.run.retry_failed,
         repair=options.run.repair,
         keep_duplicates=options.input.keep_duplicates,
     )
-    check_sources(chosen.videos, layout)
+    check_sources(chosen.videos, output)
     for note in (*parsed.notes, *listing.notes):
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
@@ -81,10 +82,10 @@ def curate(parsed: Parsed) -> int:
     if options.run.dry_run:
         print_dry_run(console, plan, chosen.work)
         return EXIT_DONE
-    preflight.check_output(layout.output)
-    with sole_run(layout) as alone:
-        if alone in _NOT_ALONE:
-            console.print(f"warning: {_NOT_ALONE[alone]}")
+    preflight.check_output(output)
+    with output.run_lock() as lock:
+        if lock in _NOT_ALONE:
+            console.print(f"warning: {_NOT_ALONE[lock]}")
         broken = _work(console, plan, chosen, parsed.beam_args)
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
@@ -97,12 +98,12 @@ def curate(parsed: Parsed) -> int:
     return status
 
 
-def _list(options: Options, layout: Layout) -> Listing:
+def _list(options: Options, output: Store) -> Listing:
     listing = list_videos(
         options.input.input_video_path,
         options.input.input_video_list_json_path,
         frozenset(options.input.input_extensions),
-        layout,
+        output.location(),
     )
     if not listing.videos:
         raise UsageError(
@@ -120,18 +121,18 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
     for sentence in preflight.check_models(plan.options):
         console.print(f"warning: {sentence}")
     preflight.check_endpoint(plan.options)
-    preflight.check_encoder(plan.options, plan.layout)
+    preflight.check_encoder(plan.options, plan.output)
     preflight.check_threads(plan.options)
-    if warning := preflight.check_disk(plan.layout, chosen.work):
+    if warning := preflight.check_disk(plan.output, chosen.work):
         console.print(f"warning: {warning}")
     if plan.context.text_encoder == "t5_random":
-        predict2.mark_random(plan.layout, plan.context.validation_fraction)
+        predict2.mark_random(plan.output, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
-    files.write_json(plan.layout.fingerprints, list(dataclasses.asdict(plan.fingerprints).values()), plan.layout.tmp)
+    plan.output.write_json(layout.FINGERPRINTS, list(dataclasses.asdict(plan.fingerprints).values()))
     counters.add(VIDEOS_TO_DO, len(chosen.work))
-    with files.scratch(plan.layout) as scratch, live(console, plan.stages):
-        selection = scratch / "selection"  # of this run alone: another may work on the same output
-        write_selection(selection, chosen.videos, plan.layout.tmp)
+    with plan.output.temporary_folder() as folder, live(console, plan.stages):
+        selection = folder / "selection"  # of this run alone: another may work on the same output
+        write_selection(plan.output, selection, chosen.videos)
         from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
 
         try:
@@ -148,18 +149,18 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
 
 
 def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
-    options, layout = plan.options, plan.layout
-    outcomes = [outcome(layout, video) for video in videos]
+    options, output = plan.options, plan.output
+    outcomes = [outcome(output, video) for video in videos]
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), flag_lines(options))
     everything = options.dataset.write_all_caption_json
     summary = write_summary(plan.context, outcomes, facts, all_captions=everything)
-    still_random = predict2.still_random(layout)
+    still_random = predict2.still_random(output)
     print_report(console, summary, outcomes)
-    console.print(f"output: {layout.output}")
+    console.print(f"output: {output.location()}")
     if plan.context.text_encoder is not None:
-        console.print(f"dataset: {layout.dataset}")
-        if still := predict2.remove_empty(layout, options.dataset.validation_fraction):
-            folders = " and ".join(str(layout.dataset / part) for part in still)
+        console.print(f"dataset: {output.location(layout.DATASET)}")
+        if still := predict2.remove_empty(output, options.dataset.validation_fraction):
+            folders = " and ".join(output.location(layout.DATASET / part) for part in still)
             console.print(
                 f"warning: {folders} still hold items of videos that were not done with this --validation-fraction: "
                 "run again for all videos before training"

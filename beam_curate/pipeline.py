@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import apache_beam as beam
 
@@ -18,7 +18,7 @@ from transforms.record_videos import RecordVideos
 from transforms.write_cosmos_dataset import WriteCosmosDataset
 
 
-def build(pipeline: beam.Pipeline, plan: Plan, selection: Path) -> None:
+def build(pipeline: beam.Pipeline, plan: Plan, selection: PurePosixPath) -> None:
     """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out.
 
     Args:
@@ -26,7 +26,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, selection: Path) -> None:
         plan: What each stage does.
         selection: The list of videos to work on; see `beam_curate.sources.selection`.
     """
-    videos = pipeline | "ReadVideos" >> ReadVideos(selection)
+    videos = pipeline | "ReadVideos" >> ReadVideos(plan.output, selection)
 
     shots, failures = videos | "DetectShots" >> DetectShots(plan.detector, plan.store("shots", VideoShots))
     chunks = shots | "CutClips" >> CutClips(plan.cutter, plan.store("clips"), plan.options.split.clip_re_chunk_size)

@@ -26,7 +26,7 @@ from beam_curate.captions.windows import WindowRules
 from beam_curate.engines import transformers_engine
 from beam_curate.engines.base import Generation, Question
 from beam_curate.models.slot import ModelRef
-from beam_curate.store.layout import Layout
+from tests.support.output import Output
 from tests.support.tiny_models import make_qwen2_5_vl
 
 SIZE = (1280, 720)
@@ -55,12 +55,12 @@ def main() -> int:
     torch.set_num_threads(1)
     frames.THREADS = "NONE"
     with tempfile.TemporaryDirectory() as folder:
-        layout = Layout(str(Path(folder) / "out"))
+        layout = Output(Path(folder) / "out")
         footage = make_footage(Path(folder) / "footage.mp4", size=SIZE, rate=RATE, seconds=FRAMES / RATE)
         chunks = chunks_of(layout, footage, SIZE, FRAMES, CHUNKS)
         model = make_qwen2_5_vl(Path(folder) / "model", width=256)
         worker = VlmCaptioner(
-            layout=layout,
+            output=layout,
             windows=WindowRules(FRAMES, FRAMES),
             algorithm="qwen",
             model=ModelRef("tiny", functools.partial(load, folder=model)),

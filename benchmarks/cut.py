@@ -19,10 +19,10 @@ from footage import make_footage
 from beam_curate.elements import Span, VideoShots
 from beam_curate.shots.stage import FixedStrideDetector
 from beam_curate.sources.listing import list_videos
-from beam_curate.store.layout import Layout
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import KEYFRAME_INTERVAL, Encoding
 from beam_curate.video.stage import ClipCutter, chunks_of
+from tests.support.output import Output
 
 CORES = len(os.sched_getaffinity(0))
 ENCODING = Encoding()
@@ -37,7 +37,7 @@ X264 = (
 def ours(shots: VideoShots, folder: Path) -> None:
     """Cuts as the program does: in a child process, files kept under the hash of their content."""
     (chunk,) = chunks_of(shots, 32)
-    made = ClipCutter(Layout(str(folder)), "benchmark", ENCODING, Limits()).run(chunk)
+    made = ClipCutter(Output(folder), "benchmark", ENCODING, Limits()).run(chunk)
     for clip in made.clips:
         assert clip.media is not None, clip.failures
         assert clip.media.num_frames == clip.span.num_frames

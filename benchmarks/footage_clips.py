@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 from beam_curate.elements import Clip, ClipChunk, ClipFile
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
+from tests.support.output import Output
 
 RATE = 24
 
 
-def chunks_of(layout: Layout, footage: Path, size: tuple[int, int], frames: int, number: int) -> list[ClipChunk]:
+def chunks_of(layout: Output, footage: Path, size: tuple[int, int], frames: int, number: int) -> list[ClipChunk]:
     """Returns chunks of one clip each, all of the same pictures.
 
     Args:
@@ -26,9 +26,9 @@ def chunks_of(layout: Layout, footage: Path, size: tuple[int, int], frames: int,
     return [make_chunk([_clip(layout, f"clip{index}", footage, size, frames)]) for index in range(number)]
 
 
-def _clip(layout: Layout, clip_id: str, footage: Path, size: tuple[int, int], frames: int) -> Clip:
-    with files.scratch(layout) as scratch:
+def _clip(layout: Output, clip_id: str, footage: Path, size: tuple[int, int], frames: int) -> Clip:
+    with layout.scratch() as scratch:
         path = scratch / f"{clip_id}.mp4"
         shutil.copyfile(footage, path)
-        stored = files.keep(layout, path, layout.stage_files("clips", "benchmark"), clip_id)
+        stored = StageFiles(layout, "clips", "benchmark").keep(path, clip_id)
     return Clip(make_span(clip_id, 0, frames), ClipFile(stored, *size, RATE, 1, frames, frames / RATE, "h264"))

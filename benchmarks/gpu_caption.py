@@ -32,7 +32,7 @@ from beam_curate.captions.windows import WindowRules
 from beam_curate.engines.base import Generation
 from beam_curate.engines.transformers_engine import VlmEngine
 from beam_curate.models.slot import ModelRef
-from beam_curate.store.layout import Layout
+from tests.support.output import Output
 from tests.support.tiny_models import make_qwen2_5_vl
 
 # Of Qwen2.5-VL-7B's config.json.
@@ -124,13 +124,13 @@ def main() -> int:
         return 0
     size = TINY if tiny else FULL
     with tempfile.TemporaryDirectory() as folder:
-        layout = Layout(str(Path(folder) / "out"))
+        layout = Output(Path(folder) / "out")
         seconds = size.frames / RATE
         footage = make_footage(Path(folder) / "footage.mp4", size=size.picture, rate=RATE, seconds=seconds)
         chunks = chunks_of(layout, footage, size.picture, size.frames, size.chunks)
         model = make_qwen2_5_vl(Path(folder) / "model")
         worker = VlmCaptioner(
-            layout=layout,
+            output=layout,
             windows=WindowRules() if not tiny else WindowRules(32, 32),
             algorithm="qwen",
             model=ModelRef("random 7B", functools.partial(load, folder=model, tiny=tiny)),

@@ -21,8 +21,8 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import select
 from beam_curate.stage import attempt_chunk, attempt_video
-from beam_curate.store.layout import Layout
 from beam_curate.video.stage import chunks_of
+from tests.support.output import Output
 from tests.support.program import command, run, snapshot
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop
@@ -34,10 +34,10 @@ OF_THE_PROGRAM = ("summary.json", "failures.jsonl", "v0/", "report")
 def loop(source: Path, output: Path) -> None:
     """Curates each video from beginning to end, a thread a core: no results remembered, no runner between."""
     options = parse(command(source, output, *FLAGS)[3:]).options
-    plan = make_plan(options, Layout(str(output)))
+    plan = make_plan(options, Output(Path(output)))
     listing = list_videos(str(source), None, frozenset(options.input.input_extensions))
-    videos = select(listing.videos, plan.layout, plan.fingerprints.done).work
-    predict2.mark_random(plan.layout, plan.context.validation_fraction)
+    videos = select(listing.videos, plan.output, plan.fingerprints.done).work
+    predict2.mark_random(plan.output, plan.context.validation_fraction)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(lambda video: curate_one(plan, video), videos))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -36,7 +35,7 @@ from transforms import concurrency
 _CANCEL_S = 1.5
 
 
-def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
+def run_pipeline(plan: Plan, selection: PurePosixPath, beam_args: Sequence[str]) -> None:
     """Runs the pipeline of a plan to its end.
 
     Args:
@@ -57,7 +56,7 @@ def run_pipeline(plan: Plan, selection: Path, beam_args: Sequence[str]) -> None:
         if not run.verbose:
             stack.enter_context(_without_traces())
         if workers_elsewhere(run, beam_args):
-            stack.enter_context(worker_counts.gathered(plan.layout))
+            stack.enter_context(worker_counts.gathered(plan.output))
         pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
         build(pipeline, plan, selection)
         _run(pipeline, options)
@@ -102,8 +101,8 @@ def _flink_job_server(plan: Plan, options: PipelineOptions) -> Iterator[None]:
     flink, jobs = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions)
     flink.flink_master = FlinkRunner.add_http_scheme(flink.flink_master)
     # TaskManagers read what Beam stages as files, so it has to lie where they, too, see the output.
-    with tempfile.TemporaryDirectory(dir=plan.layout.tmp, prefix="staged-", ignore_cleanup_errors=True) as staged:
-        jobs.artifacts_dir = jobs.artifacts_dir or staged
+    with plan.output.scratch() as staged:
+        jobs.artifacts_dir = jobs.artifacts_dir or str(staged)
         command, endpoint = FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
         options.view_as(PortableOptions).job_endpoint = endpoint
         with server("Beam's job server for Flink", [str(word) for word in command], endpoint):

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import shutil
 import threading
-import uuid
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +19,8 @@ from beam_curate.models import requirements
 from beam_curate.models.catalog import needed
 from beam_curate.options.parse import Options
 from beam_curate.shots.transnetv2 import has_bfloat16
-from beam_curate.store import disk_errors, files
-from beam_curate.store.layout import Layout
+from beam_curate.store import disk_errors
+from beam_curate.store.base import Store
 from beam_curate.weights import fetch
 from beam_curate.weights.check import check, how_to_fix
 from runners import model_servers
@@ -31,7 +30,6 @@ _LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this co
 # Output and remembered results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
-_PROBE_BYTES = 4096  # an empty file fits on a full disk
 # Measured with --threads 2 and 8 on the local runner: 61 and 180 threads and child processes at most.
 _THREADS_PER_WORKER = 20
 _MORE_THREADS = 32
@@ -47,18 +45,14 @@ def check_folders(input_root: str, output: str) -> None:
             raise UsageError(f"--output-clip-path {output} {how} the input folder {input_root}; name one beside it")
 
 
-def check_output(output: str) -> None:
+def check_output(output: Store) -> None:
     """Makes the output folder and checks that files can be written there."""
     try:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        probe = Path(output) / f".beam_curate_{uuid.uuid4().hex}"
-        try:
-            probe.write_bytes(bytes(_PROBE_BYTES))
-        finally:
-            probe.unlink(missing_ok=True)
+        output.check_writable()
     except OSError as error:
         help_for = disk_errors.remedy(error) or "name another folder or change its permissions"
-        raise UsageError(f"--output-clip-path {output} cannot be written ({error.strerror}); {help_for}") from error
+        where = output.location()
+        raise UsageError(f"--output-clip-path {where} cannot be written ({error.strerror}); {help_for}") from error
 
 
 def check_packages() -> None:
@@ -159,7 +153,7 @@ def check_threads(options: Options) -> None:
             thread.join()
 
 
-def check_encoder(options: Options, layout: Layout) -> None:
+def check_encoder(options: Options, output: Store) -> None:
     """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU.
 
     Raises:
@@ -171,7 +165,7 @@ def check_encoder(options: Options, layout: Layout) -> None:
     from beam_curate.video.conform import Conform
     from beam_curate.video.encode import ClipWriter
 
-    with files.scratch(layout) as folder:
+    with output.scratch() as folder:
         path = folder / "probe.mp4"
         frame = av.VideoFrame(256, 256, "yuv420p")
         try:
@@ -181,18 +175,18 @@ def check_encoder(options: Options, layout: Layout) -> None:
         except (OSError, ValueError) as error:
             # An encoder that fails has an errno, too: what names the file is about the disk.
             if isinstance(error, OSError) and error.errno in disk_errors.OF_THE_PLACE and error.filename == str(path):
-                raise UsageError(f"--output-clip-path {layout.output}: {disk_errors.explained(error)}") from error
+                raise UsageError(f"--output-clip-path {output.location()}: {disk_errors.explained(error)}") from error
             other = "" if options.transcode.transcode_encoder == "libx264" else "; take --transcode-encoder libx264"
             raise UsageError(
                 f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}){other}"
             ) from error
 
 
-def check_disk(layout: Layout, videos: Iterable[Video]) -> str | None:
+def check_disk(output: Store, videos: Iterable[Video]) -> str | None:
     """Returns a warning when the output may not fit on its disk, or None."""
     needed = sum(video.size_bytes for video in videos) * _OUTPUT_PER_INPUT
-    free = shutil.disk_usage(layout.root).free
-    if needed <= free:
+    free = output.free_bytes()
+    if free is None or needed <= free:
         return None
     return (
         f"the output may need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free on its disk; "

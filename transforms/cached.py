@@ -38,7 +38,7 @@ class LookUp(CountingDoFn):
     """Yields the stored result of a unit, or the unit itself to the output ``missing``."""
 
     def __init__(self, store: ResultStore[Any]) -> None:
-        super().__init__(store.layout)
+        super().__init__(store.output)
         self._store = store
 
     def process(self, unit: Any) -> Iterator[Any]:
@@ -56,7 +56,7 @@ class Store(CountingDoFn):
     """Stores the result of a unit, and yields the stored one: an earlier writer's where there was one."""
 
     def __init__(self, store: ResultStore[Any]) -> None:
-        super().__init__(store.layout)
+        super().__init__(store.output)
         self._store = store
 
     def process(self, made: tuple[Any, Any]) -> Iterator[Any]:

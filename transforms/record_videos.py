@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import apache_beam as beam
@@ -26,7 +26,7 @@ class RecordVideos(beam.PTransform):
     """
 
     context: RecordContext
-    recorded: Path
+    recorded: PurePosixPath
 
     def expand(
         self,
@@ -48,8 +48,8 @@ class RecordVideos(beam.PTransform):
 class Record(CountingDoFn):
     """Records one video."""
 
-    def __init__(self, context: RecordContext, recorded: Path) -> None:
-        super().__init__(context.layout)
+    def __init__(self, context: RecordContext, recorded: PurePosixPath) -> None:
+        super().__init__(context.output)
         self._context = context
         self._recorded = recorded
 
@@ -63,7 +63,9 @@ class Record(CountingDoFn):
         videos = [*found["videos"], *(chunk.video for chunk in chunks)]
         if not videos:
             return []
-        missing.note(self._recorded, videos[0], record_video(self._context, videos[0], chunks, failures))
+        missing.note(
+            self._context.output, self._recorded, videos[0], record_video(self._context, videos[0], chunks, failures)
+        )
         return [uri]
 
 

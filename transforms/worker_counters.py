@@ -10,23 +10,23 @@ from apache_beam.metrics import Metrics
 
 from beam_curate import counters
 from beam_curate.progress import worker_counts
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import Store
 
 
 class CountingDoFn(beam.DoFn):
     """A DoFn whose counts, and those of what it calls, become Beam's metrics and are left for the driver.
 
     Args:
-        layout: The output folder.
+        output: Where counts are left.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, output: Store) -> None:
+        self._output = output
 
     def setup(self) -> None:
         """Begins to listen, once a process."""
         counters.listen(_to_beam)
-        worker_counts.keep(self._layout)
+        worker_counts.keep(self._output)
 
     def finish_bundle(self) -> None:
         """Leaves the counts as they are now: runners end a worker's process as soon as its stage is done."""

@@ -47,7 +47,7 @@ class Publish(CountingDoFn):
     """Publishes one chunk."""
 
     def __init__(self, context: RecordContext) -> None:
-        super().__init__(context.layout)
+        super().__init__(context.output)
         self._context = context
 
     def process(self, chunk: ClipChunk) -> list[ClipChunk]:

@@ -17,7 +17,7 @@ from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
 from beam_curate.engines.base import Answer, Engine, Generation, Question
 from beam_curate.errors import ContentError, SetupError
 from beam_curate.models.slot import ModelRef
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import Store
 
 _DECODED_AHEAD = threading.BoundedSemaphore(2)
 """Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""
@@ -47,7 +47,7 @@ class VlmCaptioner:
     prepares the next batch. Batches are a function of the chunk alone, so answers do not depend on timing.
 
     Attributes:
-        layout: The output folder.
+        output: The output.
         windows: How clips are divided.
         algorithm: Value of ``--captioning-algorithm``.
         model: What loads an `Engine`.
@@ -61,7 +61,7 @@ class VlmCaptioner:
         answer_format: How an answer is asked for at the end of the second pass's question, or None.
     """
 
-    layout: Layout
+    output: Store
     windows: WindowRules
     algorithm: str
     model: ModelRef
@@ -94,7 +94,7 @@ class VlmCaptioner:
     def _windows(self, clip: Clip) -> Iterator[_Asked]:
         if clip.media is None:
             return
-        times = clip_times(self.layout.stored(clip.media.file), clip.media)
+        times = clip_times(self.output.local_path(clip.media.file.path), clip.media)
         letters = len(self.system or "") + max(len(self.prompt), len(self.stage2_prompt or ""))
         text = letters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):
@@ -120,7 +120,7 @@ class VlmCaptioner:
 
     def _questions_of(self, clip: Clip, windows: Sequence[Sampling]) -> Iterator[Question]:
         assert clip.media is not None
-        path = self.layout.stored(clip.media.file)
+        path = self.output.local_path(clip.media.file.path)
         for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
             name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

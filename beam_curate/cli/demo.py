@@ -12,7 +12,7 @@ from beam_curate.dataset.verify.verify import verify
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.parse import Parsed
 from beam_curate.progress import terminal
-from beam_curate.store.layout import Layout
+from beam_curate.store.layout import DATASET
 from beam_curate.text_embeddings.t5 import token_counter
 
 
@@ -43,7 +43,7 @@ def run_demo(parsed: Parsed) -> int:
     if status != EXIT_DONE or options.run.dry_run:
         return status
     report = verify(
-        Layout(str(output)).dataset,
+        output / DATASET,
         min_frames=options.dataset.predict2_min_frames,
         allow_random_embeddings=True,
         count_tokens=token_counter("t5_random", options.run.workspace),

@@ -164,12 +164,9 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 def _clean(parsed: argparse.Namespace) -> int:
     from beam_curate.store.clean import clean
-    from beam_curate.store.layout import Layout
+    from beam_curate.store.local import LocalStore
 
-    layout = Layout(str(parsed.output.resolve()))
-    if not layout.work.is_dir():
-        raise UsageError(f"{parsed.output} is not an output folder of beam-curate")
-    cleaned = clean(layout)
+    cleaned = clean(LocalStore(parsed.output.resolve()))
     for note in cleaned.notes:
         print(f"note: {shown(note)}")
     print(f"{cleaned.files} files removed, {cleaned.size_bytes / 1e6:.1f} MB that nothing else used freed")

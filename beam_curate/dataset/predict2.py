@@ -15,12 +15,12 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
 from beam_curate.elements import ClipChunk, StoredFile, Video
-from beam_curate.store import files, journal, readback
-from beam_curate.store.layout import NOT_FOR_TRAINING, Layout
+from beam_curate.store import journal, layout, readback
+from beam_curate.store.base import Store
 
 NOT_FOR_TRAINING_TEXT = """These text embeddings are random: they were made with --text-encoder t5_random,
 for trying the program out. Do not train on this dataset.
@@ -84,66 +84,65 @@ def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
             yield Item(root, stem, window.caption.text, window.embedding.file, video)
 
 
-def publish(layout: Layout, item: Item) -> bool:
+def publish(output: Store, item: Item) -> bool:
     """Puts an item into the dataset; one that is there already and the same is left alone.
 
     Returns:
         Whether anything was written.
     """
-    text, pickle, video = paths(layout, item.name)
+    text, pickle, video = keys(item.name)
     data = item.text.strip().encode()
     if (
-        _holds(text, data)
-        and files.same_file(layout, item.embedding, pickle)
-        and files.same_file(layout, item.video, video)
+        _holds(output, text, data)
+        and output.has_content_of(item.embedding, pickle)
+        and output.has_content_of(item.video, video)
     ):
         return False
-    withdraw(layout, item.name)
+    withdraw(output, item.name)
     try:
-        files.write_bytes(text, data, layout.tmp)
-        files.link(layout.stored(item.embedding), pickle, layout.tmp)
-        files.link(layout.stored(item.video), video, layout.tmp)
+        output.write(text, data)
+        output.link(item.embedding.path, pickle)
+        output.link(item.video.path, video)
     except OSError:
         with contextlib.suppress(OSError):
-            withdraw(layout, item.name)
+            withdraw(output, item.name)
         raise
     return True
 
 
-def withdraw(layout: Layout, name: str) -> None:
+def withdraw(output: Store, name: str) -> None:
     """Takes an item out of the dataset; nothing happens when it is not there."""
-    for path in reversed(paths(layout, name)):
-        path.unlink(missing_ok=True)
+    for key in reversed(keys(name)):
+        output.delete(key)
 
 
-def mark_random(layout: Layout, validation_fraction: float) -> None:
+def mark_random(output: Store, validation_fraction: float) -> None:
     """Says beside the three folders that the text embeddings are random, before the first of them is there."""
     for root in ("train", "val") if validation_fraction else ("",):
-        marker = layout.dataset / root / NOT_FOR_TRAINING
-        files.write_bytes(marker, NOT_FOR_TRAINING_TEXT.encode(), layout.tmp)
+        output.write(_mark(root), NOT_FOR_TRAINING_TEXT.encode())
 
 
-def still_random(layout: Layout) -> bool:
+def still_random(output: Store) -> bool:
     """Whether the dataset holds random embeddings; where it no longer does, its marks are removed.
 
     Only the records tell: a run with ``--limit`` may have replaced some of them, and one that was interrupted
     may have published some that no record names yet.
     """
-    markers = [layout.dataset / root / NOT_FOR_TRAINING for root in ("", "train", "val")]
-    if not any(marker.exists() for marker in markers):
+    marks = [_mark(root) for root in ("", "train", "val")]
+    if not any(output.exists(mark) for mark in marks):
         return False
-    if any(entry.get("text_encoder") == "t5_random" for entry in journal.read_all(layout)):
+    if any(entry.get("text_encoder") == "t5_random" for entry in journal.read_all(output)):
         return True
-    for path in (layout.root / "processed_videos").rglob("*.json"):
-        record = readback.read(path, readback.VIDEO)
+    for key in output.list_files(layout.PROCESSED_VIDEOS, recursive=True):
+        record = readback.read(output, key, readback.VIDEO)
         if record and record["text_encoder"] == "t5_random":
             return True
-    for marker in markers:
-        marker.unlink(missing_ok=True)
+    for mark in marks:
+        output.delete(mark)
     return False
 
 
-def remove_empty(layout: Layout, validation_fraction: float) -> list[str]:
+def remove_empty(output: Store, validation_fraction: float) -> list[str]:
     """Removes what another ``--validation-fraction`` used and no item needs: empty folders, and their mark.
 
     Returns:
@@ -151,27 +150,27 @@ def remove_empty(layout: Layout, validation_fraction: float) -> list[str]:
     """
     still = []
     for part in ("",) if validation_fraction else ("train", "val"):
-        root = layout.dataset / part
-        for folder, _ in _PARTS:
-            with contextlib.suppress(OSError):  # it is not there, or holds items
-                (root / folder).rmdir()
-        if any((root / folder).is_dir() for folder, _ in _PARTS):
-            still.append(part)
+        gone = [output.delete_empty_folder(layout.DATASET / part / folder) for folder, _ in _PARTS]
+        if all(gone):
+            output.delete(_mark(part))
+            output.delete_empty_folder(layout.DATASET / part)  # the dataset's own folder has the parts in it
         else:
-            (root / NOT_FOR_TRAINING).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # the dataset's own folder has the parts in it
-                root.rmdir()
+            still.append(part)
     return still
 
 
-def paths(layout: Layout, name: str) -> list[Path]:
-    """Returns the three files of an item, in the order of publishing."""
+def keys(name: str) -> list[PurePosixPath]:
+    """Returns the keys of the three files of an item, in the order of publishing."""
     root, stem = os.path.split(name)
-    return [layout.dataset / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
+    return [layout.DATASET / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _mark(part: str) -> PurePosixPath:
+    return layout.DATASET / part / layout.NOT_FOR_TRAINING
+
+
+def _holds(output: Store, key: PurePosixPath, data: bytes) -> bool:
     try:
-        return path.read_bytes() == data
+        return output.read(key) == data
     except FileNotFoundError:
         return False

@@ -7,7 +7,8 @@ import dataclasses
 from beam_curate import counters, stage
 from beam_curate.dataset.format import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout
+from beam_curate.store.base import Store
 from beam_curate.video import decoder_pool
 from beam_curate.video.encode import Encoding
 from beam_curate.video.stage import cut_files
@@ -48,14 +49,14 @@ class WindowCutter:
     """Gives each window of the dataset its video: the clip itself, or a piece of it where it has several windows.
 
     Attributes:
-        layout: The output folder.
+        output: The output.
         fingerprint: Of this stage.
         encoding: As the clips were encoded.
         limits: Of the child process.
         min_frames: Fewest frames of a window.
     """
 
-    layout: Layout
+    output: Store
     fingerprint: str
     encoding: Encoding
     limits: decoder_pool.Limits
@@ -85,13 +86,13 @@ class WindowCutter:
 
     def _blank(self, window: Window, whole: StoredFile) -> str | None:
         """Returns what is wrong with the pictures of a window's video, looked at as `verify` does."""
-        path = str(self.layout.stored(window.video or whole))
+        path = str(self.output.local_path((window.video or whole).path))
         arguments = path, window.num_frames, MIN_PICTURE_STD
         return blank_fault(decoder_pool.call("picture_std", *arguments, limits=self.limits))
 
     def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:
         assert clip.media is not None
-        path = str(self.layout.stored(clip.media.file))
+        path = str(self.output.local_path(clip.media.file.path))
         header, times = decoder_pool.stream("packet_times", path, limits=self.limits)
         timeline = Timeline(header, times)
         spans = [
@@ -104,9 +105,9 @@ class WindowCutter:
         ]
         # The clip has the frames it shall have, whatever limit it was cut with.
         encoding = dataclasses.replace(self.encoding, max_output_frames=None)
-        folder = self.layout.stage_files(STAGE, self.fingerprint)
+        folder = layout.stage_files(STAGE, self.fingerprint)
         pieces = []
-        for _, media in cut_files(self.layout, folder, path, timeline.info, spans, encoding, self.limits):
+        for _, media in cut_files(self.output, folder, path, timeline.info, spans, encoding, self.limits):
             if isinstance(media, Exception):
                 raise media
             pieces.append(media)

@@ -13,7 +13,7 @@ from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.options.parse import Options
 from beam_curate.plan import engines
 from beam_curate.stage import Worker
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +21,11 @@ class DescribeCaptioner:
     """Says what can be measured in the pictures; needs no model.
 
     Attributes:
-        layout: The output folder.
+        output: The output.
         windows: How clips are divided.
     """
 
-    layout: Layout
+    output: Store
     windows: WindowRules
     model: None = None
 
@@ -36,7 +36,7 @@ class DescribeCaptioner:
     def _caption(self, clip: Clip) -> Clip:
         assert clip.media is not None
         spans = self.windows.divide(clip.media.num_frames)
-        texts = describe_windows(self.layout.stored(clip.media.file), spans) if spans else []
+        texts = describe_windows(self.output.local_path(clip.media.file.path), spans) if spans else []
         counters.add("windows captioned", len(texts))
         counters.step()
         windows = tuple(
@@ -46,14 +46,14 @@ class DescribeCaptioner:
         return dataclasses.replace(clip, windows=windows)
 
 
-def captioner(options: Options, layout: Layout) -> Worker[ClipChunk, ClipChunk]:
+def captioner(options: Options, output: Store) -> Worker[ClipChunk, ClipChunk]:
     """Returns the captioner that the options name."""
     caption = options.caption
     rules = WindowRules(caption.captioning_window_size, caption.captioning_remainder_threshold)
     if caption.captioning_algorithm == "describe":
-        return DescribeCaptioner(layout, rules)
+        return DescribeCaptioner(output, rules)
     return VlmCaptioner(
-        layout=layout,
+        output=output,
         windows=rules,
         algorithm=caption.captioning_algorithm,
         model=engines.engine_reference(options),

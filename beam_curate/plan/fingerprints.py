@@ -29,7 +29,7 @@ VERSIONS = {
     captioner.STAGE: 3,
     text.STAGE: 2,
     windows.STAGE: 3,
-    DATASET: 1,
+    DATASET.name: 1,
 }
 
 
@@ -71,7 +71,7 @@ def fingerprints(options: Options) -> Fingerprints:
         minimum = options.dataset.predict2_min_frames
         text_ = _chain(text.STAGE, captions, **dataclasses.asdict(options.text), model=T5_XXL.revision, minimum=minimum)
         windows_ = _chain(windows.STAGE, text_, minimum=minimum)
-        done = _chain(DATASET, windows_, validation_fraction=options.dataset.validation_fraction)
+        done = _chain(DATASET.name, windows_, validation_fraction=options.dataset.validation_fraction)
     done = _chain("done", done, keep_duplicates=options.input.keep_duplicates, **limits)
     return Fingerprints(shots, clips, captions, text_, windows_, done)
 

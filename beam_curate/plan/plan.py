@@ -17,7 +17,7 @@ from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.stage import Worker
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import Store
 from beam_curate.store.results import ResultStore
 from beam_curate.text_embeddings import t5
 from beam_curate.text_embeddings.stage import STAGE as TEXT_STAGE
@@ -34,7 +34,7 @@ class Plan:
 
     Attributes:
         options: As given.
-        layout: The output folder.
+        output: Where all is written.
         fingerprints: Of the stages.
         detector: Finds spans.
         cutter: Cuts clips.
@@ -45,7 +45,7 @@ class Plan:
     """
 
     options: Options
-    layout: Layout
+    output: Store
     fingerprints: Fingerprints
     detector: Worker[Video, VideoShots]
     cutter: Worker[ClipChunk, ClipChunk]
@@ -82,10 +82,10 @@ class Plan:
             WINDOWS_STAGE: self.fingerprints.windows,
         }[stage]
         run = self.options.run
-        return ResultStore(self.layout, stage, fingerprint, result_type, run.retry_failed, self.limits, run.repair)
+        return ResultStore(self.output, stage, fingerprint, result_type, run.retry_failed, self.limits, run.repair)
 
 
-def make_plan(options: Options, layout: Layout) -> Plan:
+def make_plan(options: Options, output: Store) -> Plan:
     """Works out what a run does."""
     prints = fingerprints(options)
     limits = Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
@@ -96,15 +96,15 @@ def make_plan(options: Options, layout: Layout) -> Plan:
     model = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, run.model_weights_path)
     return Plan(
         options=options,
-        layout=layout,
+        output=output,
         fingerprints=prints,
         detector=_detector(options, limits),
-        cutter=ClipCutter(layout, prints.clips, encoding, limits),
-        captioner=captioner(options, layout) if options.caption.generate_captions else None,
-        encoder=CaptionEncoder(layout, prints.text, model, minimum) if with_dataset else None,
-        windows=WindowCutter(layout, prints.windows, encoding, limits, minimum) if with_dataset else None,
+        cutter=ClipCutter(output, prints.clips, encoding, limits),
+        captioner=captioner(options, output) if options.caption.generate_captions else None,
+        encoder=CaptionEncoder(output, prints.text, model, minimum) if with_dataset else None,
+        windows=WindowCutter(output, prints.windows, encoding, limits, minimum) if with_dataset else None,
         context=RecordContext(
-            layout,
+            output,
             prints.done,
             options.text.text_encoder if with_dataset else None,
             options.dataset.validation_fraction,

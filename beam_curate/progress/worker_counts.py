@@ -10,12 +10,11 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 from beam_curate import counters
 from beam_curate.progress.periodic import every
-from beam_curate.store import files, readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
 
 _INTERVAL_S = 1.0
 
@@ -24,25 +23,25 @@ class _Leaver:
     """Leaves this process's counts in a file whenever they have changed."""
 
     def __init__(self) -> None:
-        self.layout: Layout | None = None
+        self.output: Store | None = None
         self.out = False
         self._name = f"{uuid.uuid4().hex}.json"
         self._left: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def keep(self, layout: Layout) -> None:
+    def keep(self, output: Store) -> None:
         with self._lock:
-            begun, self.layout = self.layout is not None, layout
+            begun, self.output = self.output is not None, output
         if not begun and not self.out:
             threading.Thread(target=self._run, daemon=True).start()
 
     def flush(self) -> None:
-        if self.layout is None or self.out:
+        if self.output is None or self.out:
             return
         with self._lock, contextlib.suppress(OSError):  # counting must never break work
             counts = counters.counts()
             if counts != self._left:
-                files.write_json(_folder(self.layout) / self._name, counts, self.layout.tmp)
+                self.output.write_json(layout.WORKER_COUNTS / self._name, counts)
                 self._left = counts
 
     def _run(self) -> None:
@@ -62,17 +61,17 @@ def stay_out() -> None:
 
 
 @contextlib.contextmanager
-def gathered(layout: Layout) -> Iterator[None]:
+def gathered(output: Store) -> Iterator[None]:
     """Adds what workers left to this process's counts, every second while the block lasts and at its end.
 
     What is there at the beginning is of earlier runs and does not count. Of two runs at once on one output each also
     sees what the other's workers do.
     """
-    before = _total(layout)
+    before = _total(output)
     before.subtract(counters.counts())
 
     def gather() -> None:
-        total = _total(layout)
+        total = _total(output)
         total.subtract(before)
         counters.set_counts(total)
 
@@ -83,13 +82,9 @@ def gathered(layout: Layout) -> Iterator[None]:
         gather()
 
 
-def _total(layout: Layout) -> collections.Counter[str]:
+def _total(output: Store) -> collections.Counter[str]:
     total: collections.Counter[str] = collections.Counter()
-    for path in _folder(layout).glob("*.json"):
-        counts: dict[str, int] | None = readback.read(path, readback.COUNTS)
+    for key in output.list_files(layout.WORKER_COUNTS):
+        counts: dict[str, int] | None = readback.read(output, key, readback.COUNTS)
         total.update(counts or {})
     return total
-
-
-def _folder(layout: Layout) -> Path:
-    return layout.tmp / "counts"  # a run that is alone clears it with the other temporary files

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from beam_curate.elements import Failure, Video
 from beam_curate.errors import IncompleteVideoError
 from beam_curate.records.recorder import AGAIN, STAGE, few, record_video
 from beam_curate.records.records import RecordContext
+from beam_curate.store.base import Store
 
 _MOST_NAMED = 20
 
 
-def recorded(selection: Path) -> Path:
+def recorded(selection: PurePosixPath) -> PurePosixPath:
     """Returns the folder of the notes of a run."""
     return selection.with_name(f"{selection.name}-recorded")
 
 
-def note(folder: Path, video: Video, why: str | None) -> None:
+def note(output: Store, folder: PurePosixPath, video: Video, why: str | None) -> None:
     """Notes that a video was recorded, and why it is not settled, or None where it is."""
-    folder.mkdir(exist_ok=True)
-    (folder / _name(video)).write_text(why or "", encoding="utf-8", errors="backslashreplace")
+    output.write(folder / _name(video), (why or "").encode(errors="backslashreplace"))
 
 
-def settle(context: RecordContext, folder: Path, videos: Sequence[Video]) -> dict[Video, str]:
+def settle(context: RecordContext, folder: PurePosixPath, videos: Sequence[Video]) -> dict[Video, str]:
     """Records each selected video that was never recorded as failed, to be done again.
 
     Returns:
@@ -38,7 +38,7 @@ def settle(context: RecordContext, folder: Path, videos: Sequence[Video]) -> dic
     found: dict[Video, str] = {}
     for video in videos:
         try:
-            why: str | None = (folder / _name(video)).read_text(encoding="utf-8")
+            why: str | None = context.output.read(folder / _name(video)).decode()
         except FileNotFoundError:
             error = IncompleteVideoError(f"it was selected, and nothing of it arrived; {AGAIN}")
             why = record_video(context, video, (), [Failure.of(error, STAGE, video.uri)]) or str(error)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from beam_curate import counters
@@ -21,8 +20,8 @@ from beam_curate.elements import ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import IncompleteVideoError, OutputError
 from beam_curate.records import records
 from beam_curate.records.records import RecordContext
-from beam_curate.store import disk_errors, files, journal, readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import disk_errors, journal, layout, readback
+from beam_curate.store.base import Store
 
 STAGE = "records"
 PUBLISH_STAGE = "publishing"
@@ -39,14 +38,17 @@ class Former:
     items: frozenset[str]
 
 
-def former(layout: Layout, relative_path: str) -> Former:
+def former(output: Store, relative_path: str) -> Former:
     """Reads the records and the journal of a video."""
-    record = readback.read(layout.processed_video(relative_path), readback.VIDEO)
-    entries = journal.read(layout, relative_path)
+    record = readback.read(output, layout.processed_video(relative_path), readback.VIDEO)
+    entries = journal.read(output, relative_path)
     num_chunks = max([record["num_clip_chunks"] if record else 0, *(entry["num_clip_chunks"] for entry in entries)])
-    while os.path.lexists(layout.processed_chunk(relative_path, num_chunks)):  # the record that counts them may be gone
+    while output.exists(layout.processed_chunk(relative_path, num_chunks)):  # the record that counts them may be gone
         num_chunks += 1
-    read = [readback.read(layout.processed_chunk(relative_path, index), readback.CHUNK) for index in range(num_chunks)]
+    read = [
+        readback.read(output, layout.processed_chunk(relative_path, index), readback.CHUNK)
+        for index in range(num_chunks)
+    ]
     made: list[Mapping[str, Any]] = [*(chunk for chunk in read if chunk), *entries]
     return Former(
         num_chunks,
@@ -74,7 +76,7 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
 
 
 def _publish(context: RecordContext, chunk: ClipChunk) -> None:
-    layout = context.layout
+    output = context.output
     _forget_done(context, chunk.video)
     items = list(predict2.items_of(chunk, context.validation_fraction))
     entry = {
@@ -83,13 +85,13 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
         "dataset_items": [item.name for item in items],
         "text_encoder": context.text_encoder,
     }
-    journal.write(layout, chunk.video.relative_path, entry)
+    journal.write(output, chunk.video.relative_path, entry)
     for clip in chunk.clips:
         if clip.media is not None:
-            files.publish(layout, clip.media.file, layout.clip(clip.clip_id))
-        files.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip), layout.tmp)
+            output.publish(clip.media.file, layout.clip(clip.clip_id))
+        output.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip))
     for item in items:
-        predict2.publish(layout, item)
+        predict2.publish(output, item)
         counters.add("dataset items")
 
 
@@ -127,13 +129,13 @@ def record_video(
 
 def _not_settled(context: RecordContext, video: Video, failure: Failure, others: Iterable[Failure] = ()) -> str:
     """Records a video as failed, to be done again; what was made of it stays. Returns why."""
-    layout, path = context.layout, video.relative_path
+    output, path = context.output, video.relative_path
     counters.add("videos failed")
-    for folder in _done_folders(layout):
+    for folder in output.list_folders(layout.DONE):
         with contextlib.suppress(OSError):  # one that stays does not agree with the record of the failure
-            (folder / layout.done_name(video)).unlink(missing_ok=True)
+            output.delete(folder / layout.done_name(video.relative_path, video.size_bytes, video.etag))
     record = records.error_record(context, video, 0, [*others, failure])
-    files.write_json(layout.video_error(path), record, layout.tmp)
+    output.write_json(layout.video_error(path), record)
     return failure.message
 
 
@@ -145,40 +147,40 @@ def _failure(error: Exception, stage: str, video: Video, clip_id: str | None = N
 
 
 def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> None:
-    layout, path = context.layout, video.relative_path
+    output, path = context.output, video.relative_path
     _forget_done(context, video)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
-    marker = layout.done(context.fingerprint, path, video.size_bytes, video.etag)
+    marker = layout.done(context.fingerprint, video)
     unsettled = any(failure.retriable for failure in all_failures)
     if unsettled:
-        marker.unlink(missing_ok=True)
+        output.delete(marker)
     if unsettled and not chunks:
         # It may well succeed next time: what earlier runs made of it stays.
-        files.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures), layout.tmp)
+        output.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures))
         counters.add("videos failed")
         return
-    was = former(layout, path)
+    was = former(output, path)
     _withdraw(context, was, chunks)
     for chunk in chunks:
         record = records.chunk_record(context, chunk)
-        files.write_json(layout.processed_chunk(path, chunk.index), record, layout.tmp)
+        output.write_json(layout.processed_chunk(path, chunk.index), record)
     for index in range(len(chunks), was.num_chunks):
-        layout.processed_chunk(path, index).unlink(missing_ok=True)
+        output.delete(layout.processed_chunk(path, index))
     _write_errors(context, video, chunks, failures, was.num_chunks)
     if chunks:
-        files.write_json(layout.processed_video(path), records.video_record(context, chunks), layout.tmp)
+        output.write_json(layout.processed_video(path), records.video_record(context, chunks))
     else:
-        layout.processed_video(path).unlink(missing_ok=True)
+        output.delete(layout.processed_video(path))
     _write_or_remove(
         layout.skipped_video(path),
         records.skip_record(context, video) if video.duplicate_of else None,
-        layout,
+        output,
     )
-    journal.remove(layout, path)
+    journal.remove(output, path)
     if not unsettled:
-        files.make_durable(layout, _written(context, video, chunks))
-        files.write_json(marker, {"failures": len(all_failures), "video": video.uri}, layout.tmp)
+        output.make_durable(_written(context, video, chunks))
+        output.write_json(marker, {"failures": len(all_failures), "video": video.uri})
     counters.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
 
 
@@ -215,34 +217,30 @@ def few(things: Sequence[object], most: int = _MOST_NAMED) -> str:
 
 
 def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) -> None:
-    layout = context.layout
+    output = context.output
     clips = {clip.clip_id for chunk in chunks for clip in chunk.clips}
     published = {clip.clip_id for chunk in chunks for clip in chunk.clips if clip.media is not None}
     items = {item.name for chunk in chunks for item in predict2.items_of(chunk, context.validation_fraction)}
     for item in sorted(was.items - items):
-        predict2.withdraw(layout, item)
+        predict2.withdraw(output, item)
     for clip_id in sorted(was.clips - published):
-        layout.clip(clip_id).unlink(missing_ok=True)
+        output.delete(layout.clip(clip_id))
     for clip_id in sorted(was.clips - clips):
-        layout.clip_meta(clip_id).unlink(missing_ok=True)
+        output.delete(layout.clip_meta(clip_id))
 
 
 def _forget_done(context: RecordContext, video: Video) -> None:
     """Removes the done markers of runs with other options or of another file: their results are about to change."""
-    layout = context.layout
-    current = layout.done(context.fingerprint, video.relative_path, video.size_bytes, video.etag)
+    output = context.output
+    current = layout.done(context.fingerprint, video)
     names = {current.name}
-    record = readback.read(layout.processed_video(video.relative_path), readback.VIDEO)
+    record = readback.read(output, layout.processed_video(video.relative_path), readback.VIDEO)
     if record:
-        names.add(layout.done("", video.relative_path, record["size_bytes"], record["etag"]).name)
-    for folder in _done_folders(layout):
+        names.add(layout.done_name(video.relative_path, record["size_bytes"], record["etag"]))
+    for folder in output.list_folders(layout.DONE):
         for name in names:
             if folder / name != current:
-                (folder / name).unlink(missing_ok=True)
-
-
-def _done_folders(layout: Layout) -> list[Path]:
-    return list(layout.done_folders.iterdir()) if layout.done_folders.is_dir() else []
+                output.delete(folder / name)
 
 
 def _write_errors(
@@ -259,12 +257,12 @@ def _write_errors(
     for index in {0, *found, *range(num_former_chunks)}:
         wrong = found.get(index)
         record = records.error_record(context, video, index, wrong) if wrong else None
-        _write_or_remove(context.layout.video_error(video.relative_path, index), record, context.layout)
+        _write_or_remove(layout.video_error(video.relative_path, index), record, context.output)
 
 
-def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) -> Iterator[Path]:
+def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) -> Iterator[PurePosixPath]:
     """Yields every file that speaks of a video or was made of it."""
-    layout, path = context.layout, video.relative_path
+    path = video.relative_path
     indices = [0, *(chunk.index for chunk in chunks)]
     yield from (layout.processed_video(path), layout.skipped_video(path))
     yield from (layout.video_error(path, index) for index in indices)
@@ -273,11 +271,11 @@ def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) 
         yield from (layout.clip_meta(clip.clip_id) for clip in chunk.clips)
         yield from (layout.clip(clip.clip_id) for clip in chunk.clips if clip.media is not None)
         for item in predict2.items_of(chunk, context.validation_fraction):
-            yield from predict2.paths(layout, item.name)
+            yield from predict2.keys(item.name)
 
 
-def _write_or_remove(path: Path, record: dict[str, Any] | None, layout: Layout) -> None:
+def _write_or_remove(key: PurePosixPath, record: dict[str, Any] | None, output: Store) -> None:
     if record is None:
-        path.unlink(missing_ok=True)
+        output.delete(key)
     else:
-        files.write_json(path, record, layout.tmp)
+        output.write_json(key, record)

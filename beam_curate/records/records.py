@@ -14,7 +14,8 @@ from beam_curate import __version__
 from beam_curate.dataset.predict2 import items_of, part_of
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, Window
 from beam_curate.records.footage import lost_in
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout
+from beam_curate.store.base import Store
 
 # Counts of stages that cosmos-curate has and this program has not yet: true, because they are nought.
 _FILTERS = ("motion", "aesthetic", "qwen_classifier", "qwen_semantic", "artificial_text")
@@ -33,13 +34,13 @@ class RecordContext:
     """What all records of a run have in common.
 
     Attributes:
-        layout: The output folder.
+        output: Where all is written.
         fingerprint: Under which videos are done.
         text_encoder: Value of ``--text-encoder``, or None without a dataset.
         validation_fraction: Value of ``--validation-fraction``.
     """
 
-    layout: Layout
+    output: Store
     fingerprint: str
     text_encoder: str | None
     validation_fraction: float
@@ -61,7 +62,7 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
         "width_source": info.width,
         "height_source": info.height,
         "framerate_source": float(info.frame_rate),
-        "clip_location": str(context.layout.clip(clip.clip_id)),
+        "clip_location": context.output.location(layout.clip(clip.clip_id)),
         "errors": [failure.stage for failure in clip.failures],
         "failures": [dataclasses.asdict(failure) for failure in clip.failures],
         "windows": [_window(window) for window in clip.windows],

@@ -11,7 +11,7 @@ from typing import Any
 from beam_curate.dataset.format import as_tokenized, repeated
 from beam_curate.records import footage
 from beam_curate.records.records import COUNTS, RecordContext
-from beam_curate.store import files
+from beam_curate.store import layout
 from beam_curate.store.outcomes import Outcome
 
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
@@ -40,11 +40,11 @@ def write_summary(
     context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts, *, all_captions: bool
 ) -> dict[str, Any]:
     """Writes ``summary.json``, ``failures.jsonl`` and, by choice, ``v0/all_window_captions.json``."""
-    layout = context.layout
+    output = context.output
     summary = summarize(context, outcomes, run)
-    files.write_json(layout.summary, summary, layout.tmp)
+    output.write_json(layout.SUMMARY, summary)
     lines = [json.dumps(failure, sort_keys=True) + "\n" for one in outcomes for failure in one.failures]
-    files.write_bytes(layout.failures, "".join(lines).encode(), layout.tmp)
+    output.write(layout.FAILURES, "".join(lines).encode())
     if all_captions:
         captions = {
             one.video.relative_path: {
@@ -53,7 +53,7 @@ def write_summary(
             for one in outcomes
             if one.record is not None
         }
-        files.write_json(layout.all_captions, captions, layout.tmp)
+        output.write_json(layout.ALL_CAPTIONS, captions)
     return summary
 
 

@@ -9,37 +9,37 @@ from pathlib import PurePosixPath
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
-from beam_curate.store import readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
 
 _REMEDY = "Name another --output-clip-path, or as --input-video-path always one folder that holds all of the sources"
 
 
-def check_sources(videos: Iterable[Video], layout: Layout) -> None:
+def check_sources(videos: Iterable[Video], output: Store) -> None:
     """Checks that no video would take the record of another source, or get a second one.
 
     A source that was moved or replaced, so that the recorded one is no longer there, is the same video.
 
     Args:
         videos: What a run would work on.
-        layout: The output folder.
+        output: The output.
 
     Raises:
         UsageError: One of them would. It names both sources, or both paths.
     """
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
-        for wrong in pool.map(lambda video: _taken(video, layout) or _twice(video, layout), videos):
+        for wrong in pool.map(lambda video: _taken(video, output) or _twice(video, output), videos):
             if wrong:
                 raise UsageError(f"{wrong}. {_REMEDY}")
 
 
-def _taken(video: Video, layout: Layout) -> str | None:
+def _taken(video: Video, output: Store) -> str | None:
     """Says which other source has the records of a video's relative path."""
     path = video.relative_path
     for recorded in (
-        readback.read(layout.processed_video(path), readback.VIDEO),
-        readback.read(layout.skipped_video(path), readback.SKIP),
-        readback.read(layout.video_error(path), readback.ERROR),
+        readback.read(output, layout.processed_video(path), readback.VIDEO),
+        readback.read(output, layout.skipped_video(path), readback.SKIP),
+        readback.read(output, layout.video_error(path), readback.ERROR),
     ):
         if recorded and recorded["video"] != video.uri and _is_another(recorded["video"], video.uri):
             return (
@@ -49,12 +49,14 @@ def _taken(video: Video, layout: Layout) -> str | None:
     return None
 
 
-def _twice(video: Video, layout: Layout) -> str | None:
+def _twice(video: Video, output: Store) -> str | None:
     """Says under which other relative path a source is recorded: a folder above or below was its input folder."""
     parts = PurePosixPath(video.uri).parts[1:]
     for start in range(len(parts)):
         path = "/".join(parts[start:])
-        record = None if path == video.relative_path else readback.read(layout.processed_video(path), readback.VIDEO)
+        record = (
+            None if path == video.relative_path else readback.read(output, layout.processed_video(path), readback.VIDEO)
+        )
         if record and record["video"] == video.uri:
             root = "/" + "/".join(parts[:start])
             return (

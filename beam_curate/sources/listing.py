@@ -16,7 +16,6 @@ from beam_curate.elements import Video
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
 from beam_curate.progress.terminal import shown
 from beam_curate.sources.outputs import Outputs
-from beam_curate.store.layout import Layout
 
 _GLOB_CHARACTERS = "*?["
 
@@ -39,7 +38,7 @@ class Listing:
 
 
 def list_videos(
-    input_path: str | None, list_path: str | None, extensions: frozenset[str], output: Layout | None = None
+    input_path: str | None, list_path: str | None, extensions: frozenset[str], output: str | None = None
 ) -> Listing:
     """Lists the videos of a run, without clips that this program made.
 
@@ -47,7 +46,7 @@ def list_videos(
         input_path: A folder (searched through), a file or a glob; None when there is only a list.
         list_path: A JSON array of full paths, each below ``input_path`` when that is given.
         extensions: Lower-case, with the dot.
-        output: Where this run writes: its folders count as made by this program even while they are not there yet.
+        output: The output folder of this run, whose files count as made by this program even while it is not there yet.
 
     Raises:
         UsageError: The path or the list does not exist or is not what it should be.

@@ -6,9 +6,9 @@ import collections
 import os
 
 from beam_curate.progress.terminal import shown
-from beam_curate.store.layout import DATASET, Layout
+from beam_curate.store.layout import CLIPS, DATASET, WORK
 
-_MADE = ("clips", DATASET, ".work")  # the folders of an output that hold videos
+_MADE = (CLIPS.name, DATASET.name, WORK.name)  # the folders of an output that hold videos
 _MARKS = ("fingerprints.json", "lock", "done", "files")  # in .work; any of them tells that it is ours
 
 
@@ -21,8 +21,8 @@ class Outputs:
         own: The output of this run, which may not be there yet.
     """
 
-    def __init__(self, own: Layout | None) -> None:
-        self._own = os.path.realpath(own.output) if own else None
+    def __init__(self, own: str | None) -> None:
+        self._own = os.path.realpath(own) if own else None
         self._made_in: dict[str, str | None] = {}
         self._counts: collections.Counter[str] = collections.Counter()
 
@@ -56,4 +56,4 @@ class Outputs:
         return self._made_in[folder]
 
     def _is_output(self, folder: str) -> bool:
-        return folder == self._own or any(os.path.exists(os.path.join(folder, ".work", mark)) for mark in _MARKS)
+        return folder == self._own or any(os.path.exists(os.path.join(folder, WORK, mark)) for mark in _MARKS)

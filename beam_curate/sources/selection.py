@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import io
 import json
-import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from beam_curate.elements import Video
-from beam_curate.store import files, readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
+from beam_curate.store.files import sha256_of
 from beam_curate.store.outcomes import outcome
 from beam_curate.store.readback import Marker
 
@@ -43,7 +44,7 @@ class Selection:
 
 def select(
     videos: Iterable[Video],
-    layout: Layout,
+    output: Store,
     fingerprint: str,
     *,
     limit: int = 0,
@@ -56,14 +57,14 @@ def select(
     With ``repair`` nothing counts as done: what is published is compared with what is stored.
     """
     listed = list(videos)
-    marked = done_names(layout, fingerprint)
+    marked = done_names(output, fingerprint)
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
         found = dict(
-            zip(listed, pool.map(lambda video: _marker(layout, fingerprint, video, marked), listed), strict=True)
+            zip(listed, pool.map(lambda video: _marker(output, video, fingerprint, marked), listed), strict=True)
         )
     is_done = {video.uri: not repair and _counts(marker, retry_failed) for video, marker in found.items()}
     unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
-    copies = _recorded_copies(listed, layout)
+    copies = _recorded_copies(listed, output)
     uris = {video.relative_path: video.uri for video in listed}
     for uri, relative_path in copies.items():
         # A copy is done as long as the one that was curated in its place is: that may have been replaced.
@@ -84,30 +85,29 @@ def select(
     return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
 
 
-def done_names(layout: Layout, fingerprint: str) -> set[str]:
+def done_names(output: Store, fingerprint: str) -> set[str]:
     """Returns the names of done markers."""
-    try:
-        return set(os.listdir(layout.done_folder(fingerprint)))
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
+    return {key.name for key in output.list_files(layout.DONE / fingerprint)}
 
 
-def _marker(layout: Layout, fingerprint: str, video: Video, marked: Container[str]) -> Marker | Literal[False] | None:
+def _marker(output: Store, video: Video, fingerprint: str, marked: Container[str]) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False where records that it speaks of are not there."""
-    name = layout.done_name(video)
-    if name not in marked:
+    key = layout.done(fingerprint, video)
+    if key.name not in marked:
         return None
-    marker = readback.read(layout.done_folder(fingerprint) / name, readback.MARKER)
-    return marker if marker and outcome(layout, video).matches(marker) else False
+    marker = readback.read(output, key, readback.MARKER)
+    return marker if marker and outcome(output, video).matches(marker) else False
 
 
 def _counts(marker: Marker | Literal[False] | None, retry_failed: bool) -> bool:
     return marker is not None and marker is not False and not (retry_failed and marker["failures"])
 
 
-def _recorded_copies(listed: list[Video], layout: Layout) -> dict[str, str]:
+def _recorded_copies(listed: list[Video], output: Store) -> dict[str, str]:
     """Maps the URI of each video that was skipped as a duplicate to the relative path of its original."""
-    records = ((video.uri, readback.read(layout.skipped_video(video.relative_path), readback.SKIP)) for video in listed)
+    records = (
+        (video.uri, readback.read(output, layout.skipped_video(video.relative_path), readback.SKIP)) for video in listed
+    )
     return {uri: record["duplicate_of"] for uri, record in records if record}
 
 
@@ -146,19 +146,18 @@ def _originals(listed: list[Video], is_done: Mapping[str, bool], copies: Contain
 
 def _digest(video: Video) -> str | None:
     try:
-        return files.sha256_of(Path(video.uri))
+        return sha256_of(Path(video.uri))
     except OSError:
         return None  # reading it will fail again where it is recorded
 
 
-def write_selection(path: Path, videos: Iterable[Video], tmp: Path) -> None:
+def write_selection(output: Store, key: PurePosixPath, videos: Iterable[Video]) -> None:
     """Writes the videos of a run for the workers to read, one JSON object a line."""
     lines = (json.dumps(dataclasses.asdict(video)) + "\n" for video in videos)
-    files.write_bytes(path, "".join(lines).encode(), tmp)
+    output.write(key, "".join(lines).encode())
 
 
-def read_selection(path: Path) -> Iterator[Video]:
+def read_selection(output: Store, key: PurePosixPath) -> Iterator[Video]:
     """Yields what `write_selection` wrote."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Video(**json.loads(line))
+    for line in io.BytesIO(output.read(key)):
+        yield Video(**json.loads(line))

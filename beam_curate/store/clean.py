@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.store import readback
-from beam_curate.store.layout import Layout
-from beam_curate.store.run_lock import Alone, sole_run
+from beam_curate.store import layout, readback
+from beam_curate.store.base import LockState
+from beam_curate.store.local import LocalStore
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
@@ -33,7 +33,7 @@ class Cleaned:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def clean(layout: Layout) -> Cleaned:
+def clean(output: LocalStore) -> Cleaned:
     """Removes results, their files and done markers under other fingerprints than the last run's.
 
     Links are not followed: what they lead to is not of this output.
@@ -42,21 +42,24 @@ def clean(layout: Layout) -> Cleaned:
         UsageError: A run is working on this output, or none has recorded its fingerprints.
         OSError: Something cannot be read or removed.
     """
-    if layout.work.is_symlink():
+    work = output.root / layout.WORK
+    if not work.is_dir():
+        raise UsageError(f"{output.root} is not an output folder of beam-curate")
+    if work.is_symlink():
         raise UsageError(
-            f"{layout.work} is a link, and what a link leads to is never removed: clean the folder that it leads to, "
-            f"{layout.work.resolve()}, by hand"
+            f"{work} is a link, and what a link leads to is never removed: clean the folder that it leads to, "
+            f"{work.resolve()}, by hand"
         )
-    keep = readback.read(layout.fingerprints, readback.FINGERPRINTS)
+    keep = readback.read(output, layout.FINGERPRINTS, readback.FINGERPRINTS)
     if not keep:
-        raise UsageError(f"{layout.root} holds no finished run: nothing tells what to keep")
+        raise UsageError(f"{output.root} holds no finished run: nothing tells what to keep")
     done = Cleaned()
-    with sole_run(layout) as alone:  # which also clears temporary files
-        if alone is Alone.NO:
-            raise UsageError(f"a run is working on {layout.root}; wait for its end")
-        if alone is Alone.UNKNOWN:
+    with output.run_lock() as lock:  # which also deletes temporary files
+        if lock is LockState.SHARED:
+            raise UsageError(f"a run is working on {output.root}; wait for its end")
+        if lock is LockState.UNAVAILABLE:
             done.notes.append("this file system has no locks, so temporary files stay: a run may be using them")
-        for folder in _fingerprint_folders(layout, done.notes):
+        for folder in _fingerprint_folders(output.root, done.notes):
             if folder.name not in keep:
                 _remove(folder, done)
     return done
@@ -71,11 +74,12 @@ def _remove(folder: Path, done: Cleaned) -> None:
     shutil.rmtree(folder)
 
 
-def _fingerprint_folders(layout: Layout, notes: list[str]) -> Iterator[Path]:
+def _fingerprint_folders(root: Path, notes: list[str]) -> Iterator[Path]:
     """Yields the folders whose names are fingerprints: of results, done markers and files."""
-    stages = [path for path in _folders(layout.work, notes) if path not in (layout.tmp, layout.files, layout.published)]
-    if layout.files.is_dir() and not layout.files.is_symlink():
-        stages += _folders(layout.files, notes)
+    files, *others = (root / key for key in (layout.FILES, layout.TMP, layout.PUBLISHED))
+    stages = [path for path in _folders(root / layout.WORK, notes) if path not in (files, *others)]
+    if files.is_dir() and not files.is_symlink():
+        stages += _folders(files, notes)
     for stage in stages:
         yield from (folder for folder in _folders(stage, notes) if _FINGERPRINT.fullmatch(folder.name))
 

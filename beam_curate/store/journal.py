@@ -9,52 +9,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
-from beam_curate.store import readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
 from beam_curate.store.readback import Published
 
 
-def write(layout: Layout, relative_path: str, entry: dict[str, Any]) -> None:
+def write(output: Store, relative_path: str, entry: dict[str, Any]) -> None:
     """Adds an entry to the journal of a video, before what it names is published."""
-    path = _path(layout, relative_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The line break comes first, so that an entry that was cut off spoils no other.
-    with path.open("ab") as file:
-        file.write(f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
+    output.append(_key(relative_path), f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
 
 
-def read(layout: Layout, relative_path: str) -> list[Published]:
+def read(output: Store, relative_path: str) -> list[Published]:
     """Returns the entries of a video."""
-    return list(_entries(_path(layout, relative_path)))
+    return list(_entries(output, _key(relative_path)))
 
 
-def remove(layout: Layout, relative_path: str) -> None:
+def remove(output: Store, relative_path: str) -> None:
     """Forgets the entries of a video: its records say all."""
-    _path(layout, relative_path).unlink(missing_ok=True)
+    output.delete(_key(relative_path))
 
 
-def read_all(layout: Layout) -> Iterator[Published]:
+def read_all(output: Store) -> Iterator[Published]:
     """Yields the entries of all videos."""
-    if layout.published.is_dir():
-        for path in layout.published.iterdir():
-            yield from _entries(path)
+    for key in output.list_files(layout.PUBLISHED):
+        yield from _entries(output, key)
 
 
-def _path(layout: Layout, relative_path: str) -> Path:
-    return layout.published / f"{hashlib.sha256(relative_path.encode()).hexdigest()[:32]}.jsonl"
+def _key(relative_path: str) -> PurePosixPath:
+    return layout.PUBLISHED / f"{hashlib.sha256(relative_path.encode()).hexdigest()[:32]}.jsonl"
 
 
-def _entries(path: Path) -> Iterator[Published]:
+def _entries(output: Store, key: PurePosixPath) -> Iterator[Published]:
     """Yields the entries of a journal; one that was cut off spoke of what was not published then."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = output.read(key).splitlines()
     except (FileNotFoundError, IsADirectoryError):
         return
     yield from filter(None, (readback.checked(line, readback.PUBLISHED) for line in lines))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beam_curate.elements import Video
-from beam_curate.store import readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
 from beam_curate.store.readback import Marker
 
 
@@ -67,19 +67,19 @@ class Outcome:
         return self.state != "pending" and len(self.failures) == marker["failures"]
 
 
-def outcome(layout: Layout, video: Video) -> Outcome:
+def outcome(output: Store, video: Video) -> Outcome:
     """Reads the records of one video; one that is not of its shape counts as absent."""
     path = video.relative_path
-    record = readback.read(layout.processed_video(path), readback.VIDEO)
+    record = readback.read(output, layout.processed_video(path), readback.VIDEO)
     indices = range(record["num_clip_chunks"] if record else 0)
-    read = [readback.read(layout.processed_chunk(path, index), readback.CHUNK) for index in indices]
-    skipped = readback.read(layout.skipped_video(path), readback.SKIP)
+    read = [readback.read(output, layout.processed_chunk(path, index), readback.CHUNK) for index in indices]
+    skipped = readback.read(output, layout.skipped_video(path), readback.SKIP)
     chunks: list[Mapping[str, Any]] = [chunk or {} for chunk in read]
-    failures = _failures(layout, path, len(chunks))
+    failures = _failures(output, path, len(chunks))
     return Outcome(video, record, chunks, skipped["reason"] if skipped else None, list(failures))
 
 
-def _failures(layout: Layout, relative_path: str, num_chunks: int) -> Iterator[Mapping[str, Any]]:
+def _failures(output: Store, relative_path: str, num_chunks: int) -> Iterator[Mapping[str, Any]]:
     for index in range(max(1, num_chunks)):
-        error = readback.read(layout.video_error(relative_path, index), readback.ERROR)
+        error = readback.read(output, layout.video_error(relative_path, index), readback.ERROR)
         yield from error["failures"] if error else ()

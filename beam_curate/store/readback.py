@@ -7,14 +7,14 @@ one leads out of the output folder. Keys that are not named here pass as they ar
 from __future__ import annotations
 
 import errno
-import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar
 
 import pydantic
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
+
+from beam_curate.store.base import Key, Store
 
 MOST_CHUNKS = 1_000_000  # a year of footage in chunks of half a minute
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES)
@@ -128,14 +128,14 @@ FINGERPRINTS = pydantic.TypeAdapter(Annotated[list[Name], Field(strict=True, min
 COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_MOST, le=_MOST)]])
 
 
-def read(path: Path, shape: pydantic.TypeAdapter[T]) -> T | None:
-    """Returns the content of a JSON file, or None when no such file is there or it has another shape.
+def read(output: Store, key: Key, shape: pydantic.TypeAdapter[T]) -> T | None:
+    """Returns the content of a JSON file, or None when it is not there or has another shape.
 
     Raises:
         OSError: The disk does not give it.
     """
     try:
-        return checked(path.read_bytes(), shape)
+        return checked(output.read(key), shape)
     except OSError as error:
         if error.errno in _NOT_THERE:
             return None
@@ -154,14 +154,6 @@ def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:
 def is_name(text: str) -> bool:
     """Whether a text may be the id of a clip."""
     return _NAME.fullmatch(text) is not None
-
-
-def inside(path: Path, folder: Path) -> bool:
-    """Whether a path leads to something below a folder, links followed."""
-    try:
-        return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
-    except (OSError, ValueError):  # a zero byte
-        return False
 
 
 def _is_plain(key: Any, value: Any) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 
 import pydantic
 
 from beam_curate.elements import ClipChunk, Failure, StoredFile, failures_in, stored_files
-from beam_curate.store import files, readback
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout, readback
+from beam_curate.store.base import Store
+from beam_curate.store.stage_files import StageFiles
 
 R = TypeVar("R")
 
@@ -41,7 +42,7 @@ class ResultStore(Generic[R]):
     not of its shape or of its unit, and when a file it names is gone, has another size, or is not the program's own.
 
     Attributes:
-        layout: The output folder.
+        output: Where they are.
         stage: Name of the stage.
         fingerprint: Of all that its results depend on besides the unit.
         result_type: The dataclass of a result.
@@ -50,7 +51,7 @@ class ResultStore(Generic[R]):
         check_content: Whether files that the stage made are read and compared with their hashes, too.
     """
 
-    layout: Layout
+    output: Store
     stage: str
     fingerprint: str
     result_type: type[R]
@@ -58,20 +59,25 @@ class ResultStore(Generic[R]):
     limits: str = ""
     check_content: bool = False
 
-    def path(self, unit: Any, limited: bool = False) -> Path:
-        """Where the record of a unit lies, or that of its failure within the limits."""
-        key = unit_key(unit)
+    @property
+    def files(self) -> StageFiles:
+        """The files of the stage, under the same fingerprint."""
+        return StageFiles(self.output, self.stage, self.fingerprint)
+
+    def key(self, unit: Any, limited: bool = False) -> PurePosixPath:
+        """Returns the key of the result of a unit, or that of its failure within the limits."""
+        name = unit_key(unit)
         if limited:
-            key = hashlib.sha256(f"{key} {self.limits}".encode()).hexdigest()
-        return self.layout.results(self.stage, self.fingerprint) / key[:2] / f"{key}.json"
+            name = hashlib.sha256(f"{name} {self.limits}".encode()).hexdigest()
+        return layout.results(self.stage, self.fingerprint) / name[:2] / f"{name}.json"
 
     def get(self, unit: Any) -> R | Failure | None:
         """Returns the stored result of a unit, or None when it has to be worked out."""
         for limited in (False, True):
-            path = self.path(unit, limited)
-            result = self._read(path, unit)
+            key = self.key(unit, limited)
+            result = self._read(key, unit)
             if result is not None and self.retry_failed and any(failures_in(result)):
-                path.unlink(missing_ok=True)
+                self.output.delete(key)
             elif result is not None:
                 return result
         return None
@@ -80,28 +86,36 @@ class ResultStore(Generic[R]):
         """Stores the result of a unit and returns the stored one, which may be an earlier writer's."""
         if any(failure.retriable for failure in failures_in(result)):
             return result
-        path = self.path(unit, any(failure.depends_on_limits for failure in failures_in(result)))
+        key = self.key(unit, any(failure.depends_on_limits for failure in failures_in(result)))
         data = _adapter(self.result_type).dump_json(result, indent=1)
-        if files.create(path, data, self.layout.tmp):
+        stored = self.output.write_if_absent(key, data)
+        if stored == data:
             return result
-        earlier = self._read(path, unit)
+        earlier = self._checked(stored, unit)
         if earlier is not None:
             return earlier
-        files.write_bytes(path, data, self.layout.tmp)
+        self.output.write(key, data)
         return result
 
-    def _read(self, path: Path, unit: Any) -> R | Failure | None:
+    def _read(self, key: PurePosixPath, unit: Any) -> R | Failure | None:
         try:
-            result = _adapter(self.result_type).validate_json(path.read_bytes())
-        except (FileNotFoundError, pydantic.ValidationError):
+            return self._checked(self.output.read(key), unit)
+        except FileNotFoundError:
+            return None
+
+    def _checked(self, data: bytes, unit: Any) -> R | Failure | None:
+        """Returns a result that was read, or None when it is not of its shape, not of the unit, or lacks a file."""
+        try:
+            result = _adapter(self.result_type).validate_json(data)
+        except pydantic.ValidationError:
             return None
         if _is_of(unit, result) and all(self._is_sound(file) for file in stored_files(result)):
             return result
         return None
 
     def _is_sound(self, file: StoredFile) -> bool:
-        own = self.layout.stored(file).is_relative_to(self.layout.stage_files(self.stage, self.fingerprint))
-        return files.is_there(self.layout, file, content=self.check_content and own)
+        own = PurePosixPath(file.path).is_relative_to(layout.stage_files(self.stage, self.fingerprint))
+        return self.output.has(file, content=self.check_content and own)
 
 
 def _is_of(unit: Any, result: Any) -> bool:

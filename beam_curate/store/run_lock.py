@@ -1,74 +1,63 @@
-"""Knowing whether another run works on the same output, and clearing what killed runs left."""
+"""The lock of an output folder: whether another run works on it, and deleting what killed runs left."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import LockState
 
 _HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)  # the second is how some network file systems say it
 
 
-class Alone(enum.Enum):
-    """Whether a run is the only one on an output."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"  # the file system has no locks
-
-
 @contextlib.contextmanager
-def sole_run(layout: Layout) -> Iterator[Alone]:
-    """Holds a lock on the output while a run lasts, where locks can be had, and says whether other runs hold one.
+def run_lock(work: Path, tmp: Path) -> Iterator[LockState]:
+    """Holds a shared lock while a run lasts, where locks can be had, and says whether other runs hold one.
 
-    Two runs at once are allowed. Only a run that is known to be alone removes the temporary files of runs that were
-    killed: each run shares the lock, and to be alone is to have it exclusively for a moment.
+    Each run shares the lock; a run is known to be alone when it had the lock exclusively for a moment. Only then are
+    the temporary files of killed runs deleted.
+
+    Args:
+        work: Folder of the lock, created where it is not there.
+        tmp: Folder of temporary files.
 
     Raises:
-        OSError: The folder for the lock cannot be made.
+        OSError: The folder of the lock cannot be made.
     """
-    layout.work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        lock = _opened(layout)
+        lock = _open(work / "lock")
         if lock is None:
-            yield Alone.UNKNOWN
+            yield LockState.UNAVAILABLE
             return
         stack.enter_context(lock)
-        alone = _take(lock)
-        if alone is Alone.YES:
-            _clear(layout)
-        if alone is not Alone.UNKNOWN:
+        state = _take(lock)
+        if state is LockState.EXCLUSIVE and not os.path.islink(work) and not os.path.islink(tmp):
+            shutil.rmtree(tmp, ignore_errors=True)  # never through a link, which may lead anywhere
+        if state is not LockState.UNAVAILABLE:
             with contextlib.suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_SH)
-        yield alone
+        yield state
 
 
-def _opened(layout: Layout) -> IO[bytes] | None:
+def _open(path: Path) -> IO[bytes] | None:
     """Opens the file of the lock, for reading where another user made it; None where it cannot be had."""
-    path = layout.work / "lock"
     for mode in ("ab", "rb"):
         with contextlib.suppress(OSError):
             return path.open(mode)
     return None
 
 
-def _take(lock: IO[bytes]) -> Alone:
+def _take(lock: IO[bytes]) -> LockState:
     """Tries to take the lock exclusively."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return Alone.NO if error.errno in _HELD_BY_ANOTHER else Alone.UNKNOWN
-    return Alone.YES
-
-
-def _clear(layout: Layout) -> None:
-    """Removes temporary files; never through a link, which may lead anywhere."""
-    if not os.path.islink(layout.work) and not os.path.islink(layout.tmp):
-        shutil.rmtree(layout.tmp, ignore_errors=True)
+        return LockState.SHARED if error.errno in _HELD_BY_ANOTHER else LockState.UNAVAILABLE
+    return LockState.EXCLUSIVE

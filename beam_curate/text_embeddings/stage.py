@@ -14,8 +14,8 @@ from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.format import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
 from beam_curate.models.slot import ModelRef
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout
+from beam_curate.store.base import Store
 from beam_curate.text_embeddings.t5 import Tokens
 
 STAGE = "text"
@@ -45,13 +45,13 @@ class CaptionEncoder:
     """Encodes the captions of a chunk and keeps the embeddings.
 
     Attributes:
-        layout: The output folder.
+        output: The output.
         fingerprint: Of this stage.
         model: The text encoder; see `beam_curate.text_embeddings.t5`.
         min_frames: Windows with fewer frames do not reach the dataset, so they are not encoded.
     """
 
-    layout: Layout
+    output: Store
     fingerprint: str
     model: ModelRef
     min_frames: int
@@ -99,11 +99,11 @@ class CaptionEncoder:
                 clip = stage.failed(chunk, clip, STAGE, array)
                 continue
             stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
-            with files.scratch(self.layout) as scratch:
+            with self.output.scratch() as scratch:
                 path = scratch / f"{stem}.pickle"
                 path.write_bytes(dump_embedding(array))
-                folder = self.layout.stage_files(STAGE, self.fingerprint)
-                stored = files.keep(self.layout, path, folder, stem)
+                folder = layout.stage_files(STAGE, self.fingerprint)
+                stored = self.output.keep(path, folder, stem)
             embedding = TextEmbedding(stored, len(tokens.ids), tokens.truncated)
             windows[position] = dataclasses.replace(window, embedding=embedding)
         return dataclasses.replace(clip, windows=tuple(windows))

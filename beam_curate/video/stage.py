@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from beam_curate import counters, stage
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
 from beam_curate.sources.listing import check_unchanged
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store import layout
+from beam_curate.store.base import Store
 from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
 from beam_curate.video.encode import Encoding
@@ -44,13 +44,13 @@ class ClipCutter:
     """Cuts the clips of a chunk in a child process and keeps the files.
 
     Attributes:
-        layout: The output folder.
+        output: The output.
         fingerprint: Of this stage.
         encoding: How clips are encoded.
         limits: Of the child process.
     """
 
-    layout: Layout
+    output: Store
     fingerprint: str
     encoding: Encoding
     limits: decoder_pool.Limits
@@ -60,10 +60,10 @@ class ClipCutter:
         """Returns the chunk with the media of its clips, or their failures."""
         check_unchanged(chunk.video)
         spans = tuple(clip.span for clip in chunk.clips)
-        folder = self.layout.stage_files(STAGE, self.fingerprint)
+        folder = layout.stage_files(STAGE, self.fingerprint)
         cut: dict[str, ClipFile | Exception] = {}
         for clip_id, made in cut_files(
-            self.layout, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits
+            self.output, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits
         ):
             cut[clip_id] = made
             counters.step()
@@ -78,8 +78,8 @@ class ClipCutter:
 
 
 def cut_files(
-    layout: Layout,
-    folder: Path,
+    output: Store,
+    folder: PurePosixPath,
     path: str,
     info: VideoInfo,
     spans: Sequence[Span],
@@ -89,14 +89,14 @@ def cut_files(
     """Cuts spans of a video file in a child process and keeps each in ``folder``: yields (clip id, result)."""
     if not spans:
         return
-    with files.scratch(layout) as scratch:
+    with output.scratch() as scratch:
         for made in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
-            yield made.clip_id, made.error or _kept(layout, folder, made)
+            yield made.clip_id, made.error or _kept(output, folder, made)
 
 
-def _kept(layout: Layout, folder: Path, made: CutFile) -> ClipFile:
+def _kept(output: Store, folder: PurePosixPath, made: CutFile) -> ClipFile:
     return ClipFile(
-        file=files.keep(layout, Path(made.path), folder, made.clip_id),
+        file=output.keep(Path(made.path), folder, made.clip_id),
         width=made.width,
         height=made.height,
         frame_rate_num=made.frame_rate.numerator,

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from beam_curate.errors import UsageError
 from beam_curate.models.catalog import T5_XXL
 from beam_curate.options.parse import Options, TranscodeOptions, parse
-from beam_curate.store.layout import Layout
 from runners import preflight
 from tests.support.facts import make_video_element
+from tests.support.output import Output
 
 APART = [
     ("in", "out"),
@@ -59,7 +59,7 @@ def test_input_and_output_in_each_other(place: Path, source: str, output: str, m
 
 
 def test_the_output_is_made_and_left_empty(tmp_path: Path) -> None:
-    preflight.check_output(str(tmp_path / "a" / "b"))
+    preflight.check_output(Output(tmp_path / "a" / "b"))
     assert not list((tmp_path / "a" / "b").iterdir())
 
 
@@ -75,7 +75,7 @@ def test_the_output_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_written(tmp_path: Path, output: str, reason: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=rf"--output-clip-path .* cannot be written \({reason}.*name another folder"):
-        preflight.check_output(os.path.join(tmp_path, output))
+        preflight.check_output(Output(Path(os.path.join(tmp_path, output))))
 
 
 DATASET = ["--input-video-path", "in", "--output-clip-path", "out", "--generate-cosmos-predict-dataset", "predict2"]
@@ -152,36 +152,32 @@ def test_a_gpu_is_large_enough_or_the_flag_is_named(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_works(tmp_path: Path) -> None:
-    preflight.check_encoder(Options(transcode=TranscodeOptions()), Layout(str(tmp_path)))
+    preflight.check_encoder(Options(transcode=TranscodeOptions()), Output(tmp_path))
 
 
 def test_encoder_settings_are_tried_as_given(tmp_path: Path) -> None:
     preflight.check_encoder(
-        Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")), Layout(str(tmp_path))
+        Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")), Output(tmp_path)
     )
     with pytest.raises(UsageError, match="--transcode-encoder libx264 does not work here"):
         preflight.check_encoder(
-            Options(transcode=TranscodeOptions(transcode_preset="no such preset")), Layout(str(tmp_path))
+            Options(transcode=TranscodeOptions(transcode_preset="no such preset")), Output(tmp_path)
         )
 
 
 def test_an_encoder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--transcode-encoder h265_none does not work here .*take --"):
-        preflight.check_encoder(
-            Options(transcode=TranscodeOptions(transcode_encoder="h265_none")), Layout(str(tmp_path))
-        )
+        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h265_none")), Output(tmp_path))
 
 
 def test_an_encoder_without_its_hardware(tmp_path: Path) -> None:
     # FFmpeg knows this one, and no machine has the device that it asks for here.
     with pytest.raises(UsageError, match="--transcode-encoder h264_vaapi does not work here"):
-        preflight.check_encoder(
-            Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")), Layout(str(tmp_path))
-        )
+        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")), Output(tmp_path))
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
-    layout = Layout(str(tmp_path))
+    layout = Output(tmp_path)
     assert preflight.check_disk(layout, [make_video_element(size_bytes=1000)]) is None
     assert preflight.check_disk(layout, []) is None
     warning = preflight.check_disk(layout, [make_video_element(size_bytes=10**16)] * 2)

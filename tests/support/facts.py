@@ -20,8 +20,8 @@ from beam_curate.elements import (
     Window,
 )
 from beam_curate.records.records import RecordContext
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
+from tests.support.output import Output
 
 RATE = 24
 
@@ -29,7 +29,7 @@ RATE = 24
 def make_context(output: Path, fingerprint: str = "A", text_encoder: str = "t5_11b", **fields: Any) -> RecordContext:
     """The context of a run with a dataset."""
     fields = {"validation_fraction": 0.0, **fields}
-    return RecordContext(Layout(str(output)), fingerprint, text_encoder, **fields)
+    return RecordContext(Output(output), fingerprint, text_encoder, **fields)
 
 
 def make_video_element(relative_path: str = "a.mp4", etag: str = "1", **fields: Any) -> Video:
@@ -63,16 +63,16 @@ def make_span(clip_id: str, start: int = 0, end: int = 96) -> Span:
     return Span(clip_id, start, end, start, end, start / RATE, end / RATE)
 
 
-def store(layout: Layout, name: str, content: str) -> StoredFile:
+def store(layout: Output, name: str, content: str) -> StoredFile:
     """A file in the result store, named by its hash as the program names it."""
-    with files.scratch(layout) as scratch:
+    with layout.scratch() as scratch:
         path = scratch / name
         path.write_bytes(content.encode())
-        return files.keep(layout, path, layout.stage_files("test", "x"), Path(name).stem)
+        return StageFiles(layout, "test", "x").keep(path, Path(name).stem)
 
 
 def make_window(
-    layout: Layout,
+    layout: Output,
     stem: str,
     start: int = 0,
     end: int = 95,
@@ -93,7 +93,7 @@ def make_window(
 
 
 def make_clip(
-    layout: Layout,
+    layout: Output,
     clip_id: str,
     media: str | None = "pictures",
     text: str = "A ball.",
@@ -142,7 +142,7 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-def items(layout: Layout, root: str = "") -> set[str]:
+def items(layout: Output, root: str = "") -> set[str]:
     """The stems that the trainer's loader would find; every one of them is whole."""
     dataset = layout.dataset / root
     stems = {path.stem for path in (dataset / "videos").glob("*.mp4")}

@@ -12,9 +12,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import counters
 from beam_curate.elements import Failure, Video, VideoShots
-from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
 from tests.support.facts import make_failure, make_info, make_span, make_video_element
+from tests.support.output import Output
 from transforms.cached import Remembered
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]
@@ -42,7 +42,7 @@ class Work(beam.DoFn):
 @pytest.fixture
 def store(tmp_path: Path) -> ResultStore[VideoShots]:
     counters.reset()
-    return ResultStore(Layout(str(tmp_path / "out")), "shots", "f", VideoShots)
+    return ResultStore(Output(tmp_path / "out"), "shots", "f", VideoShots)
 
 
 def run(

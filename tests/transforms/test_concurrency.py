@@ -11,8 +11,8 @@ import pytest
 
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import attempt_chunk
-from beam_curate.store.layout import Layout
 from tests.support.facts import make_chunk, make_clip
+from tests.support.output import Output
 from transforms import concurrency
 from transforms.chunk_stage import Attempt
 from transforms.inference import NoModel, WorkerHandler
@@ -42,7 +42,7 @@ class Busy:
 def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "_turn", concurrency.turn())  # so that it is put back
     concurrency.bound(BOUND)
-    worker, chunk = Busy(), make_chunk([make_clip(Layout(str(tmp_path)), "a")])
+    worker, chunk = Busy(), make_chunk([make_clip(Output(tmp_path), "a")])
     stage, handler = Attempt(worker, "clips"), WorkerHandler(worker, attempt_chunk, "captions")
     with ThreadPoolExecutor(12) as threads:
         results = [threads.submit(lambda: list(stage.process(chunk))) for _ in range(6)]

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import counters
-from beam_curate.store.layout import Layout
+from tests.support.output import Output
 from transforms.worker_counters import CountingDoFn
 
 
@@ -20,7 +20,7 @@ class Count(CountingDoFn):
 
 def test_counts_are_metrics(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Layout(str(tmp_path))))
+    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Output(tmp_path)))
     result = pipeline.run()
     result.wait_until_finish()
     counters = {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}

@@ -31,11 +31,11 @@ from beam_curate.engines.base import Answer, Generation, Question
 from beam_curate.engines.endpoint import Asking, EndpointEngine
 from beam_curate.engines.transformers_engine import VlmEngine, load_folder
 from beam_curate.models.slot import SLOTS, ModelRef
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
 from tests.support.media import make_video, read_frame_number
 from tests.support.misbehaving_server import MisbehavingServer, text_of, video_of
+from tests.support.output import Output
 from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 SYSTEM = "You are a helpful assistant."
@@ -210,15 +210,15 @@ def _give(engine: Any, device: str) -> Any:
 
 def asked_of(folder: Path, path: Path, facts: ClipFile, rules: SamplingRules) -> list[Question]:
     """The questions of the captioner about a clip in windows of 80 frames."""
-    layout = Layout(str(folder))
-    with files.scratch(layout) as scratch:
+    layout = Output(folder)
+    with layout.scratch() as scratch:
         copy = scratch / "clip.mp4"
         copy.write_bytes(path.read_bytes())
-        stored = files.keep(layout, copy, layout.stage_files("clips", "x"), "clip")
+        stored = StageFiles(layout, "clips", "x").keep(copy, "clip")
     clip = Clip(make_span("clip", 0, facts.num_frames), dataclasses.replace(facts, file=stored))
     engine = Keeping()
     VlmCaptioner(
-        layout=layout,
+        output=layout,
         windows=WindowRules(80, 40),
         algorithm="qwen",
         model=ModelRef("keeping", functools.partial(_give, engine)),

@@ -31,10 +31,10 @@ from beam_curate.errors import (
 )
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.stage import attempt_chunk, restart_stages
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
 from tests.support.media import make_video, read_frame_number
+from tests.support.output import Output
 from tests.support.tiny_models import REASONED, make_qwen2_5_vl
 
 RATE = 24
@@ -70,7 +70,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
     model = ModelRef("scripted", functools.partial(_give, engine))
     given: dict[str, Any] = {
-        "layout": Layout(str(output)),
+        "output": Output(output),
         "windows": WindowRules(100, 50),
         "algorithm": "qwen",
         "model": model,
@@ -87,16 +87,16 @@ def _give(engine: Any, device: str) -> Any:
     return engine
 
 
-def clip_of(layout: Layout, clip_id: str, footage: Path, frames: int = 300) -> Clip:
-    with files.scratch(layout) as scratch:
+def clip_of(layout: Output, clip_id: str, footage: Path, frames: int = 300) -> Clip:
+    with layout.scratch() as scratch:
         path = scratch / f"{clip_id}.mp4"
         path.write_bytes(footage.read_bytes())
-        stored = files.keep(layout, path, layout.stage_files("clips", "x"), clip_id)
+        stored = StageFiles(layout, "clips", "x").keep(path, clip_id)
     return Clip(make_span(clip_id, 0, frames), ClipFile(stored, 320, 180, RATE, 1, frames, frames / RATE, "h264"))
 
 
 def chunk_of(output: Path, *footage: Path, frames: int = 300) -> ClipChunk:
-    layout = Layout(str(output))
+    layout = Output(output)
     return make_chunk([clip_of(layout, f"clip{number}", path, frames) for number, path in enumerate(footage)])
 
 
@@ -126,7 +126,7 @@ def test_each_window_is_asked_about_its_own_frames(tmp_path: Path, footage: Path
         assert question.frames.shape[1] % 28 == question.frames.shape[2] % 28 == 0
         assert question.frame_rate == pytest.approx(len(numbers) / (100 / RATE))
         assert question.prompt == "What happens?"
-    assert questions[0].clip == Layout(str(tmp_path)).stored(chunk.clips[0].media.file)  # type: ignore[union-attr]
+    assert questions[0].clip == Output(tmp_path).stored(chunk.clips[0].media.file)  # type: ignore[union-attr]
     assert len({question.seed for question in questions}) == 6
     expected = [Caption("qwen", f"From {first}.", "success", 50, 7) for first in (0, 100, 200)]
     assert captions(done) == expected * 2
@@ -312,7 +312,7 @@ def test_a_model_that_does_not_load_fails_every_window_and_frees_its_place(tmp_p
 
 
 def test_clips_that_were_not_cut_or_are_too_short_have_no_captions(tmp_path: Path, footage: Path) -> None:
-    layout = Layout(str(tmp_path))
+    layout = Output(tmp_path)
     missing = Clip(make_span("missing"))
     short = clip_of(layout, "short", footage, frames=3)
     engine = ScriptedEngine(says("A car."))

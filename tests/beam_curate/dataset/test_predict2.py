@@ -11,19 +11,19 @@ from beam_curate.dataset import predict2
 from beam_curate.dataset.predict2 import Item
 from beam_curate.elements import Caption, ClipChunk
 from beam_curate.records.recorder import publish_chunk, record_video
-from beam_curate.store.layout import Layout
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_video_element, make_window
+from tests.support.output import Output
 
 PART = "cosmos_predict2_video2world_dataset"
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(str(tmp_path / "out"))
+def layout(tmp_path: Path) -> Output:
+    return Output(tmp_path / "out")
 
 
 def item(
-    layout: Layout, text: str = "A ball.", media: str = "pictures", name: str = "x", fraction: float = 0.0
+    layout: Output, text: str = "A ball.", media: str = "pictures", name: str = "x", fraction: float = 0.0
 ) -> Item:
     (made,) = predict2.items_of(make_chunk([make_clip(layout, name, media, text)]), fraction)
     return made
@@ -57,7 +57,7 @@ class Changes:
         return seen
 
 
-def test_the_video_comes_last_and_goes_first(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_video_comes_last_and_goes_first(layout: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     one, changed = item(layout), item(layout, "A cube.")
     changes = Changes(monkeypatch)
     come, go = ["+metas", "+t5_xxl", "+videos"], ["-videos", "-t5_xxl", "-metas"]
@@ -75,7 +75,7 @@ def test_the_video_comes_last_and_goes_first(layout: Layout, monkeypatch: pytest
 
 @pytest.mark.parametrize("part", ["metas", "t5_xxl", "videos"])
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_an_item_with_a_lost_or_changed_part_is_published_again(layout: Layout, part: str, harm: str) -> None:
+def test_an_item_with_a_lost_or_changed_part_is_published_again(layout: Output, part: str, harm: str) -> None:
     one = item(layout)
     predict2.publish(layout, one)
     (path,) = (layout.dataset / part).iterdir()
@@ -88,12 +88,12 @@ def test_an_item_with_a_lost_or_changed_part_is_published_again(layout: Layout, 
     assert not predict2.publish(layout, one)
 
 
-def test_the_text_is_the_caption_as_the_encoder_saw_it(layout: Layout) -> None:
+def test_the_text_is_the_caption_as_the_encoder_saw_it(layout: Output) -> None:
     predict2.publish(layout, item(layout, "  Ein Hündchen.\nEs läuft. \n"))
     assert (layout.dataset / "metas" / "x_0_95.txt").read_bytes() == "Ein Hündchen.\nEs läuft.".encode()
 
 
-def test_what_becomes_an_item(layout: Layout) -> None:
+def test_what_becomes_an_item(layout: Output) -> None:
     def named(chunk: ClipChunk) -> list[str]:
         return [made.name for made in predict2.items_of(chunk, 0.0)]
 
@@ -110,7 +110,7 @@ def test_what_becomes_an_item(layout: Layout) -> None:
     assert named(make_chunk(())) == []
 
 
-def test_each_window_has_its_own_video_where_a_clip_has_several(layout: Layout) -> None:
+def test_each_window_has_its_own_video_where_a_clip_has_several(layout: Output) -> None:
     windows = (
         make_window(layout, "x1", 0, 95, video="first"),
         dataclasses.replace(make_window(layout, "x2", 96, 99), embedding=None, left_out="too short"),
@@ -141,7 +141,7 @@ def test_a_known_part() -> None:
 
 
 @pytest.mark.parametrize(("fraction", "roots"), [(0.0, [""]), (0.3, ["train", "val"])])
-def test_random_embeddings_are_marked_beside_them(layout: Layout, fraction: float, roots: list[str]) -> None:
+def test_random_embeddings_are_marked_beside_them(layout: Output, fraction: float, roots: list[str]) -> None:
     assert not predict2.still_random(layout)
     predict2.mark_random(layout, fraction)
     found = sorted(path.parent for path in layout.dataset.rglob("NOT_FOR_TRAINING.txt"))
@@ -153,7 +153,7 @@ def test_random_embeddings_are_marked_beside_them(layout: Layout, fraction: floa
 
 def test_the_mark_stays_until_the_last_random_video_is_replaced(tmp_path: Path) -> None:
     random, real = make_context(tmp_path, "R", "t5_random"), make_context(tmp_path, "T", "t5_11b")
-    layout = random.layout
+    layout = random.output
     videos = [make_video_element("a.mp4"), make_video_element("deep/b.mp4")]
     predict2.mark_random(layout, 0.0)
     for video in videos:
@@ -168,7 +168,7 @@ def test_the_mark_stays_until_the_last_random_video_is_replaced(tmp_path: Path) 
 
 def test_the_mark_stays_for_random_items_that_no_record_names_yet(tmp_path: Path) -> None:
     random, real = make_context(tmp_path, "R", "t5_random"), make_context(tmp_path, "T", "t5_11b")
-    layout = random.layout
+    layout = random.output
     predict2.mark_random(layout, 0.0)
     for name in "ab":  # published, then the run was stopped
         publish_chunk(random, make_chunk([make_clip(layout, name)], make_video_element(f"{name}.mp4")))
@@ -179,5 +179,5 @@ def test_the_mark_stays_for_random_items_that_no_record_names_yet(tmp_path: Path
     assert items(layout) == {"a_0_95", "b_0_95"}
 
 
-def test_an_empty_caption_is_no_item_at_all(layout: Layout) -> None:
+def test_an_empty_caption_is_no_item_at_all(layout: Output) -> None:
     assert not Caption("describe", " \n", "success").usable

@@ -17,11 +17,11 @@ from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.stage import WindowCutter
 from beam_curate.dataset.verify.verify import verify
 from beam_curate.elements import Caption, Clip, ClipFile, TextEmbedding, Window
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from tests.support.facts import make_chunk, make_clip
+from tests.support.output import Output
 
 MIN_FRAMES = 40
 Picture = Callable[[int], NDArray[np.uint8]]
@@ -113,13 +113,13 @@ CASES = {
 }
 
 
-def clip_of(case: Case, layout: Layout, folder: Path) -> Clip:
+def clip_of(case: Case, layout: Output, folder: Path) -> Clip:
     path = encoded(folder / "clip.mp4", case.picture, case.frames, case.size, case.crf)
-    file = files.keep(layout, path, layout.stage_files("clips", "f"), "x")
+    file = StageFiles(layout, "clips", "f").keep(path, "x")
     embeddings = np.random.default_rng(0).normal(0, 0.1, (case.rows, 1024)).astype(np.float16)
     pickle = folder / "x.pickle"
     pickle.write_bytes(dump_embedding(embeddings))
-    embedding = TextEmbedding(files.keep(layout, pickle, layout.stage_files("text", "f"), "x"), case.rows, False)
+    embedding = TextEmbedding(StageFiles(layout, "text", "f").keep(pickle, "x"), case.rows, False)
     starts = (0, *case.windows)
     ends = (*case.windows, case.frames)
     windows = tuple(
@@ -131,11 +131,11 @@ def clip_of(case: Case, layout: Layout, folder: Path) -> Clip:
     return dataclasses.replace(make_clip(layout, "x", windows=windows), media=media)
 
 
-def force(layout: Layout, clip: Clip, windows: Sequence[Window]) -> None:
+def force(layout: Output, clip: Clip, windows: Sequence[Window]) -> None:
     """Publishes windows though the run leaves them out."""
     cleared = tuple(dataclasses.replace(window, left_out=None) for window in windows)
     for item in predict2.items_of(make_chunk([dataclasses.replace(clip, windows=cleared)]), 0.0):
-        text, pickle, video = predict2.paths(layout, item.name)
+        text, pickle, video = (layout.root / key for key in predict2.keys(item.name))
         for path, stored in ((pickle, item.embedding), (video, item.video)):
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(layout.stored(stored), path)
@@ -146,7 +146,7 @@ def force(layout: Layout, clip: Clip, windows: Sequence[Window]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_run_publishes_what_verify_accepts_and_nothing_else(tmp_path: Path, name: str) -> None:
     case = CASES[name]
-    layout = Layout(str(tmp_path / "out"))
+    layout = Output(tmp_path / "out")
     cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
     (clip,) = cutter.run(make_chunk([clip_of(case, layout, tmp_path)])).clips
     assert not clip.failures
@@ -169,7 +169,7 @@ def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None
     for number, name in enumerate(("first window is plain", "second window is plain")):
         folder = tmp_path / str(number)
         folder.mkdir()
-        layout = Layout(str(folder / "out"))
+        layout = Output(folder / "out")
         cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
         (clip,) = cutter.run(make_chunk([clip_of(CASES[name], layout, folder)])).clips
         plain_one, lively = clip.windows if number == 0 else clip.windows[::-1]
@@ -178,7 +178,7 @@ def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None
 
 
 def test_a_clip_that_cannot_be_looked_at_is_not_published(tmp_path: Path) -> None:
-    layout = Layout(str(tmp_path / "out"))
+    layout = Output(tmp_path / "out")
     clip = make_clip(layout, "x")  # its file holds a word
     cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
     chunk = cutter.run(make_chunk([clip]))

@@ -8,12 +8,12 @@ import pytest
 
 from beam_curate.dataset.stage import WindowCutter, left_out
 from beam_curate.elements import Caption, Clip, ClipFile, StoredFile, TextEmbedding, Window
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from tests.support.facts import make_chunk, make_clip, make_failure
 from tests.support.media import frame_numbers, make_video
+from tests.support.output import Output
 
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)
 
@@ -52,24 +52,24 @@ def test_why_a_window_is_left_out(window: Window, reason: str | None) -> None:
 
 @pytest.fixture
 def cutter(tmp_path: Path) -> WindowCutter:
-    return WindowCutter(Layout(str(tmp_path / "out")), "f", Encoding(preset="ultrafast"), Limits(), 30)
+    return WindowCutter(Output(tmp_path / "out"), "f", Encoding(preset="ultrafast"), Limits(), 30)
 
 
-def real_clip(layout: Layout, tmp_path: Path, *windows: Window, frames: int = 120) -> Clip:
+def real_clip(layout: Output, tmp_path: Path, *windows: Window, frames: int = 120) -> Clip:
     path = make_video(tmp_path / "clip.mp4", frames=frames)
-    file = files.keep(layout, path, layout.stage_files("clips", "f"), "x")
+    file = StageFiles(layout, "clips", "f").keep(path, "x")
     made = make_clip(layout, "x", windows=windows)
     return type(made)(made.span, ClipFile(file, 320, 180, 24, 1, frames, frames / 24, "h264"), windows)
 
 
 def test_a_single_window_is_the_clip_itself(cutter: WindowCutter, tmp_path: Path) -> None:
-    clip = real_clip(cutter.layout, tmp_path, Window(0, 119, caption(), EMBEDDING))
+    clip = real_clip(cutter.output, tmp_path, Window(0, 119, caption(), EMBEDDING))
     assert cutter.run(make_chunk([clip])).clips == (clip,)
 
 
 def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: WindowCutter, tmp_path: Path) -> None:
     spans = [(0, 39), (40, 59), (60, 119)]
-    clip = real_clip(cutter.layout, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans))
+    clip = real_clip(cutter.output, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans))
     (made,) = cutter.run(make_chunk([clip])).clips
     assert not made.failures
     first, short, last = made.windows
@@ -77,15 +77,15 @@ def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: WindowCu
     assert short.left_out == "fewer than 30 frames (--predict2-min-frames): 20"
     for window in (first, last):
         assert window.video and window.left_out is None
-        path = cutter.layout.stored(window.video)
+        path = cutter.output.stored(window.video)
         assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
 
 
 def test_a_clip_that_cannot_be_cut_fails_alone(cutter: WindowCutter, tmp_path: Path) -> None:
     windows = (Window(0, 59, caption(), EMBEDDING), Window(60, 119, caption(), EMBEDDING))
-    broken = make_clip(cutter.layout, "broken", windows=windows)  # its file is no video
-    missing = make_clip(cutter.layout, "missing", None, failures=(make_failure(clip_id="missing"),))
-    chunk = cutter.run(make_chunk([broken, missing, real_clip(cutter.layout, tmp_path, *windows)]))
+    broken = make_clip(cutter.output, "broken", windows=windows)  # its file is no video
+    missing = make_clip(cutter.output, "missing", None, failures=(make_failure(clip_id="missing"),))
+    chunk = cutter.run(make_chunk([broken, missing, real_clip(cutter.output, tmp_path, *windows)]))
     (failure,) = chunk.clips[0].failures
     assert (failure.stage, failure.clip_id, failure.retriable) == ("windows", "broken", False)
     assert chunk.clips[1] == missing

@@ -13,7 +13,7 @@ from beam_curate.engines.base import Generation
 from beam_curate.options.parse import Options, parse
 from beam_curate.plan import engines
 from beam_curate.plan.captions import DescribeCaptioner, captioner
-from beam_curate.store.layout import Layout
+from tests.support.output import Output
 
 SERVER = "--captioning-engine endpoint --captioning-endpoint http://127.0.0.1:1/v1"
 
@@ -72,14 +72,14 @@ def test_servers_serve_several_threads_at_once(flags: str) -> None:
     ],
 )
 def test_a_model_looks_at_video_as_its_makers_have_it(flags: str, rules: SamplingRules) -> None:
-    worker = captioner(options(flags), Layout("out"))
+    worker = captioner(options(flags), Output(Path("out")))
     assert isinstance(worker, VlmCaptioner) and worker.rules == rules
 
 
 @pytest.mark.parametrize("engine", ["", "--captioning-engine vllm", SERVER])
 @pytest.mark.parametrize("algorithm", ["cosmos_r1", "cosmos_r2"])
 def test_what_a_model_is_told_is_the_same_on_each_engine(algorithm: str, engine: str) -> None:
-    worker = captioner(options(f"--captioning-algorithm {algorithm} {engine}"), Layout("out"))
+    worker = captioner(options(f"--captioning-algorithm {algorithm} {engine}"), Output(Path("out")))
     assert isinstance(worker, VlmCaptioner)
     assert worker.system is not None and worker.system.startswith("You are a helpful assistant.")
     assert ("<think>" in worker.system, "<think>" in worker.prompt) == (
@@ -99,11 +99,11 @@ def test_generation_is_what_the_flags_say() -> None:
 
 
 def test_measures_need_no_model() -> None:
-    worker = captioner(options(""), Layout("out"))
+    worker = captioner(options(""), Output(Path("out")))
     assert isinstance(worker, DescribeCaptioner) and worker.model is None
 
 
 def test_a_captioner_reads_no_file_before_it_works(tmp_path: Path) -> None:
-    worker = captioner(options("--captioning-algorithm cosmos_r1"), Layout(str(tmp_path)))
+    worker = captioner(options("--captioning-algorithm cosmos_r1"), Output(tmp_path))
     assert len(pickle.dumps(worker)) < 4000
     assert list(tmp_path.iterdir()) == []

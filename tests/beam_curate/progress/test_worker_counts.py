@@ -9,30 +9,30 @@ from pathlib import Path
 
 from beam_curate import counters
 from beam_curate.progress import worker_counts
-from beam_curate.store.layout import Layout
+from tests.support.output import Output
 
 WORKER = """
-import sys, time
-from beam_curate import progress
-from beam_curate.store.layout import Layout
-from beam_curate.storage import tally
-tally.keep(Layout(sys.argv[1]))
-progress.add("clips: done", 3)
-progress.add("clips: frames to do", -2)
+import pathlib, sys
+from beam_curate import counters
+from beam_curate.progress import worker_counts
+from beam_curate.store.local import LocalStore
+worker_counts.keep(LocalStore(pathlib.Path(sys.argv[1])))
+counters.add("clips: done", 3)
+counters.add("clips: frames to do", -2)
 sys.stdin.readline()
-progress.add("clips: done", 4)
-tally.flush()
+counters.add("clips: done", 4)
+worker_counts.flush()
 """
 
 
-def worker(layout: Layout) -> subprocess.Popen[str]:
+def worker(layout: Output) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, layout.output], stdin=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+        [sys.executable, "-c", WORKER, layout.root], stdin=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     )
 
 
 def test_the_driver_adds_up_what_workers_count(tmp_path: Path) -> None:
-    layout = Layout(str(tmp_path))
+    layout = Output(tmp_path)
     worker(layout).communicate("\n")  # of an earlier run: not to be counted
     counters.reset()
     counters.add("videos to do", 5)
@@ -48,6 +48,6 @@ def test_the_driver_adds_up_what_workers_count(tmp_path: Path) -> None:
 
 
 def test_the_driver_leaves_no_counts_for_itself(tmp_path: Path) -> None:
-    body = WORKER.replace("tally.keep", "tally.stay_out(); tally.keep")
+    body = WORKER.replace("worker_counts.keep", "worker_counts.stay_out(); worker_counts.keep")
     subprocess.run([sys.executable, "-c", body, str(tmp_path)], input="\n", text=True, check=True, cwd=Path.cwd())
     assert not list(tmp_path.rglob("*.json"))

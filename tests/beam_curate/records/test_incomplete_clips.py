@@ -9,12 +9,12 @@ import pytest
 
 from beam_curate.elements import ClipChunk
 from beam_curate.records.recorder import publish_chunk, record_video
-from beam_curate.store.layout import Layout
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
+from tests.support.output import Output
 
 VIDEO = make_video_element()
 
-CASES: dict[str, tuple[bool, Callable[[Layout], list[ClipChunk]]]] = {
+CASES: dict[str, tuple[bool, Callable[[Output], list[ClipChunk]]]] = {
     "no clips were found": (True, lambda layout: [make_chunk([])]),
     "each once": (True, lambda layout: [make_chunk([make_clip(layout, "x"), make_clip(layout, "y")])]),
     "one failed": (
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[bool, Callable[[Layout], list[ClipChunk]]]] = {
 def test_each_clip_once_with_a_file_or_a_failure(tmp_path: Path, what: str) -> None:
     whole, make = CASES[what]
     context = make_context(tmp_path / "out")
-    chunks = [publish_chunk(context, chunk) for chunk in make(context.layout)]
+    chunks = [publish_chunk(context, chunk) for chunk in make(context.output)]
     assert (record_video(context, VIDEO, chunks, ()) is None) is whole
-    marker = context.layout.done(context.fingerprint, VIDEO.relative_path, VIDEO.size_bytes, VIDEO.etag)
+    marker = context.output.done(context.fingerprint, VIDEO)
     assert marker.exists() is whole

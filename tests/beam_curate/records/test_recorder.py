@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -15,8 +15,8 @@ from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
-from beam_curate.store import files
-from beam_curate.store.layout import Layout
+from beam_curate.store.base import Key
+from beam_curate.store.local import LocalStore
 from tests.support.facts import (
     items,
     make_chunk,
@@ -27,6 +27,7 @@ from tests.support.facts import (
     make_window,
     tree,
 )
+from tests.support.output import Output
 
 VIDEO = make_video_element()
 
@@ -42,8 +43,8 @@ def context(tmp_path: Path) -> RecordContext:
 
 
 @pytest.fixture
-def layout(context: RecordContext) -> Layout:
-    return context.layout
+def layout(context: RecordContext) -> Output:
+    return context.output
 
 
 def other(context: RecordContext, fingerprint: str = "B", **fields: Any) -> RecordContext:
@@ -57,7 +58,7 @@ def curate(
     record_video(context, video, [publish_chunk(context, chunk) for chunk in chunks], failures)
 
 
-def chunks_of(layout: Layout, *groups: str, video: Video = VIDEO, **clip: Any) -> list[ClipChunk]:
+def chunks_of(layout: Output, *groups: str, video: Video = VIDEO, **clip: Any) -> list[ClipChunk]:
     """One chunk a word, one clip a letter."""
     total = sum(map(len, groups))
     return [
@@ -67,22 +68,22 @@ def chunks_of(layout: Layout, *groups: str, video: Video = VIDEO, **clip: Any) -
 
 
 def is_done(context: RecordContext, video: Video = VIDEO) -> bool:
-    return context.layout.done(context.fingerprint, video.relative_path, video.size_bytes, video.etag).exists()
+    return context.output.done(context.fingerprint, video).exists()
 
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def clip_names(layout: Layout) -> set[str]:
+def clip_names(layout: Output) -> set[str]:
     return {path.stem for path in (layout.root / "clips").glob("*")}
 
 
-def meta_names(layout: Layout) -> set[str]:
+def meta_names(layout: Output) -> set[str]:
     return {path.stem for path in (layout.root / "metas" / "v0").glob("*")}
 
 
-def test_what_a_video_leaves(context: RecordContext, layout: Layout) -> None:
+def test_what_a_video_leaves(context: RecordContext, layout: Output) -> None:
     curate(context, chunks_of(layout, "xy", "z", media="pictures", text="A ball."))
     assert items(layout) == {"x_0_95", "y_0_95", "z_0_95"}
     assert clip_names(layout) == meta_names(layout) == {"x", "y", "z"}
@@ -99,7 +100,7 @@ def test_what_a_video_leaves(context: RecordContext, layout: Layout) -> None:
     assert not layout.skipped_video("a.mp4").exists()
 
 
-def test_doing_it_twice_changes_no_byte_and_writes_no_clip_again(context: RecordContext, layout: Layout) -> None:
+def test_doing_it_twice_changes_no_byte_and_writes_no_clip_again(context: RecordContext, layout: Output) -> None:
     chunks = chunks_of(layout, "xy", "z")
     curate(context, chunks)
     before = tree(layout.root)
@@ -109,12 +110,12 @@ def test_doing_it_twice_changes_no_byte_and_writes_no_clip_again(context: Record
     assert {path: path.stat().st_ino for path in layout.dataset.rglob("*.*")} == inodes
 
 
-def options_a(layout: Layout) -> list[ClipChunk]:
+def options_a(layout: Output) -> list[ClipChunk]:
     return chunks_of(layout, "uv", "wx", "y", text="As A says.")
 
 
 # What another run may make of the same video.
-OTHERS: dict[str, Callable[[Layout], list[ClipChunk]]] = {
+OTHERS: dict[str, Callable[[Output], list[ClipChunk]]] = {
     "other clips": lambda layout: chunks_of(layout, "pqr"),
     "fewer chunks": lambda layout: chunks_of(layout, "uv", text="As A says."),
     "more chunks": lambda layout: chunks_of(layout, "u", "v", "w", "x", "y", "z"),
@@ -149,7 +150,7 @@ OTHERS: dict[str, Callable[[Layout], list[ClipChunk]]] = {
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_another_run_leaves_what_it_made_and_back_again(
-    context: RecordContext, layout: Layout, tmp_path: Path, what: str
+    context: RecordContext, layout: Output, tmp_path: Path, what: str
 ) -> None:
     failures = (make_failure(stage="shots"),) if what == "failure" else ()
     curate(context, options_a(layout))
@@ -157,11 +158,11 @@ def test_another_run_leaves_what_it_made_and_back_again(
 
     curate(other(context), OTHERS[what](layout), failures=failures)
     fresh = make_context(tmp_path / "fresh", "B")
-    curate(fresh, OTHERS[what](fresh.layout), failures=failures)
-    assert set(tree(layout.root)) == set(tree(fresh.layout.root))
-    assert items(layout) == items(fresh.layout)
+    curate(fresh, OTHERS[what](fresh.output), failures=failures)
+    assert set(tree(layout.root)) == set(tree(fresh.output.root))
+    assert items(layout) == items(fresh.output)
     for folder in (layout.dataset.name, "clips"):
-        assert tree(layout.root / folder) == tree(fresh.layout.root / folder)
+        assert tree(layout.root / folder) == tree(fresh.output.root / folder)
     assert is_done(other(context))
     assert not is_done(context)
 
@@ -172,7 +173,7 @@ def test_another_run_leaves_what_it_made_and_back_again(
 
 
 def test_a_run_that_was_interrupted_leaves_nothing_for_the_next_with_other_options(
-    context: RecordContext, layout: Layout
+    context: RecordContext, layout: Output
 ) -> None:
     # All chunks of all videos are published before the first video is recorded.
     for chunk in chunks_of(layout, "pq", "r"):
@@ -184,7 +185,7 @@ def test_a_run_that_was_interrupted_leaves_nothing_for_the_next_with_other_optio
 
 
 @pytest.mark.parametrize("published", [1, 2])
-def test_there_and_back_with_an_interruption_between(context: RecordContext, layout: Layout, published: int) -> None:
+def test_there_and_back_with_an_interruption_between(context: RecordContext, layout: Output, published: int) -> None:
     curate(context, options_a(layout))
     after_a = tree(layout.root)
     for chunk in chunks_of(layout, "pq", "r", text="As B says.")[:published]:
@@ -195,7 +196,7 @@ def test_there_and_back_with_an_interruption_between(context: RecordContext, lay
     assert is_done(context)
 
 
-def test_an_interrupted_journal_line_hides_no_other(context: RecordContext, layout: Layout) -> None:
+def test_an_interrupted_journal_line_hides_no_other(context: RecordContext, layout: Output) -> None:
     first, second = chunks_of(layout, "pq", "r")
     publish_chunk(other(context), first)
     for path in layout.published.iterdir():
@@ -207,7 +208,7 @@ def test_an_interrupted_journal_line_hides_no_other(context: RecordContext, layo
 
 
 def test_nothing_of_the_program_is_left_to_read_once_a_video_is_recorded(
-    context: RecordContext, layout: Layout
+    context: RecordContext, layout: Output
 ) -> None:
     curate(context, options_a(layout))
     assert not list(layout.published.iterdir())
@@ -240,7 +241,7 @@ class PowerCut:
 @pytest.mark.parametrize("then", ["B", "A"])
 def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all(tmp_path: Path, then: str) -> None:
     def runs(context: RecordContext) -> dict[str, Callable[[], None]]:
-        layout = context.layout
+        layout = context.output
         return {
             "A": lambda: curate(context, chunks_of(layout, "ux", "y", text="As A says.")),
             "B": lambda: curate(other(context), chunks_of(layout, "uz", text="As B says.")),
@@ -262,7 +263,7 @@ def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all
                 cut = False
             except PowerCutError:
                 cut = True
-        items(context.layout)  # each of them is whole
+        items(context.output)  # each of them is whole
         assert not (cut and is_done(other(context)))
         runs(context)[then]()
         assert tree(output) == wanted, f"cut after {after} changes"
@@ -273,7 +274,7 @@ def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all
 
 
 def test_all_that_a_marker_speaks_of_is_on_the_disk_before_it(
-    context: RecordContext, layout: Layout, monkeypatch: pytest.MonkeyPatch
+    context: RecordContext, layout: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disk: dict[int, int] = {}  # by inode: bytes when it was waited for
 
@@ -295,18 +296,18 @@ def test_all_that_a_marker_speaks_of_is_on_the_disk_before_it(
 
 
 def test_a_failed_link_leaves_no_video_without_its_text_and_embedding(
-    context: RecordContext, layout: Layout, monkeypatch: pytest.MonkeyPatch
+    context: RecordContext, layout: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     curate(context, chunks_of(layout, "x", text="As A says."))
-    real = files.link
+    real = LocalStore.link
 
-    def full(source: Path, target: Path, tmp: Path) -> None:
-        if target.suffix == ".pickle":
+    def full(self: LocalStore, source: Key, target: Key) -> None:
+        if PurePosixPath(target).suffix == ".pickle":
             raise OSError(28, "No space left on device")
-        real(source, target, tmp)
+        real(self, source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "link", full)
+        patch.setattr(LocalStore, "link", full)
         published = publish_chunk(other(context), chunks_of(layout, "x", text="As B says.")[0])
     assert "No space left on device" in published.clips[0].failures[0].message
     assert items(layout) == set()
@@ -318,7 +319,7 @@ def test_a_failed_link_leaves_no_video_without_its_text_and_embedding(
 @pytest.mark.parametrize("level", ["video", "clip"])
 @pytest.mark.parametrize("retriable", [False, True])
 def test_a_failure_that_may_pass_withholds_the_marker(
-    context: RecordContext, layout: Layout, level: str, retriable: bool
+    context: RecordContext, layout: Output, level: str, retriable: bool
 ) -> None:
     failure = make_failure(retriable, clip_id="x" if level == "clip" else None)
     chunks = [make_chunk([make_clip(layout, "x", None, failures=(failure,)), make_clip(layout, "y")])]
@@ -329,13 +330,13 @@ def test_a_failure_that_may_pass_withholds_the_marker(
     assert record["failures"] == [dataclasses.asdict(failure)]
     assert layout.processed_video("a.mp4").exists() is (level == "clip")
     if not retriable:
-        marker = layout.done("A", VIDEO.relative_path, VIDEO.size_bytes, VIDEO.etag)
+        marker = layout.done("A", VIDEO)
         assert read(marker) == {"failures": 1, "video": VIDEO.uri}
 
 
 @pytest.mark.parametrize("level", ["video", "clip"])
 def test_a_retried_video_that_may_yet_succeed_is_no_longer_done(
-    context: RecordContext, layout: Layout, level: str
+    context: RecordContext, layout: Output, level: str
 ) -> None:
     curate(context, [], failures=(make_failure(),))
     assert is_done(context)
@@ -347,7 +348,7 @@ def test_a_retried_video_that_may_yet_succeed_is_no_longer_done(
     assert not is_done(context)
 
 
-def test_a_failure_that_may_pass_takes_nothing_away(context: RecordContext, layout: Layout) -> None:
+def test_a_failure_that_may_pass_takes_nothing_away(context: RecordContext, layout: Output) -> None:
     curate(context, options_a(layout))
     made = items(layout)
     curate(other(context), [], failures=(make_failure(retriable=True),))
@@ -360,13 +361,13 @@ def test_a_failure_that_may_pass_takes_nothing_away(context: RecordContext, layo
     assert not layout.video_error("a.mp4").exists()
 
 
-def test_a_permanent_failure_takes_away_what_was_made(context: RecordContext, layout: Layout) -> None:
+def test_a_permanent_failure_takes_away_what_was_made(context: RecordContext, layout: Output) -> None:
     curate(context, options_a(layout))
     curate(other(context), [], failures=(make_failure(),))
     assert set(tree(layout.root)) == {"video_errors/a.mp4_0.json"}
 
 
-def failing(layout: Layout, *groups: str) -> list[ClipChunk]:
+def failing(layout: Output, *groups: str) -> list[ClipChunk]:
     return [
         chunk.with_clips(
             tuple(
@@ -380,7 +381,7 @@ def failing(layout: Layout, *groups: str) -> list[ClipChunk]:
     ]
 
 
-def error_indexes(layout: Layout) -> list[int]:
+def error_indexes(layout: Output) -> list[int]:
     names = sorted(path.stem for path in (layout.root / "video_errors").glob("*.json"))
     return [int(name.rpartition("_")[2]) for name in names]
 
@@ -397,21 +398,21 @@ def error_indexes(layout: Layout) -> list[int]:
     ],
 )
 def test_error_records_are_those_of_the_last_run(
-    context: RecordContext, layout: Layout, before: list[str], after: list[str]
+    context: RecordContext, layout: Output, before: list[str], after: list[str]
 ) -> None:
     for fingerprint, groups in (("A", before), ("B", after)):
         curate(other(context, fingerprint), failing(layout, *groups))
         assert error_indexes(layout) == [index for index, group in enumerate(groups) if group.isupper()]
 
 
-def test_records_of_failed_clips_go_when_their_clips_do(context: RecordContext, layout: Layout) -> None:
+def test_records_of_failed_clips_go_when_their_clips_do(context: RecordContext, layout: Output) -> None:
     curate(context, failing(layout, "XY"))
     assert meta_names(layout) == {"X", "Y"}
     curate(other(context), chunks_of(layout, "z"))
     assert meta_names(layout) == {"z"}
 
 
-def test_a_clip_that_fails_now_is_withdrawn_and_keeps_its_record(context: RecordContext, layout: Layout) -> None:
+def test_a_clip_that_fails_now_is_withdrawn_and_keeps_its_record(context: RecordContext, layout: Output) -> None:
     curate(context, chunks_of(layout, "xy"))
     broken = make_clip(layout, "x", None, failures=(make_failure(clip_id="x"),))
     curate(other(context), [make_chunk([broken, make_clip(layout, "y")])])
@@ -421,7 +422,7 @@ def test_a_clip_that_fails_now_is_withdrawn_and_keeps_its_record(context: Record
     assert read(layout.processed_chunk("a.mp4", 0))["num_clips_failed"] == 1
 
 
-def test_a_video_without_clips_is_processed(context: RecordContext, layout: Layout) -> None:
+def test_a_video_without_clips_is_processed(context: RecordContext, layout: Output) -> None:
     curate(context, [make_chunk(())])
     assert read(layout.processed_video("a.mp4"))["num_total_clips"] == 0
     assert read(layout.processed_chunk("a.mp4", 0))["clips"] == []
@@ -429,7 +430,7 @@ def test_a_video_without_clips_is_processed(context: RecordContext, layout: Layo
 
 
 def test_a_copy_is_recorded_as_skipped_and_what_was_made_of_it_withdrawn(
-    context: RecordContext, layout: Layout
+    context: RecordContext, layout: Output
 ) -> None:
     copy = dataclasses.replace(VIDEO, duplicate_of="0.mp4")
     curate(other(context), options_a(layout))
@@ -446,7 +447,7 @@ def test_a_copy_is_recorded_as_skipped_and_what_was_made_of_it_withdrawn(
 
 @pytest.mark.parametrize("failed", [False, True], ids=["curated", "failed"])
 def test_a_replaced_file_is_another_video_of_the_same_name(
-    context: RecordContext, layout: Layout, failed: bool
+    context: RecordContext, layout: Output, failed: bool
 ) -> None:
     newer = make_video_element(etag="2")
     curate(context, options_a(layout))
@@ -461,7 +462,7 @@ def test_a_replaced_file_is_another_video_of_the_same_name(
     assert is_done(context, newer)
 
 
-def test_another_share_for_validation_moves_items(context: RecordContext, layout: Layout) -> None:
+def test_another_share_for_validation_moves_items(context: RecordContext, layout: Output) -> None:
     by_part = {}
     for number in range(40):
         video = make_video_element(f"{number}.mp4")
@@ -487,7 +488,7 @@ def test_another_share_for_validation_moves_items(context: RecordContext, layout
     assert {path.name for path in layout.dataset.iterdir()} == {"videos", "metas", "t5_xxl"}
 
 
-def test_a_published_clip_that_was_lost_or_changed_is_put_back(context: RecordContext, layout: Layout) -> None:
+def test_a_published_clip_that_was_lost_or_changed_is_put_back(context: RecordContext, layout: Output) -> None:
     curate(context, chunks_of(layout, "xy"))
     before = tree(layout.root)
     layout.clip("x").unlink()
@@ -500,7 +501,7 @@ def test_a_published_clip_that_was_lost_or_changed_is_put_back(context: RecordCo
 
 
 def test_a_clip_whose_windows_could_not_be_cut_gives_no_item_with_the_whole_clip(
-    context: RecordContext, layout: Layout
+    context: RecordContext, layout: Output
 ) -> None:
     windows = tuple(make_window(layout, f"x{i}", 48 * i, 48 * i + 47) for i in range(2))
     clip = make_clip(layout, "x", windows=windows, failures=(make_failure(stage="windows", clip_id="x"),))
@@ -512,7 +513,7 @@ def test_a_clip_whose_windows_could_not_be_cut_gives_no_item_with_the_whole_clip
 @pytest.mark.parametrize(
     "name", ["a b'\"\n#%.mp4", "日本/ü.mp4", "x" * 240 + ".mp4", "inner.mp4.mov", "d/" * 50 + "e.mp4"]
 )
-def test_odd_names_have_records_of_their_own(context: RecordContext, layout: Layout, name: str) -> None:
+def test_odd_names_have_records_of_their_own(context: RecordContext, layout: Output, name: str) -> None:
     video = make_video_element(name)
     curate(context, chunks_of(layout, "x", video=video), video)
     curate(context, [], make_video_element("other.mp4"), (make_failure(),))
@@ -540,7 +541,7 @@ INCOMPLETE: dict[str, tuple[str, Callable[[list[ClipChunk]], list[ClipChunk]]]] 
 @pytest.mark.parametrize("what", INCOMPLETE)
 @pytest.mark.parametrize("before", [False, True], ids=["first run", "made before"])
 def test_a_video_that_is_not_whole_stays_open_and_loses_nothing(
-    context: RecordContext, layout: Layout, what: str, before: bool
+    context: RecordContext, layout: Output, what: str, before: bool
 ) -> None:
     sentence, take = INCOMPLETE[what]
     chunks = chunks_of(layout, "uv", "wx", "y")
@@ -560,7 +561,7 @@ def test_a_video_that_is_not_whole_stays_open_and_loses_nothing(
 
 
 def test_what_arrived_of_an_incomplete_video_is_withdrawn_by_other_options(
-    context: RecordContext, layout: Layout
+    context: RecordContext, layout: Output
 ) -> None:
     published = [publish_chunk(context, chunk) for chunk in chunks_of(layout, "uv", "wx", "y")]
     record_video(context, VIDEO, published[:1], ())

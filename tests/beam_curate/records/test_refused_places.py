@@ -13,9 +13,9 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.selection import select
 from beam_curate.store import journal
-from beam_curate.store.layout import Layout
 from beam_curate.store.outcomes import outcome
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
+from tests.support.output import Output
 
 A, B = make_video_element("a.mp4"), make_video_element("deep/b.mp4")
 # What b leaves; one of them is taken by a folder that is not empty, or a folder above it by a file.
@@ -26,8 +26,8 @@ PLACES = {
     "record of a chunk": lambda layout: layout.processed_chunk("deep/b.mp4", 0),
     "record of an error": lambda layout: layout.video_error("deep/b.mp4"),
     "record of a copy": lambda layout: layout.skipped_video("deep/b.mp4"),
-    "marker": lambda layout: layout.done("A", B.relative_path, B.size_bytes, B.etag),
-    "journal": lambda layout: journal._path(layout, "deep/b.mp4"),
+    "marker": lambda layout: layout.done("A", B),
+    "journal": lambda layout: layout.root / journal._key("deep/b.mp4"),
     "video of an item": lambda layout: layout.dataset / "videos" / "y_0_95.mp4",
     "text of an item": lambda layout: layout.dataset / "metas" / "y_0_95.txt",
     "embedding of an item": lambda layout: layout.dataset / "t5_xxl" / "y_0_95.pickle",
@@ -41,11 +41,11 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def curate(context: RecordContext, video: Video, clip: str, failures: tuple[Failure, ...] = ()) -> str | None:
-    chunk = make_chunk([make_clip(context.layout, clip)], video)
+    chunk = make_chunk([make_clip(context.output, clip)], video)
     return record_video(context, video, [] if failures else [publish_chunk(context, chunk)], failures)
 
 
-def to_do(layout: Layout) -> list[str]:
+def to_do(layout: Output) -> list[str]:
     return [video.relative_path for video in select([A, B], layout, "A").work]
 
 
@@ -54,7 +54,7 @@ def to_do(layout: Layout) -> list[str]:
 )
 def test_one_video_is_refused_and_then_done(tmp_path: Path, what: str, kind: str) -> None:
     context = make_context(tmp_path / "out")
-    layout = context.layout
+    layout = context.output
     for video, clip in ((A, "x"), (B, "y")):
         assert curate(context, video, clip) is None
     undisturbed = tree(layout.root)

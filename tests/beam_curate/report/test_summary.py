@@ -59,7 +59,7 @@ RUN = RunFacts(num_selected=5, seconds=90.0, counts={"clips cut": 3}, options={"
 def context(tmp_path: Path) -> RecordContext:
     """An output with a video of every fate."""
     context = make_context(tmp_path / "out")
-    layout = context.layout
+    layout = context.output
     failure = make_failure(clip_id="c", uri=GOOD.uri)
     short = make_window(layout, "b1", 0, 40, left_out="fewer than 94 frames (--predict2-min-frames): 41")
     spoken = make_clip(layout, "b", windows=(short,))
@@ -76,12 +76,12 @@ def context(tmp_path: Path) -> RecordContext:
 
 
 def outcomes(context: RecordContext, videos: list[Video] = VIDEOS) -> list[Outcome]:
-    return [outcome(context.layout, video) for video in videos]
+    return [outcome(context.output, video) for video in videos]
 
 
 def summary(context: RecordContext, run: RunFacts = RUN, videos: list[Video] = VIDEOS) -> dict[str, Any]:
     made = write_summary(context, outcomes(context, videos), run, all_captions=True)
-    assert json.loads(context.layout.summary.read_text()) == made
+    assert json.loads(context.output.summary.read_text()) == made
     return made
 
 
@@ -147,7 +147,7 @@ def test_every_video_has_its_entry(context: RecordContext) -> None:
 
 
 def test_the_keys_of_the_reference_are_there(context: RecordContext) -> None:
-    layout, made = context.layout, summary(context)
+    layout, made = context.output, summary(context)
     window = read(layout.clip_meta("a"))["windows"][0]
     for keys, record in (
         (SUMMARY_KEYS, made),
@@ -163,7 +163,7 @@ def test_the_keys_of_the_reference_are_there(context: RecordContext) -> None:
 
 def test_all_captions_in_one_file(context: RecordContext) -> None:
     summary(context)
-    assert read(context.layout.all_captions) == {
+    assert read(context.output.all_captions) == {
         "deep/good.mp4": {"a": {"0_95": "Ein Hündchen."}, "b": {"0_40": "A ball."}},
         "empty.mp4": {},
     }
@@ -172,12 +172,12 @@ def test_all_captions_in_one_file(context: RecordContext) -> None:
 def test_the_captions_file_is_by_choice(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     write_summary(context, [], RUN, all_captions=False)
-    assert not context.layout.all_captions.exists()
+    assert not context.output.all_captions.exists()
 
 
 def test_every_failure_is_a_line(context: RecordContext) -> None:
     summary(context)
-    lines = [json.loads(line) for line in context.layout.failures.read_text().splitlines()]
+    lines = [json.loads(line) for line in context.output.failures.read_text().splitlines()]
     assert [(line["uri"], line["clip_id"], line["retriable"]) for line in lines] == [
         (GOOD.uri, "c", False),
         (BROKEN.uri, None, False),
@@ -187,14 +187,14 @@ def test_every_failure_is_a_line(context: RecordContext) -> None:
 
 def test_tokens_are_counted_and_their_rate_is_of_this_run(tmp_path: Path) -> None:
     context = make_context(tmp_path)
-    window = make_window(context.layout, "a")
+    window = make_window(context.output, "a")
     caption = Caption("describe", "A ball.", "truncated", prompt_tokens=1000, output_tokens=45)
-    clip = make_clip(context.layout, "a", windows=(type(window)(0, 95, caption, window.embedding),) * 2)
+    clip = make_clip(context.output, "a", windows=(type(window)(0, 95, caption, window.embedding),) * 2)
     record_video(context, GOOD, [publish_chunk(context, make_chunk([clip], GOOD))], [])
     made = summary(context, videos=[GOOD])
     assert (made["total_prompt_tokens"], made["total_output_tokens"]) == (2000, 90)
     assert made["output_tokens_per_s"] == 1.0
-    assert read(context.layout.clip_meta("a"))["total_output_tokens"] == 90
+    assert read(context.output.clip_meta("a"))["total_output_tokens"] == 90
 
 
 def test_the_summary_speaks_of_all_runs_but_the_time(context: RecordContext) -> None:
@@ -212,8 +212,8 @@ def test_no_videos_at_all(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     made = summary(context, videos=[])
     assert made["num_input_videos"] == made["max_clip_duration"] == 0
-    assert context.layout.failures.read_text() == ""
-    assert read(context.layout.all_captions) == {}
+    assert context.output.failures.read_text() == ""
+    assert read(context.output.all_captions) == {}
 
 
 def test_what_became_of_captions_is_counted_and_told(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_what_became_of_captions_is_counted_and_told(tmp_path: Path) -> None:
         Caption("qwen", "", "error", failure_reason="something new"),
     ]
     windows = tuple(Window(100 * number, 100 * number + 99, caption) for number, caption in enumerate(captions))
-    chunk = make_chunk([make_clip(context.layout, "a", windows=windows)], GOOD)
+    chunk = make_chunk([make_clip(context.output, "a", windows=windows)], GOOD)
     record_video(context, GOOD, [publish_chunk(context, chunk)], [])
     made = summary(context, videos=[GOOD])
     assert made["beam_curate"]["caption_outcomes"] == {
@@ -239,7 +239,7 @@ def test_what_became_of_captions_is_counted_and_told(tmp_path: Path) -> None:
     for words in ("1 windows with a truncated caption", "2 windows without a caption: it only repeated itself",
                   "1 windows without a caption: blocked", "1 windows without a caption (something new)"):  # fmt: skip
         assert words in said
-    meta = read(context.layout.clip_meta("a"))
+    meta = read(context.output.clip_meta("a"))
     assert meta["windows"][3]["caption_failure_reason"] == "degenerate"
 
 
@@ -256,7 +256,7 @@ def test_a_count_of_captions_that_cannot_be_is_none(context: RecordContext, dama
 def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None:
     context = make_context(tmp_path / "out")
     failures = [make_failure(True, clip_id=f"c{number}", uri=GOOD.uri) for number in range(50)]
-    clips = [make_clip(context.layout, f"c{number}", None, failures=(one,)) for number, one in enumerate(failures)]
+    clips = [make_clip(context.output, f"c{number}", None, failures=(one,)) for number, one in enumerate(failures)]
     record_video(context, GOOD, [publish_chunk(context, make_chunk(clips, GOOD))], [])
     console = Console(record=True, width=400)
     print_report(console, summary(context, videos=[GOOD]), outcomes(context, [GOOD]))
@@ -277,13 +277,13 @@ def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None
 def test_one_caption_for_many_windows_is_counted_and_told(tmp_path: Path, captions: list[str], told: int) -> None:
     context = make_context(tmp_path)
     for number, text in enumerate(captions):  # of several videos
-        clip = make_clip(context.layout, f"c{number}", text=text)
+        clip = make_clip(context.output, f"c{number}", text=text)
         chunk = make_chunk([clip], make_video_element(f"{number}.mp4"))
         publish_chunk(context, chunk)
         record_video(context, chunk.video, [chunk], [])
     found = outcomes(context, [make_video_element(f"{number}.mp4") for number in range(len(captions))])
     summary = write_summary(context, found, RUN, all_captions=False)
-    assert read(context.layout.summary)["beam_curate"]["num_windows_with_one_caption"] == told
+    assert read(context.output.summary)["beam_curate"]["num_windows_with_one_caption"] == told
     console = Console(record=True, width=200)
     print_report(console, summary, found)
     assert (f"note: {told} windows have one and the same caption" in console.export_text()) == bool(told)

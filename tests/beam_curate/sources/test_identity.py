@@ -34,9 +34,9 @@ def listed(folder: Path) -> tuple[Video, ...]:
 
 
 def curate(context: RecordContext, folder: Path) -> None:
-    check_sources(listed(folder), context.layout)
+    check_sources(listed(folder), context.output)
     for video in listed(folder):
-        chunk = make_chunk([make_clip(context.layout, video.video_id)], video)
+        chunk = make_chunk([make_clip(context.output, video.video_id)], video)
         assert record_video(context, video, [publish_chunk(context, chunk)], ()) is None
 
 
@@ -61,7 +61,7 @@ def test_a_source_that_failed_or_was_skipped_is_one_too(context: RecordContext, 
     (video,) = listed(tmp_path / "in" / "cam1")
     record_video(context, Video(**vars(video) | {"duplicate_of": "other.mp4"}), (), ())
     with pytest.raises(UsageError, match="withdrawn"):
-        check_sources(listed(tmp_path / "in" / "cam2"), context.layout)
+        check_sources(listed(tmp_path / "in" / "cam2"), context.output)
 
 
 @pytest.mark.parametrize("how", ["same", "replaced", "moved", "by a link", "its parent moved"])

@@ -14,7 +14,8 @@ import pytest
 
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
 from beam_curate.sources.listing import check_unchanged, list_videos
-from beam_curate.store.layout import DATASET, Layout
+from beam_curate.store.layout import DATASET
+from tests.support.output import Output
 
 EXTENSIONS = frozenset({".mp4", ".mov"})
 ODD_NAMES = [
@@ -272,9 +273,9 @@ def test_a_file_that_changed_after_it_was_listed(tmp_path: Path) -> None:
         check_unchanged(video)
 
 
-def output_at(folder: Path, *, run: bool = True) -> Layout:
+def output_at(folder: Path, *, run: bool = True) -> Output:
     """An output folder with a clip, a dataset item and a stored file."""
-    layout = Layout(str(folder))
+    layout = Output(folder)
     make(folder, "clips/own.mp4", f"{DATASET}/videos/own.mp4", f"{DATASET}/train/videos/own.mp4", ".work/files/a/b.mp4")
     if run:
         layout.fingerprints.write_text("[]")
@@ -310,8 +311,8 @@ def test_clips_that_this_program_made_are_left_out(
     (tmp_path / "to_clip.mp4").symlink_to(tmp_path / "W" / "clips" / "own.mp4")
     (tmp_path / "beside" / "c.mp4").symlink_to(tmp_path / "W" / "clips" / "own.mp4")
     (tmp_path / "beside" / "made").symlink_to(tmp_path / "W" / DATASET)
-    own = Layout(str(tmp_path / "link")) if whose != "of another run" else Layout(str(tmp_path / "elsewhere"))
-    listing = list_videos(str(tmp_path / pattern), None, EXTENSIONS, own)
+    own = Output(tmp_path / "link") if whose != "of another run" else Output(tmp_path / "elsewhere")
+    listing = list_videos(str(tmp_path / pattern), None, EXTENSIONS, own.location())
     assert [video.relative_path for video in listing.videos] == expected
     assert all("beam-curate made what is in it (" in note for note in listing.notes)
     assert listing.notes

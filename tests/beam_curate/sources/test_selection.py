@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -12,8 +12,9 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import Selection, read_selection, select, write_selection
-from beam_curate.store.layout import Layout
+from beam_curate.store.local import LocalStore
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
+from tests.support.output import Output
 
 
 class Place:
@@ -25,8 +26,8 @@ class Place:
         self.context = make_context(folder / "out")
 
     @property
-    def layout(self) -> Layout:
-        return self.context.layout
+    def layout(self) -> Output:
+        return self.context.output
 
     def put(self, **contents: str) -> None:
         for name, content in contents.items():
@@ -47,7 +48,7 @@ class Place:
 def record(context: RecordContext, video: Video, failure: Failure | None) -> None:
     chunks = []
     if video.duplicate_of is None and failure is None:
-        chunks = [publish_chunk(context, make_chunk([make_clip(context.layout, video.video_id)], video))]
+        chunks = [publish_chunk(context, make_chunk([make_clip(context.output, video.video_id)], video))]
     record_video(context, video, chunks, [failure] if failure else [])
 
 
@@ -178,7 +179,8 @@ def test_what_may_pass_is_tried_again_by_itself(place: Place) -> None:
 
 def test_a_selection_comes_back_as_it_was_written(tmp_path: Path) -> None:
     videos = [make_video_element("a b'\"\n#%.mp4"), make_video_element("日本/\u2028x.mp4", duplicate_of="a\nb.mp4")]
-    write_selection(tmp_path / "s", videos, tmp_path / "tmp")
-    assert list(read_selection(tmp_path / "s")) == videos
-    write_selection(tmp_path / "s", [], tmp_path / "tmp")
-    assert list(read_selection(tmp_path / "s")) == []
+    output = LocalStore(tmp_path)
+    write_selection(output, PurePosixPath("s"), videos)
+    assert list(read_selection(output, PurePosixPath("s"))) == videos
+    write_selection(output, PurePosixPath("s"), [])
+    assert list(read_selection(output, PurePosixPath("s"))) == []

@@ -10,8 +10,7 @@ import pytest
 
 from beam_curate.errors import UsageError
 from beam_curate.store.clean import clean
-from beam_curate.store.layout import Layout
-from beam_curate.store.run_lock import sole_run
+from tests.support.output import Output
 
 KEPT, FORMER = "0123456789abcdef", "f" * 16
 
@@ -23,8 +22,8 @@ def write(path: Path, text: str = "x") -> Path:
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(str(tmp_path / "out"))
+def layout(tmp_path: Path) -> Output:
+    layout = Output(tmp_path / "out")
     write(layout.fingerprints, json.dumps([KEPT]))
     for name in (KEPT, FORMER):
         write(layout.results("clips", name) / "ab" / "r.json")
@@ -33,7 +32,7 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-def test_results_of_former_options_are_removed_and_the_rest_stays(layout: Layout) -> None:
+def test_results_of_former_options_are_removed_and_the_rest_stays(layout: Output) -> None:
     os.link(layout.stage_files("clips", FORMER) / "f.mp4", layout.root / "published.mp4")
     others = [write(layout.published / "a.jsonl"), write(layout.work / "backup" / "mine" / "notes.txt")]
     left = write(layout.tmp / "1-a" / "half.mp4")
@@ -54,7 +53,7 @@ def test_results_of_former_options_are_removed_and_the_rest_stays(layout: Layout
     + [f"{{work}}/{stage}/{FORMER}" for stage in ("clips", "files/clips", "done")]
     + [f"{{work}}/{stage}/{FORMER}/deeper" for stage in ("clips", "files/clips", "done")],
 )
-def test_what_a_link_leads_to_stays(layout: Layout, tmp_path: Path, place: str) -> None:
+def test_what_a_link_leads_to_stays(layout: Output, tmp_path: Path, place: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     names = ("a.txt", f"{FORMER}/b.txt", f"clips/{FORMER}/c.txt", f"files/clips/{FORMER}/d.txt", "tmp/e.txt")
     precious = [write(elsewhere / name) for name in names]
@@ -72,7 +71,7 @@ def test_what_a_link_leads_to_stays(layout: Layout, tmp_path: Path, place: str) 
     assert all(path.read_text() == "x" for path in precious)
 
 
-def test_a_file_that_is_a_link_is_removed_and_not_what_it_leads_to(layout: Layout, tmp_path: Path) -> None:
+def test_a_file_that_is_a_link_is_removed_and_not_what_it_leads_to(layout: Output, tmp_path: Path) -> None:
     precious = write(tmp_path / "precious", "x" * 1000)
     (layout.results("clips", FORMER) / "link.json").symlink_to(precious)
     (layout.results("clips", FORMER) / "gone.json").symlink_to(tmp_path / "gone")
@@ -81,20 +80,20 @@ def test_a_file_that_is_a_link_is_removed_and_not_what_it_leads_to(layout: Layou
 
 
 @pytest.mark.parametrize("content", ['"0123456789abcdef"', "[]", "{}", "[1]", "null", "[", '{"a": 1}', "7"])
-def test_without_fingerprints_nothing_tells_what_to_keep(layout: Layout, content: str) -> None:
+def test_without_fingerprints_nothing_tells_what_to_keep(layout: Output, content: str) -> None:
     layout.fingerprints.write_text(content)
     with pytest.raises(UsageError, match="nothing tells what to keep"):
         clean(layout)
     assert layout.done_folder(FORMER).is_dir()
 
 
-def test_not_while_a_run_is_working(layout: Layout) -> None:
-    with sole_run(layout), pytest.raises(UsageError, match="wait for its end"):
+def test_not_while_a_run_is_working(layout: Output) -> None:
+    with layout.run_lock(), pytest.raises(UsageError, match="wait for its end"):
         clean(layout)
     assert layout.done_folder(FORMER).is_dir()
 
 
-def test_without_locks_temporary_files_stay(layout: Layout) -> None:
+def test_without_locks_temporary_files_stay(layout: Output) -> None:
     (layout.work / "lock").mkdir()
     left = write(layout.tmp / "1-a" / "half.mp4")
     done = clean(layout)

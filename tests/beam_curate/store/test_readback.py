@@ -20,9 +20,9 @@ from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.sources.selection import Selection, select
 from beam_curate.store import journal
 from beam_curate.store.clean import clean
-from beam_curate.store.layout import Layout
 from beam_curate.store.outcomes import outcome
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
+from tests.support.output import Output
 
 WHOLE, BROKEN, COPY = (make_video_element(f"{name}.mp4") for name in ("whole", "broken", "copy"))
 HALF = make_video_element("half.mp4")
@@ -75,11 +75,11 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def context(tmp_path: Path) -> RecordContext:
     context = make_context(tmp_path / "out", text_encoder="t5_random")
     make_all(context)
-    predict2.mark_random(context.layout, 0.0)
+    predict2.mark_random(context.output, 0.0)
     return context
 
 
-def chunks(layout: Layout, video: Video) -> list[ClipChunk]:
+def chunks(layout: Output, video: Video) -> list[ClipChunk]:
     made = [make_clip(layout, f"{video.relative_path[:-4]}{index}") for index in range(2)]
     if video == HALF:
         made[1] = make_clip(layout, "half1", None, failures=(make_failure(uri=HALF.uri, clip_id="half1"),))
@@ -88,21 +88,21 @@ def chunks(layout: Layout, video: Video) -> list[ClipChunk]:
 
 def make_all(context: RecordContext) -> None:
     for video in (WHOLE, HALF):
-        record_video(context, video, [publish_chunk(context, one) for one in chunks(context.layout, video)], ())
+        record_video(context, video, [publish_chunk(context, one) for one in chunks(context.output, video)], ())
     record_video(context, BROKEN, (), (FAILED,))
     skipped = Video(COPY.uri, COPY.relative_path, COPY.size_bytes, COPY.etag, WHOLE.relative_path)
     record_video(context, skipped, (), ())
 
 
 def chosen(context: RecordContext) -> Selection:
-    return select([WHOLE, HALF, BROKEN, COPY], context.layout, context.fingerprint, keep_duplicates=True)
+    return select([WHOLE, HALF, BROKEN, COPY], context.output, context.fingerprint, keep_duplicates=True)
 
 
-def marker(layout: Layout, video: Video) -> Path:
-    return layout.done("A", video.relative_path, video.size_bytes, video.etag)
+def marker(layout: Output, video: Video) -> Path:
+    return layout.done("A", video)
 
 
-RECORDS: dict[str, tuple[Video, Callable[[Layout], Path]]] = {
+RECORDS: dict[str, tuple[Video, Callable[[Output], Path]]] = {
     "video": (WHOLE, lambda layout: layout.processed_video("whole.mp4")),
     "first chunk": (WHOLE, lambda layout: layout.processed_chunk("whole.mp4", 0)),
     "last chunk": (WHOLE, lambda layout: layout.processed_chunk("whole.mp4", 1)),
@@ -117,11 +117,11 @@ RECORDS: dict[str, tuple[Video, Callable[[Layout], Path]]] = {
 def everything_reads(context: RecordContext) -> None:
     """What each run does with the records, before the videos are done again."""
     videos = [WHOLE, HALF, BROKEN, COPY]
-    outcomes = [outcome(context.layout, video) for video in videos]
+    outcomes = [outcome(context.output, video) for video in videos]
     write_summary(context, outcomes, RunFacts(4, 1.0, {}, {}), all_captions=True)
-    predict2.still_random(context.layout)
+    predict2.still_random(context.output)
     for video in videos:
-        former(context.layout, video.relative_path)
+        former(context.output, video.relative_path)
 
 
 def test_sound_records_are_believed(context: RecordContext) -> None:
@@ -131,7 +131,7 @@ def test_sound_records_are_believed(context: RecordContext) -> None:
 @pytest.mark.parametrize("part", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["some values", "all values"])
 @pytest.mark.parametrize("record", RECORDS)
 def test_a_record_that_is_no_record_has_its_video_done_again(context: RecordContext, record: str, part: int) -> None:
-    layout = context.layout
+    layout = context.output
     video, where = RECORDS[record]
     before = tree(layout.root)
     original = json.loads(where(layout).read_bytes())
@@ -181,7 +181,7 @@ LEFT = {"summary.json": "", "failures.jsonl": "", "v0/all_window_captions.json":
 
 
 def test_a_name_in_a_record_never_leads_out_of_the_output(context: RecordContext, tmp_path: Path) -> None:
-    layout = context.layout
+    layout = context.output
     outside = tmp_path / "mine.mp4"
     outside.write_text("mine")
     path = layout.processed_chunk("whole.mp4", 0)
@@ -197,7 +197,7 @@ def test_a_name_in_a_record_never_leads_out_of_the_output(context: RecordContext
 
 
 def test_journals_of_any_content_are_read(context: RecordContext) -> None:
-    layout = context.layout
+    layout = context.output
     entry = {"num_clip_chunks": 2, "clips": ["x"], "dataset_items": ["x_0_95"], "text_encoder": None}
     journal.write(layout, "whole.mp4", entry)
     (path,) = layout.published.iterdir()
@@ -217,7 +217,7 @@ def test_journals_of_any_content_are_read(context: RecordContext) -> None:
 
 @pytest.mark.parametrize("what", TEXTS)
 def test_counts_and_fingerprints_of_any_content_are_read(context: RecordContext, what: str) -> None:
-    layout = context.layout
+    layout = context.output
     counts = layout.tmp / "counts" / "w.json"
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_bytes(TEXTS[what])

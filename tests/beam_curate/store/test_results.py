@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from beam_curate.elements import ClipChunk, Failure, StoredFile, VideoShots
-from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore, unit_key
 from tests.support.facts import (
     make_chunk,
@@ -24,15 +23,16 @@ from tests.support.facts import (
     make_video_element,
     make_window,
 )
+from tests.support.output import Output
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(str(tmp_path))
+def layout(tmp_path: Path) -> Output:
+    return Output(tmp_path)
 
 
 @pytest.fixture
-def store(layout: Layout) -> ResultStore[ClipChunk]:
+def store(layout: Output) -> ResultStore[ClipChunk]:
     return ResultStore(layout, "clips", "f", ClipChunk)
 
 
@@ -43,14 +43,14 @@ def shots(frames: int = 100) -> VideoShots:
 UNIT = make_chunk(())
 
 
-def test_what_was_stored_comes_back(store: ResultStore[ClipChunk], layout: Layout) -> None:
+def test_what_was_stored_comes_back(store: ResultStore[ClipChunk], layout: Output) -> None:
     result = make_chunk([make_clip(layout, "x", text="Ein Hündchen.\n"), make_clip(layout, "y", None)])
     assert store.get(UNIT) is None
     assert store.put(UNIT, result) == result
     assert store.get(UNIT) == result
 
 
-def test_numbers_come_back_to_the_last_digit(layout: Layout) -> None:
+def test_numbers_come_back_to_the_last_digit(layout: Output) -> None:
     store = ResultStore(layout, "shots", "f", VideoShots)
     generator = random.Random(1)
     spans = tuple(
@@ -77,13 +77,13 @@ def test_numbers_come_back_to_the_last_digit(layout: Layout) -> None:
     ],
 )
 def test_another_stage_fingerprint_or_file_is_other_work(
-    layout: Layout, stage: str, fingerprint: str, video: object
+    layout: Output, stage: str, fingerprint: str, video: object
 ) -> None:
     ResultStore(layout, "shots", "f", VideoShots).put(make_video_element(), shots())
     assert ResultStore(layout, stage, fingerprint, VideoShots).get(video) is None
 
 
-def test_the_first_of_many_threads_wins(layout: Layout) -> None:
+def test_the_first_of_many_threads_wins(layout: Output) -> None:
     store = ResultStore(layout, "shots", "f", VideoShots)
     video = make_video_element()
     barrier = threading.Barrier(12)
@@ -98,17 +98,17 @@ def test_the_first_of_many_threads_wins(layout: Layout) -> None:
     assert agreed == {store.get(video)}
 
 
-def _put(output: str, frames: int) -> VideoShots | Failure:
-    return ResultStore(Layout(output), "shots", "f", VideoShots).put(make_video_element(), shots(frames))
+def _put(output: Path, frames: int) -> VideoShots | Failure:
+    return ResultStore(Output(output), "shots", "f", VideoShots).put(make_video_element(), shots(frames))
 
 
-def test_the_first_of_many_processes_wins(layout: Layout) -> None:
+def test_the_first_of_many_processes_wins(layout: Output) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        agreed = set(pool.starmap(_put, [(layout.output, frames) for frames in range(1, 10)]))
+        agreed = set(pool.starmap(_put, [(layout.root, frames) for frames in range(1, 10)]))
     assert agreed == {ResultStore(layout, "shots", "f", VideoShots).get(make_video_element())}
 
 
-def test_a_failure_that_may_pass_is_never_stored(store: ResultStore[ClipChunk], layout: Layout) -> None:
+def test_a_failure_that_may_pass_is_never_stored(store: ResultStore[ClipChunk], layout: Output) -> None:
     passing = make_failure(retriable=True)
     assert store.put(UNIT, passing) == passing
     result = make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(), passing))])
@@ -116,7 +116,7 @@ def test_a_failure_that_may_pass_is_never_stored(store: ResultStore[ClipChunk], 
     assert store.get(UNIT) is None
 
 
-def test_a_permanent_failure_is_stored_until_it_is_retried(layout: Layout) -> None:
+def test_a_permanent_failure_is_stored_until_it_is_retried(layout: Output) -> None:
     store = ResultStore(layout, "shots", "f", VideoShots)
     again = dataclasses.replace(store, retry_failed=True)
     video = make_video_element()
@@ -128,7 +128,7 @@ def test_a_permanent_failure_is_stored_until_it_is_retried(layout: Layout) -> No
 
 
 def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
-    store: ResultStore[ClipChunk], layout: Layout
+    store: ResultStore[ClipChunk], layout: Output
 ) -> None:
     again = dataclasses.replace(store, retry_failed=True)
     whole = make_chunk([make_clip(layout, "x")])
@@ -148,7 +148,7 @@ def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
 @pytest.mark.parametrize("part", ["clip", "embedding", "window"])
 @pytest.mark.parametrize("harm", ["gone", "other size"])
 def test_a_record_without_its_files_is_a_miss(
-    store: ResultStore[ClipChunk], layout: Layout, part: str, harm: str
+    store: ResultStore[ClipChunk], layout: Output, part: str, harm: str
 ) -> None:
     def made() -> ClipChunk:
         windows = tuple(make_window(layout, f"x_{i}", text=str(i), video=str(i)) for i in range(2))
@@ -171,11 +171,11 @@ def test_a_record_without_its_files_is_a_miss(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"video": 1}', b"\0" * 100], ids=lambda data: repr(data[:8])
 )
-def test_a_corrupt_record_is_a_miss_and_gets_replaced(layout: Layout, content: bytes) -> None:
+def test_a_corrupt_record_is_a_miss_and_gets_replaced(layout: Output, content: bytes) -> None:
     store = ResultStore(layout, "shots", "f", VideoShots)
     video = make_video_element()
     store.put(video, shots(1))
-    store.path(video).write_bytes(content)
+    (layout.root / store.key(video)).write_bytes(content)
     assert store.get(video) is None
     assert store.put(video, shots(2)) == shots(2)
     assert store.get(video) == shots(2)
@@ -198,7 +198,7 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("what", OUTSIDE)
 def test_a_path_that_is_not_of_the_programs_own_files_is_a_miss(tmp_path: Path, what: str) -> None:
-    layout = Layout(str(tmp_path / "out"))
+    layout = Output(tmp_path / "out")
     store = ResultStore(layout, "clips", "f", ClipChunk)
     chunk = make_chunk([make_clip(layout, "x")])
     outside = tmp_path / "outside.mp4"
@@ -213,14 +213,14 @@ def test_a_path_that_is_not_of_the_programs_own_files_is_a_miss(tmp_path: Path, 
     for size_bytes in (media.file.size_bytes, Path("/etc/passwd").stat().st_size):
         moved = dataclasses.replace(media, file=StoredFile(OUTSIDE[what], size_bytes, media.file.sha256))
         wrong = dataclasses.replace(chunk, clips=(dataclasses.replace(chunk.clips[0], media=moved),))
-        store.path(UNIT).unlink(missing_ok=True)
+        layout.delete(store.key(UNIT))
         store.put(UNIT, wrong)
         assert store.get(UNIT) is None
     assert store.put(UNIT, chunk) == chunk == store.get(UNIT)
 
 
 @pytest.mark.parametrize("clip_id", ["../x", "/x", "a/b", "", ".", "..", "x\0", "x\n", "-x", "x" * 300, "é"])
-def test_an_id_that_is_no_file_name_is_a_miss(layout: Layout, store: ResultStore[ClipChunk], clip_id: str) -> None:
+def test_an_id_that_is_no_file_name_is_a_miss(layout: Output, store: ResultStore[ClipChunk], clip_id: str) -> None:
     clip = make_clip(layout, "x")
     store.put(UNIT, make_chunk([dataclasses.replace(clip, span=dataclasses.replace(clip.span, clip_id=clip_id))]))
     assert store.get(UNIT) is None

@@ -16,9 +16,9 @@ from beam_curate.errors import (
     LostFramesError,
     UnreadableSourceError,
 )
-from beam_curate.store.layout import Layout
 from beam_curate.store.results import ResultStore
 from tests.support.facts import make_info, make_span, make_video_element
+from tests.support.output import Output
 
 VIDEO = make_video_element()
 SHOTS = VideoShots(VIDEO, make_info(100), (make_span("x", 0, 100),))
@@ -36,7 +36,7 @@ SHOTS = VideoShots(VIDEO, make_info(100), (make_span("x", 0, 100),))
     ],
 )
 def test_for_which_limits_a_failure_is_remembered(tmp_path: Path, kind: type, same_limits: bool, other_limits: bool):
-    store = ResultStore(Layout(str(tmp_path)), "shots", "f", VideoShots, limits="300 s, 4096 MiB")
+    store = ResultStore(Output(tmp_path), "shots", "f", VideoShots, limits="300 s, 4096 MiB")
     other = dataclasses.replace(store, limits="300 s, 9000 MiB")
     failure = Failure.of(kind("why"), "shots", VIDEO.uri)
     assert store.put(VIDEO, failure) == failure
@@ -48,7 +48,7 @@ def test_for_which_limits_a_failure_is_remembered(tmp_path: Path, kind: type, sa
 
 
 def test_retrying_failures_forgets_them(tmp_path: Path):
-    store = ResultStore(Layout(str(tmp_path)), "shots", "f", VideoShots, limits="a")
+    store = ResultStore(Output(tmp_path), "shots", "f", VideoShots, limits="a")
     store.put(VIDEO, Failure.of(DecoderMemoryError("why"), "shots", VIDEO.uri))
     assert dataclasses.replace(store, retry_failed=True).get(VIDEO) is None
     assert store.get(VIDEO) is None

@@ -14,10 +14,10 @@ from beam_curate import counters
 from beam_curate.dataset.embedding_file import load_embedding
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
 from beam_curate.models.slot import SLOTS, ModelRef
-from beam_curate.store.layout import Layout
 from beam_curate.text_embeddings import t5
 from beam_curate.text_embeddings.stage import CaptionEncoder, token_batches
 from tests.support.facts import make_chunk, make_clip, make_failure
+from tests.support.output import Output
 
 CASES = [
     ([], 10, []),
@@ -68,11 +68,11 @@ def _free() -> None:
 
 def worker(tmp_path: Path, memory: int = 100) -> CaptionEncoder:
     return CaptionEncoder(
-        Layout(str(tmp_path)), "f", ModelRef("limited", functools.partial(load, memory=memory)), min_frames=94
+        Output(tmp_path), "f", ModelRef("limited", functools.partial(load, memory=memory)), min_frames=94
     )
 
 
-def captioned(layout: Layout, clip_id: str, *windows: tuple[str, int], status: str = "success") -> Clip:
+def captioned(layout: Output, clip_id: str, *windows: tuple[str, int], status: str = "success") -> Clip:
     made = tuple(Window(0, frames - 1, Caption("describe", text, status)) for text, frames in windows)
     return make_clip(layout, clip_id, windows=made)
 
@@ -83,7 +83,7 @@ def embedded(chunk: ClipChunk) -> dict[str, list[bool]]:
 
 def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
     encoder = worker(tmp_path)
-    layout = encoder.layout
+    layout = encoder.output
     chunk = make_chunk(
         [
             captioned(layout, "a", ("A ball.", 94), ("Below the minimum.", 93), ("Two dogs run. " * 40, 200)),
@@ -108,7 +108,7 @@ def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
 
 def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
     encoder = worker(tmp_path)
-    chunk = make_chunk([captioned(encoder.layout, "a", ("short", 10))])
+    chunk = make_chunk([captioned(encoder.output, "a", ("short", 10))])
     SLOTS.clear()
     counters.reset()
     assert encoder.run(chunk) == chunk
@@ -118,7 +118,7 @@ def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
 
 def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
     encoder = worker(tmp_path)
-    layout = encoder.layout
+    layout = encoder.output
     clips = [
         captioned(layout, name, (text, 94)) for name, text in (("a", "A ball."), ("b", "bro~ken"), ("c", "A cube."))
     ]
@@ -134,14 +134,14 @@ def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
 def test_a_window_that_fails_leaves_the_other_windows_of_its_clip(tmp_path: Path) -> None:
     encoder = worker(tmp_path)
     windows = (("A ball.", 94), ("bro~ken", 95), ("bro~ken too", 96), ("A cube.", 97))
-    made = encoder.run(make_chunk([captioned(encoder.layout, "a", *windows)]))
+    made = encoder.run(make_chunk([captioned(encoder.output, "a", *windows)]))
     assert embedded(made) == {"a": [True, False, False, True]}
     assert [failure.error_type for failure in made.clips[0].failures] == ["ModelOutputError"] * 2
 
 
 def test_a_batch_that_is_too_large_is_done_in_smaller_ones_without_holding_its_memory(tmp_path: Path) -> None:
     encoder = worker(tmp_path, memory=1)
-    made = encoder.run(make_chunk([captioned(encoder.layout, name, (name, 94)) for name in "abc"]))
+    made = encoder.run(make_chunk([captioned(encoder.output, name, (name, 94)) for name in "abc"]))
     assert embedded(made) == {"a": [True], "b": [True], "c": [True]}
     with encoder.model.use() as model:
         assert model._fitting.limit == 2, "tokens that fitted: a letter and the end"
@@ -149,7 +149,7 @@ def test_a_batch_that_is_too_large_is_done_in_smaller_ones_without_holding_its_m
 
 def test_what_may_pass_is_retriable(tmp_path: Path) -> None:
     encoder = worker(tmp_path, memory=0)
-    made = encoder.run(make_chunk([captioned(encoder.layout, "a", ("A ball.", 94))]))
+    made = encoder.run(make_chunk([captioned(encoder.output, "a", ("A ball.", 94))]))
     (failure,) = made.clips[0].failures
     assert failure.retriable
     assert failure.error_type == "ModelMemoryError"

@@ -5,13 +5,13 @@ import pytest
 
 from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
 from beam_curate.errors import SourceChangedError
-from beam_curate.store.layout import Layout
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
 from beam_curate.video.stage import ClipCutter, chunks_of
 from beam_curate.video.timeline import Timeline
 from tests.support import media
+from tests.support.output import Output
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
 FRAME_RATE = 24
@@ -84,7 +84,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def layout(tmp_path):
-    return Layout(str(tmp_path / "out"))
+    return Output(tmp_path / "out")
 
 
 def cutter(layout, **encoding):

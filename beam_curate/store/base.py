@@ -1,0 +1,180 @@
+"""`Store`: everything that is read, written, listed or deleted below an output goes through one."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import enum
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from beam_curate.elements import StoredFile
+from beam_curate.store import layout
+from beam_curate.store.files import json_bytes, sha256_of
+
+Key = PurePosixPath | str
+"""A POSIX path below the output, such as `beam_curate.store.layout` gives; never absolute, and without ``..``."""
+
+
+class LockState(enum.Enum):
+    """What a run knows of other runs on the same output."""
+
+    EXCLUSIVE = "exclusive"  # there was no other when it began
+    SHARED = "shared"  # another one is at work
+    UNAVAILABLE = "unavailable"  # the storage has no locks
+
+
+class Store(abc.ABC):
+    """An output. Keys name what is in it; content is bytes.
+
+    A store is sent to workers, so it can be pickled, and several processes on several computers may use one output at
+    the same time. Methods raise OSError where the storage refuses, and FileNotFoundError where there is no key to
+    read. `tests/beam_curate/store/test_contract.py` holds what every implementation must do.
+    """
+
+    # Single values.
+
+    @abc.abstractmethod
+    def read(self, key: Key) -> bytes:
+        """Returns the content of a key."""
+
+    @abc.abstractmethod
+    def write(self, key: Key, data: bytes) -> None:
+        """Creates or replaces a key; a reader sees the old content or the new one."""
+
+    @abc.abstractmethod
+    def write_if_absent(self, key: Key, data: bytes) -> bytes:
+        """Creates a key unless it exists; of several writers at once exactly one succeeds.
+
+        Returns:
+            The content that is there now: ``data``, or that of the earlier writer.
+        """
+
+    @abc.abstractmethod
+    def append(self, key: Key, data: bytes) -> None:
+        """Adds to the end of a key, durably; creates it where it is not there."""
+
+    @abc.abstractmethod
+    def exists(self, key: Key) -> bool:
+        """Whether a key, or a folder of that name, is there."""
+
+    @abc.abstractmethod
+    def delete(self, key: Key) -> None:
+        """Deletes a key; nothing happens when it is not there."""
+
+    # Folders.
+
+    @abc.abstractmethod
+    def list_files(self, folder: Key, *, recursive: bool = False) -> list[PurePosixPath]:
+        """Returns the keys in a folder, in a fixed order; none where there is no such folder."""
+
+    @abc.abstractmethod
+    def list_folders(self, folder: Key) -> list[PurePosixPath]:
+        """Returns the folders in a folder, in a fixed order; none where there is no such folder."""
+
+    @abc.abstractmethod
+    def delete_folder(self, folder: Key) -> None:
+        """Deletes all keys below a folder, as far as the storage lets it; nothing happens when there are none."""
+
+    @abc.abstractmethod
+    def delete_empty_folder(self, folder: Key) -> bool:
+        """Deletes a folder if there is nothing in it. Returns whether it is gone."""
+
+    # Files.
+
+    @abc.abstractmethod
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Gives a temporary folder on this computer, deleted at the end of the block.
+
+        It is where `put_file` takes files from at the least cost: with a local store, on the output's own file system.
+        """
+
+    @abc.abstractmethod
+    def put_file(self, path: Path, key: Key) -> None:
+        """Moves a finished file from a `scratch` folder into the output, in one step as others see it."""
+
+    @abc.abstractmethod
+    def local_path(self, key: Key) -> Path:
+        """Returns a file on this computer with the content of a key, for code that opens files; read only."""
+
+    @abc.abstractmethod
+    def link(self, source: Key, target: Key) -> None:
+        """Creates or replaces ``target`` with the content of ``source``, sharing its space where the storage can."""
+
+    # Stored files, which never change; see `keep`.
+
+    @abc.abstractmethod
+    def has(self, file: StoredFile, *, content: bool = False) -> bool:
+        """Whether a stored file is there with its size, among the program's own files and not by a link to others.
+
+        With ``content`` it is read and has its hash, too.
+        """
+
+    @abc.abstractmethod
+    def has_content_of(self, file: StoredFile, key: Key) -> bool:
+        """Whether a key is there and has the content of a stored file."""
+
+    @abc.abstractmethod
+    def make_durable(self, keys: Iterable[Key]) -> None:
+        """Waits until a power cut can take none of the keys; those that are not there are left out."""
+
+    # The output as a whole.
+
+    @abc.abstractmethod
+    def location(self, key: Key = "") -> str:
+        """Returns where a user finds a key, or the output itself: an absolute path or a URL."""
+
+    @abc.abstractmethod
+    def run_lock(self) -> AbstractContextManager[LockState]:
+        """Shares the lock of the output while a run lasts and tells whether other runs have it.
+
+        Two runs at once are allowed. Only a run that has the lock for itself deletes temporary files of killed runs.
+        """
+
+    @abc.abstractmethod
+    def check_writable(self) -> None:
+        """Creates the output where it is not there, and raises OSError when nothing can be written to it."""
+
+    @abc.abstractmethod
+    def free_bytes(self) -> int | None:
+        """Returns how much more the output takes, or None without a known limit."""
+
+    # What follows from the above.
+
+    def write_json(self, key: Key, value: Any) -> None:
+        """Writes JSON in its one form; see `beam_curate.store.files.json_bytes`."""
+        self.write(key, json_bytes(value))
+
+    def keep(self, path: Path, folder: Key, stem: str) -> StoredFile:
+        """Moves a finished file from a `scratch` folder into a folder, under a name that holds its hash.
+
+        The name makes the file immutable: another attempt with other bytes gets another name, so a record can
+        never point at a file it did not mean.
+        """
+        sha256, size_bytes = sha256_of(path), path.stat().st_size
+        key = PurePosixPath(folder) / f"{stem}.{sha256[:16]}{path.suffix}"
+        self.put_file(path, key)
+        return StoredFile(str(key), size_bytes, sha256)
+
+    def publish(self, file: StoredFile, key: Key) -> None:
+        """Gives a key the content of a stored file; nothing is written when it has that already."""
+        if not self.has_content_of(file, key):
+            self.link(file.path, key)
+
+    @contextlib.contextmanager
+    def temporary_folder(self) -> Iterator[PurePosixPath]:
+        """Gives a folder of the output for keys that all workers see, deleted at the end of the block."""
+        folder = layout.TMP / unique_name()
+        try:
+            yield folder
+        finally:
+            self.delete_folder(folder)
+
+
+def unique_name() -> str:
+    """Returns a name that no other process chooses."""
+    return f"{os.getpid()}-{uuid.uuid4().hex}"

@@ -1,0 +1,250 @@
+"""The output as a folder: of this computer, or of a file system that all workers mount at the same path."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+
+from beam_curate.elements import StoredFile
+from beam_curate.store import layout, run_lock
+from beam_curate.store.base import Key, LockState, Store, unique_name
+from beam_curate.store.files import copy_file, sha256_of
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not
+_PROBE_BYTES = 4096  # an empty file fits on a full disk
+_ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalStore(Store):
+    """Files below a folder. Writing is a temporary name on the same file system, then a rename.
+
+    Attributes:
+        root: Absolute path of the folder.
+    """
+
+    root: Path
+
+    def read(self, key: Key) -> bytes:
+        """See `Store.read`."""
+        return self.local_path(key).read_bytes()
+
+    def write(self, key: Key, data: bytes) -> None:
+        """See `Store.write`."""
+        with self._temporary() as temporary:
+            temporary.write_bytes(data)
+            self._move(temporary, key)
+
+    def write_if_absent(self, key: Key, data: bytes) -> bytes:
+        """See `Store.write_if_absent`. Where links are refused, a reader may see the beginning of the content."""
+        for _ in range(_ATTEMPTS):
+            if self._create(key, data):
+                return data
+            with contextlib.suppress(FileNotFoundError):  # it was deleted in between, or is a link to nowhere
+                return self.read(key)
+        self.write(key, data)
+        return data
+
+    def _create(self, key: Key, data: bytes) -> bool:
+        path = self.local_path(key)
+        with self._temporary() as temporary:
+            temporary.write_bytes(data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                try:
+                    os.link(temporary, path)
+                except FileExistsError:
+                    raise
+                except OSError:
+                    with path.open("xb") as file:
+                        file.write(data)
+            except FileExistsError:
+                return False
+        return True
+
+    def append(self, key: Key, data: bytes) -> None:
+        """See `Store.append`."""
+        path = self.local_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def exists(self, key: Key) -> bool:
+        """See `Store.exists`; a link to nowhere exists."""
+        return os.path.lexists(self.local_path(key))
+
+    def delete(self, key: Key) -> None:
+        """See `Store.delete`."""
+        self.local_path(key).unlink(missing_ok=True)
+
+    def list_files(self, folder: Key, *, recursive: bool = False) -> list[PurePosixPath]:
+        """See `Store.list_files`; links to folders are not followed."""
+        files, folders = self._entries(folder)
+        for below in folders if recursive else ():
+            if not self.local_path(below).is_symlink():
+                files += self.list_files(below, recursive=True)
+        return files
+
+    def list_folders(self, folder: Key) -> list[PurePosixPath]:
+        """See `Store.list_folders`."""
+        return self._entries(folder)[1]
+
+    def _entries(self, folder: Key) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
+        """Returns the files and the folders in a folder."""
+        try:
+            with os.scandir(self.local_path(folder)) as scan:
+                entries = sorted((entry.name, entry.is_dir()) for entry in scan)
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        key = PurePosixPath(folder)
+        return [key / name for name, is_dir in entries if not is_dir], [
+            key / name for name, is_dir in entries if is_dir
+        ]
+
+    def delete_folder(self, folder: Key) -> None:
+        """See `Store.delete_folder`."""
+        shutil.rmtree(self.local_path(folder), ignore_errors=True)
+
+    def delete_empty_folder(self, folder: Key) -> bool:
+        """See `Store.delete_empty_folder`."""
+        path = self.local_path(folder)
+        with contextlib.suppress(OSError):  # it is not there, or there is something in it
+            path.rmdir()
+        return not path.is_dir()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """See `Store.scratch`."""
+        folder = self.root / layout.TMP / unique_name()
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put_file(self, path: Path, key: Key) -> None:
+        """See `Store.put_file`."""
+        self._move(path, key)
+
+    def local_path(self, key: Key) -> Path:
+        """See `Store.local_path`: the file itself, or where it would be.
+
+        Raises:
+            ValueError: The key leads out of the folder.
+        """
+        key = PurePosixPath(key)
+        if key.is_absolute() or ".." in key.parts:
+            raise ValueError(f"{key} leads out of {self.root}")
+        return self.root / key
+
+    def link(self, source: Key, target: Key) -> None:
+        """See `Store.link`: a hard link, or a copy where links are refused."""
+        path = self.local_path(source)
+        # Renaming one name of a file onto another of its names does nothing, so the temporary one may remain.
+        with self._temporary() as temporary:
+            try:
+                os.link(path, temporary)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                copy_file(path, temporary)
+            self._move(temporary, target)
+
+    def has(self, file: StoredFile, *, content: bool = False) -> bool:
+        """See `Store.has`."""
+        try:
+            path = self.local_path(file.path)
+            facts = path.lstat()
+        except (OSError, ValueError):
+            return False
+        sound = stat.S_ISREG(facts.st_mode) and 0 < facts.st_size == file.size_bytes
+        return sound and self._is_own(path) and (not content or sha256_of(path) == file.sha256)
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a path leads to something below the folder of stored files, links followed."""
+        return os.path.realpath(path).startswith(os.path.realpath(self.root / layout.FILES) + os.sep)
+
+    def has_content_of(self, file: StoredFile, key: Key) -> bool:
+        """See `Store.has_content_of`."""
+        path = self.local_path(key)
+        try:
+            if path.samefile(self.local_path(file.path)):
+                return True
+            return path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+        except FileNotFoundError:
+            return False
+
+    def make_durable(self, keys: Iterable[Key]) -> None:
+        """See `Store.make_durable`: of the files and of the folders that name them.
+
+        Most are on the disk by then, and waiting for one of them brings the others, so that this is cheaper than
+        waiting at each write.
+        """
+        folders: set[PurePosixPath] = set()
+        for key in keys:
+            _sync(self.local_path(key))
+            folders.update(PurePosixPath(key).parents)
+        for folder in folders:
+            _sync(self.root / folder)
+
+    def location(self, key: Key = "") -> str:
+        """See `Store.location`."""
+        return str(self.local_path(key))
+
+    def run_lock(self) -> AbstractContextManager[LockState]:
+        """See `Store.run_lock`."""
+        return run_lock.run_lock(self.root / layout.WORK, self.root / layout.TMP)
+
+    def check_writable(self) -> None:
+        """See `Store.check_writable`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        probe = self.root / f".beam_curate_{uuid.uuid4().hex}"
+        try:
+            probe.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """See `Store.free_bytes`."""
+        return shutil.disk_usage(self.root).free
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Gives an unused name on the output's file system; a file that has it at the end is deleted."""
+        folder = self.root / layout.TMP
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / unique_name()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _move(self, path: Path, key: Key) -> None:
+        target = self.local_path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk; nothing happens when it is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

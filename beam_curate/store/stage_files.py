@@ -1,0 +1,38 @@
+"""The files that a stage makes, below its own folder of the output."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from beam_curate.elements import StoredFile
+from beam_curate.store import layout
+from beam_curate.store.base import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class StageFiles:
+    """Where a stage reads files of earlier stages and keeps its own.
+
+    Attributes:
+        output: The output.
+        stage: Name of the stage.
+        fingerprint: Of the stage.
+    """
+
+    output: Store
+    stage: str
+    fingerprint: str
+
+    def path(self, file: StoredFile) -> Path:
+        """Returns the path of a stored file on this computer, for reading."""
+        return self.output.local_path(file.path)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Gives a temporary folder, deleted at the end of the block."""
+        return self.output.scratch()
+
+    def keep(self, path: Path, stem: str) -> StoredFile:
+        """Moves a finished file into the stage's folder; its name is ``stem`` with the hash of its content."""
+        return self.output.keep(path, layout.stage_files(self.stage, self.fingerprint), stem)

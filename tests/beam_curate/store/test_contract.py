@@ -1,0 +1,314 @@
+"""What every `Store` must do. A new implementation is one more row of `STORES`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import multiprocessing
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from beam_curate.elements import StoredFile
+from beam_curate.store import layout
+from beam_curate.store.base import LockState, Store
+from beam_curate.store.local import LocalStore
+
+STORES: dict[str, Callable[[Path], Store]] = {"local": lambda folder: LocalStore(folder / "out")}
+"""Name of an implementation, and what makes an output that does not exist yet; the folder is empty."""
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](tmp_path)
+
+
+ODD_NAMES = [
+    "plain.json",
+    "a b  c.json",
+    "Ein Hündchen.json",
+    "e\u0301 (decomposed).json",
+    "#1 of 2?&=%20.json",
+    "*[x]{y}.json",
+    "back\\slash.json",
+    "line\nbreak",
+    "quote'\".json",
+    "-dash",
+    ".hidden",
+    "日本語",
+    "x" * layout.NAME_MAX_BYTES,
+    "deep/er/and deeper/x.json",
+]
+
+# Single values.
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_what_is_written_comes_back_under_any_name(store: Store, name: str) -> None:
+    key = PurePosixPath("folder") / name
+    store.write(key, b"\0content\n")
+    assert store.exists(key)
+    assert store.read(key) == store.read(str(key)) == b"\0content\n"
+    assert store.list_files("folder", recursive=True) == [key]
+    store.delete(key)
+    assert not store.exists(key)
+    assert store.list_files("folder", recursive=True) == []
+
+
+def test_a_write_replaces(store: Store) -> None:
+    for data in (b"one", b"", b"two"):
+        store.write("a/b", data)
+        assert store.read("a/b") == data
+
+
+@pytest.mark.parametrize("key", ["missing", "in/a/missing/folder"])
+def test_what_is_not_there(store: Store, key: str) -> None:
+    for _ in range(2):
+        assert not store.exists(key)
+        with pytest.raises(FileNotFoundError):
+            store.read(key)
+        store.delete(key)
+        assert store.list_files(key) == store.list_files(key, recursive=True) == store.list_folders(key) == []
+        store.delete_folder(key)
+        assert store.delete_empty_folder(key)
+        store.write("else", b"x")
+
+
+@pytest.mark.parametrize("key", ["/etc/passwd", "../outside", "a/../../outside"])
+def test_no_key_leads_out_of_the_output(store: Store, tmp_path: Path, key: str) -> None:
+    (tmp_path / "outside").write_text("mine")
+    for call in (store.read, store.delete, store.exists, lambda key: store.write(key, b""), store.list_files):
+        with pytest.raises(ValueError, match="leads out"):
+            call(key)
+    assert (tmp_path / "outside").read_text() == "mine"
+
+
+def test_a_reader_sees_the_old_content_or_the_new(store: Store) -> None:
+    contents = {bytes([letter]) * 500_000 for letter in b"ab"}
+    store.write("x", min(contents))
+    with ThreadPoolExecutor(2) as pool:
+        for content in contents:
+            pool.submit(lambda content=content: [store.write("x", content) for _ in range(100)])
+        assert {store.read("x") for _ in range(300)} <= contents
+
+
+def test_json_is_written_in_its_one_form(store: Store) -> None:
+    store.write_json("x.json", {"b": 1, "a": "ü"})
+    assert store.read("x.json") == '{\n    "a": "ü",\n    "b": 1\n}\n'.encode()
+
+
+def test_appending(store: Store) -> None:
+    for number in range(3):
+        store.append("log", b"%d\n" % number)
+    assert store.read("log") == b"0\n1\n2\n"
+
+
+# Races.
+
+
+def test_one_of_many_threads_creates_and_all_get_its_content(store: Store) -> None:
+    barrier = threading.Barrier(8)
+
+    def create(number: int) -> bytes:
+        barrier.wait()
+        return store.write_if_absent("a/x", b"%d" % number)
+
+    with ThreadPoolExecutor(8) as pool:
+        agreed = set(pool.map(create, range(8)))
+    assert agreed == {store.read("a/x")}
+    assert store.write_if_absent("a/x", b"later") == store.read("a/x") != b"later"
+
+
+def _create(store: Store, number: int) -> bytes:
+    return store.write_if_absent("a/x", b"%d" % number * 1000)
+
+
+def test_one_of_many_processes_creates_and_all_get_its_content(store: Store) -> None:
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        agreed = set(pool.starmap(_create, [(store, number) for number in range(8)], chunksize=1))
+    assert agreed == {store.read("a/x")}
+
+
+def test_creating_while_others_delete_gives_one_of_the_contents(store: Store) -> None:
+    contents = [b"%d" % number for number in range(4)]
+
+    def churn(content: bytes) -> list[bytes]:
+        seen = []
+        for _ in range(100):
+            seen.append(store.write_if_absent("x", content))
+            store.delete("x")
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert {one for seen in pool.map(churn, contents) for one in seen} <= set(contents)
+
+
+# Folders.
+
+
+def test_listing(store: Store) -> None:
+    for key in ("f/b", "f/a", "f/sub/c", "f/sub/deeper/d", "f-other/e", "f.json"):
+        store.write(key, b"")
+    assert set(store.list_files("f")) == {PurePosixPath("f/a"), PurePosixPath("f/b")}
+    assert store.list_folders("f") == [PurePosixPath("f/sub")]
+    everything = store.list_files("f", recursive=True)
+    assert {str(key) for key in everything} == {"f/a", "f/b", "f/sub/c", "f/sub/deeper/d"}
+    assert len(everything) == 4
+    assert everything == store.list_files(PurePosixPath("f"), recursive=True)
+    assert store.list_files("f/a") == []
+
+
+def test_deleting_folders(store: Store) -> None:
+    for key in ("f/a", "f/sub/b", "g/c"):
+        store.write(key, b"")
+    assert not store.delete_empty_folder("f")
+    assert store.exists("f/a")
+    store.delete_folder("f")
+    assert not store.exists("f/sub/b")
+    assert store.exists("g/c")
+    store.delete("g/c")
+    assert store.delete_empty_folder("g")
+    assert store.list_folders("") in ([], [layout.WORK])
+
+
+# Files.
+
+
+def test_scratch_is_gone_afterwards_also_after_an_error(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.scratch() as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "half.mp4").write_bytes(b"x")
+        with store.scratch() as other:
+            assert other != folder
+        raise ZeroDivisionError
+    assert not folder.exists()
+    assert not other.exists()
+    assert store.list_files("", recursive=True) == []
+
+
+def test_a_temporary_folder_is_gone_afterwards_also_after_an_error(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.temporary_folder() as folder:
+        store.write(folder / "a" / "b", b"x")
+        assert pickle.loads(pickle.dumps(store)).read(folder / "a" / "b") == b"x"
+        raise ZeroDivisionError
+    assert store.list_files("", recursive=True) == []
+
+
+def test_a_finished_file_moves_in_and_replaces(store: Store) -> None:
+    for content in (b"one", b"two"):
+        with store.scratch() as folder:
+            (folder / "x").write_bytes(content)
+            store.put_file(folder / "x", "a/x.mp4")
+            assert not (folder / "x").exists()
+        assert store.read("a/x.mp4") == content
+        assert store.local_path("a/x.mp4").read_bytes() == content
+
+
+def test_a_link_replaces_what_was_there(store: Store) -> None:
+    store.write("s", b"new")
+    store.write("t/t", b"old")
+    for _ in range(2):
+        store.link("s", "t/t")
+        assert store.read("s") == store.read("t/t") == b"new"
+    store.write("s", b"newer")  # a write never changes what a link shares
+    assert store.read("t/t") == b"new"
+    store.delete("s")
+    assert store.read("t/t") == b"new"
+
+
+def test_linking_what_is_not_there_leaves_the_target(store: Store) -> None:
+    store.write("t", b"old")
+    with pytest.raises(FileNotFoundError):
+        store.link("gone", "t")
+    assert store.read("t") == b"old"
+
+
+# Stored files.
+
+
+def keep(store: Store, content: bytes) -> StoredFile:
+    with store.scratch() as folder:
+        (folder / "made.mp4").write_bytes(content)
+        return store.keep(folder / "made.mp4", layout.stage_files("clips", "f"), "c")
+
+
+def test_a_kept_file_is_named_by_its_content(store: Store) -> None:
+    one, same, other = keep(store, b"a"), keep(store, b"a"), keep(store, b"b")
+    assert one == same
+    digest = hashlib.sha256(b"a").hexdigest()
+    assert one == StoredFile(f".work/files/clips/f/c.{digest[:16]}.mp4", 1, digest)
+    assert store.read(one.path) == b"a"
+    assert store.read(other.path) == b"b"
+
+
+def test_which_stored_files_count_as_there(store: Store) -> None:
+    file = keep(store, b"abc")
+    assert store.has(file)
+    assert store.has(file, content=True)
+    assert not store.has(dataclasses.replace(file, size_bytes=4))
+    assert not store.has(dataclasses.replace(file, sha256="0" * 64), content=True)
+    store.write(file.path, b"abd")
+    assert store.has(file)
+    assert not store.has(file, content=True)
+    store.write("clips/c.mp4", b"abc")
+    for path in ("clips/c.mp4", "../out/clips/c.mp4", "/etc/passwd", "", ".work/files", "a\0b", "x" * 5000):
+        assert not store.has(dataclasses.replace(file, path=path))
+    store.delete(file.path)
+    assert not store.has(file)
+    assert not store.has(keep(store, b""))
+
+
+def test_what_has_the_content_of_a_stored_file(store: Store) -> None:
+    file = keep(store, b"abc")
+    assert not store.has_content_of(file, "copy")
+    for content, same in ((b"abc", True), (b"abd", False), (b"abcd", False)):
+        store.write("copy", content)
+        assert store.has_content_of(file, "copy") is same
+    store.publish(file, "copy")
+    assert store.read("copy") == b"abc"
+    assert store.has_content_of(file, "copy")
+
+
+def test_what_is_not_there_is_durable(store: Store) -> None:
+    store.make_durable([])
+    store.write("a/b/c", b"x")
+    store.make_durable(["a/b/c", PurePosixPath("a/b/gone"), "gone/too"])
+    assert store.read("a/b/c") == b"x"
+
+
+# The output as a whole.
+
+
+def test_a_store_is_the_same_after_a_journey(store: Store) -> None:
+    store.write("x", b"1")
+    again = pickle.loads(pickle.dumps(store))
+    assert again == store
+    assert again.read("x") == b"1"
+    assert again.location("x") == store.location("x")
+
+
+def test_locations_are_absolute(store: Store) -> None:
+    assert store.location("a/b") == f"{store.location()}/a/b"
+    assert store.location().startswith("/") or "://" in store.location()
+
+
+def test_checking_leaves_nothing_behind(store: Store) -> None:
+    store.check_writable()
+    store.check_writable()
+    assert store.list_files("", recursive=True) == []
+    free = store.free_bytes()
+    assert free is None or free > 0
+
+
+def test_runs_know_of_each_other(store: Store) -> None:
+    with store.run_lock() as first, store.run_lock() as second:
+        assert (first, second) in (
+            (LockState.EXCLUSIVE, LockState.SHARED),
+            (LockState.UNAVAILABLE, LockState.UNAVAILABLE),
+        )
+    with store.run_lock() as third:
+        assert third is first
