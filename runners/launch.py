@@ -51,12 +51,12 @@ def run_pipeline(plan: Plan, selection: PurePosixPath, beam_args: Sequence[str])
     options = PipelineOptions(with_defaults(run, beam_args))
     switch_off_timed_flushes()
     threading.excepthook = _log_end_of_thread
-    worker_counts.stay_out()  # this process needs no file to tell itself what it counted
+    worker_counts.disable()  # the driver needs no file with its own counters
     with contextlib.ExitStack() as stack:
         if not run.verbose:
             stack.enter_context(_without_traces())
         if workers_elsewhere(run, beam_args):
-            stack.enter_context(worker_counts.gathered(plan.output))
+            stack.enter_context(worker_counts.collected(plan.output))
         pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
         build(pipeline, plan, selection)
         _run(pipeline, options)

@@ -26,7 +26,7 @@ class CountingDoFn(beam.DoFn):
     def setup(self) -> None:
         """Begins to listen, once a process."""
         counters.listen(_to_beam)
-        worker_counts.keep(self._output)
+        worker_counts.write_to(self._output)
 
     def finish_bundle(self) -> None:
         """Leaves the counts as they are now: runners end a worker's process as soon as its stage is done."""

@@ -1,1 +1,1 @@
-"""What a run counts while it works, and how the terminal shows it."""
+"""Progress of a run: worker counters, the live display, safe output to a terminal."""

@@ -1,4 +1,4 @@
-"""What a person sees while it runs: a live table on a terminal, a line now and then elsewhere."""
+"""Live progress: a table on a terminal, a line every 30 seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -23,89 +23,100 @@ from beam_curate.progress.stages import StageProgress, progress_of
 REFRESHES_PER_S = 2
 PLAIN_INTERVAL_S = 30.0
 RATE_WINDOW_S = 60.0
-_BAR_FROM_COLUMNS = 72  # on a narrower terminal there is no room for bars
+_BAR_FROM_COLUMNS = 72  # a narrower terminal has no room for bars
 
-_shown: Live | None = None
+_live: Live | None = None
 
 
-class Pace:
-    """The rate of a counter over the last minute; of its last change where that is longer ago."""
+class Rate:
+    """The rate of a counter over the last minute, or since its last change if that is longer ago.
+
+    >>> rate = Rate()
+    >>> rate.update(0.0, 0)
+    >>> rate.update(10.0, 50)
+    >>> rate.per_s(10.0)
+    5.0
+    """
 
     def __init__(self) -> None:
         self._changes: collections.deque[tuple[float, float]] = collections.deque()
 
     def update(self, now_s: float, value: float) -> None:
-        """Takes note of the counter at a time."""
+        """Records the counter's value at a time."""
         if not self._changes or self._changes[-1][1] != value:
             self._changes.append((now_s, value))
         while len(self._changes) > 2 and self._changes[1][0] <= now_s - RATE_WINDOW_S:
             self._changes.popleft()
 
     def per_s(self, now_s: float) -> float:
-        """Returns the rate per second; 0 while it is not known."""
+        """Returns the rate per second; 0 while it is unknown."""
         if len(self._changes) < 2:
             return 0.0
         (since_s, before), (_, value) = self._changes[0], self._changes[-1]
         return max(0.0, value - before) / (now_s - since_s)
 
 
-class Paces:
-    """How fast each stage is, and how long it will take."""
+class StageRates:
+    """The rate of each stage, and the time that it still needs."""
 
     def __init__(self) -> None:
-        self._counted: dict[str, Pace] = collections.defaultdict(Pace)
-        self._positions: dict[str, Pace] = collections.defaultdict(Pace)
+        self._counted: dict[str, Rate] = collections.defaultdict(Rate)
+        self._positions: dict[str, Rate] = collections.defaultdict(Rate)
 
     def update(self, now_s: float, stages: Sequence[StageProgress]) -> None:
-        """Takes note of the stages at a time; one that has not begun yet has no pace."""
+        """Records the progress of the stages at a time; a stage has no rate before it begins."""
         for stage in stages:
             if stage.begun:
                 self._counted[stage.name].update(now_s, _counted(stage))
                 self._positions[stage.name].update(now_s, stage.position)
 
     def rate(self, now_s: float, stage: StageProgress) -> str:
-        """Returns what a stage does per second, or per minute where that is little."""
+        """Formats a stage's rate per second, or per minute if that is below 0.1."""
         per_s = self._counted[stage.name].per_s(now_s)
         if stage.complete or not per_s:
             return ""
         unit = stage.unit if stage.frames is None else "frames"
         return f"{per_s:,.{per_s < 100:d}f} {unit}/s" if per_s >= 0.1 else f"{per_s * 60:.1f} {unit}/min"
 
-    def left(self, now_s: float, stage: StageProgress) -> str:
-        """Returns the time that a stage still needs, where it can be told."""
+    def time_left(self, now_s: float, stage: StageProgress) -> str:
+        """Formats the time that a stage still needs; empty while that is unknown."""
         per_s = self._positions[stage.name].per_s(now_s)
         if stage.complete or not stage.total_known or not per_s:
             return ""
-        return clock((stage.to_do - stage.position) / per_s)
+        return format_duration((stage.to_do - stage.position) / per_s)
 
 
 def _counted(stage: StageProgress) -> float:
     return stage.done if stage.frames is None else stage.frames
 
 
-def clock(seconds: float) -> str:
-    """Formats a time as hours, minutes and seconds."""
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+def format_duration(seconds: float) -> str:
+    """Formats a duration as hours, minutes and seconds.
+
+    >>> format_duration(3725.4)
+    '1:02:05'
+    """
+    total = int(seconds)
+    return f"{total // 3600}:{total // 60 % 60:02}:{total % 60:02}"
 
 
-def table(now_s: float, stages: Sequence[StageProgress], paces: Paces, columns: int) -> Table:
-    """Returns the live table: a row a stage."""
+def stage_table(now_s: float, stages: Sequence[StageProgress], rates: StageRates, columns: int) -> Table:
+    """Returns the live table, one row per stage."""
     bars = columns >= _BAR_FROM_COLUMNS
-    made = Table(box=None, pad_edge=False, expand=bars)
-    made.add_column("stage")
-    made.add_column("done", justify="right")
+    rows = Table(box=None, pad_edge=False, expand=bars)
+    rows.add_column("stage")
+    rows.add_column("done", justify="right")
     if bars:
-        made.add_column("", ratio=1)
-    made.add_column("rate", justify="right", min_width=13)
-    made.add_column("left", justify="right", min_width=7)
-    made.add_column("failed", justify="right")
+        rows.add_column("", ratio=1)
+    rows.add_column("rate", justify="right", min_width=13)
+    rows.add_column("left", justify="right", min_width=7)
+    rows.add_column("failed", justify="right")
     for stage in stages:
         bar: list[RenderableType] = [_bar(stage)] if bars else []
-        left = "done" if stage.complete else paces.left(now_s, stage)
+        left = "done" if stage.complete else rates.time_left(now_s, stage)
         failed = Text(f"{stage.failed:,}", style="red") if stage.failed else ""
-        made.add_row(stage.name, stage.fraction(), *bar, paces.rate(now_s, stage), left, failed)
-    return made
+        rows.add_row(stage.name, stage.fraction(), *bar, rates.rate(now_s, stage), left, failed)
+    return rows
 
 
 def _bar(stage: StageProgress) -> RenderableType:
@@ -115,81 +126,81 @@ def _bar(stage: StageProgress) -> RenderableType:
     return ProgressBar(total=total or 1, completed=stage.remembered + stage.position if total else 1)
 
 
-def line(now_s: float, stages: Sequence[StageProgress], paces: Paces) -> str:
-    """Returns how far the stages are that are being worked on, for a log."""
+def status_line(now_s: float, stages: Sequence[StageProgress], rates: StageRates) -> str:
+    """Returns the progress of the stages at work as one line, for logs."""
     *stages, records = stages
     parts = [f"{records.done:,} of {records.to_do:,} videos finished"]
     for stage in stages:
         if stage.begun and not stage.complete:
-            left = paces.left(now_s, stage)
-            facts = (paces.rate(now_s, stage), left and f"{left} left", stage.failed and f"{stage.failed:,} failed")
+            left = rates.time_left(now_s, stage)
+            facts = (rates.rate(now_s, stage), left and f"{left} left", stage.failed and f"{stage.failed:,} failed")
             parts.append(", ".join((f"{stage.name} {stage.fraction()}", *(str(fact) for fact in facts if fact))))
     return "; ".join(parts)
 
 
 @contextlib.contextmanager
 def live(console: Console, stages: Sequence[str]) -> Iterator[None]:
-    """Shows how far the run has come while the block lasts.
+    """Shows the progress of a run while the block runs.
 
     Args:
-        console: Where; a terminal gets a table that changes, anything else a line every 30 s.
-        stages: The stages of the run, in order.
+        console: The console; a terminal gets a live table, anything else a line every 30 s.
+        stages: Names of the stages of the run, in order.
     """
-    global _shown
+    global _live
     if not console.is_terminal or console.is_dumb_terminal:
-        with _lines(console, stages):
+        with _plain_lines(console, stages):
             yield
         return
-    above = sys.stderr.isatty()  # else messages and logs go to a file, which is where the user wants them
-    _shown = Live(
-        get_renderable=_picture(console, stages),
+    route_stderr = sys.stderr.isatty()  # otherwise the user has redirected messages and logs to a file
+    _live = Live(
+        get_renderable=_renderable(console, stages),
         console=console,
         refresh_per_second=REFRESHES_PER_S,
         transient=True,
-        redirect_stderr=above,
+        redirect_stderr=route_stderr,
     )
-    with _logs_above(console) if above else contextlib.nullcontext(), _shown:
+    with _logs_above(console) if route_stderr else contextlib.nullcontext(), _live:
         yield
 
 
 def stop() -> None:
-    """Ends the live table, if there is one, and leaves the terminal as it was."""
-    if _shown is not None:
-        _shown.stop()
+    """Removes the live table, if there is one, and restores the terminal."""
+    if _live is not None:
+        _live.stop()
 
 
 @contextlib.contextmanager
-def _lines(console: Console, stages: Sequence[str]) -> Iterator[None]:
-    start_s, paces = time.monotonic(), Paces()
+def _plain_lines(console: Console, stages: Sequence[str]) -> Iterator[None]:
+    start_s, rates = time.monotonic(), StageRates()
     next_s = start_s + PLAIN_INTERVAL_S
 
     def show() -> None:
         nonlocal next_s
         now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
-        paces.update(now_s, rows)
+        rates.update(now_s, rows)
         if now_s >= next_s:
-            console.print(f"{clock(now_s - start_s)}  {line(now_s, rows, paces)}")
+            console.print(f"{format_duration(now_s - start_s)}  {status_line(now_s, rows, rates)}")
             next_s += PLAIN_INTERVAL_S
 
     with every(1.0, show):
         yield
 
 
-def _picture(console: Console, stages: Sequence[str]) -> Callable[[], RenderableType]:
-    start_s, paces = time.monotonic(), Paces()
+def _renderable(console: Console, stages: Sequence[str]) -> Callable[[], RenderableType]:
+    start_s, rates = time.monotonic(), StageRates()
 
-    def draw() -> RenderableType:
+    def render() -> RenderableType:
         now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
-        paces.update(now_s, rows)
-        head = f"{clock(now_s - start_s)}  {rows[-1].done:,} of {rows[-1].to_do:,} videos finished"
-        return Group(Text(head), table(now_s, rows, paces, console.width))
+        rates.update(now_s, rows)
+        head = f"{format_duration(now_s - start_s)}  {rows[-1].done:,} of {rows[-1].to_do:,} videos finished"
+        return Group(Text(head), stage_table(now_s, rows, rates, console.width))
 
-    return draw
+    return render
 
 
 @contextlib.contextmanager
 def _logs_above(console: Console) -> Iterator[None]:
-    """Sends log lines through the console, which puts them above what is live."""
+    """Routes log lines through the console, which prints them above the live table."""
     root = logging.getLogger()
     former = root.handlers[:]
     root.handlers[:] = [RichHandler(console=console, show_path=False, markup=False)]

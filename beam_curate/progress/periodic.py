@@ -1,4 +1,4 @@
-"""Doing something now and then beside what a block does."""
+"""Calls a function periodically in a background thread while a `with` block runs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def every(interval_s: float, work: Callable[[], None]) -> Iterator[None]:
-    """Calls `work` in another thread again and again while the block lasts, and waits for its last call.
+    """Calls a function periodically while the block runs, and waits for its last call to return.
 
     Args:
         interval_s: Seconds before each call.
-        work: What is done.
+        work: The function; it runs in one background thread.
     """
     end = threading.Event()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not end.wait(interval_s):
             work()
 
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Text from files, servers and other people on a terminal: it must not move the cursor, set a title or turn a line."""
+"""Safe output of untrusted text: it must not move the cursor, set a title or reverse a line of the terminal."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.segment import Segment
 
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, halves of characters, line separators
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidi marks, surrogates, line separators
 _JOINERS = "\u200c\u200d"  # within words of some scripts, and within emoji
 
 
 def shown(text: str) -> str:
-    r"""Returns a text on one line as it can be printed anywhere: what is unsafe becomes an escape such as ``\x1b``."""
+    r"""Returns a text on one line that is safe to print: unsafe characters become escapes such as ``\x1b``.
+
+    >>> print(shown("a\tname\x1b[2J\nof a file"))
+    a\tname\x1b[2J\nof a file
+    """
     return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
 
 
 def lines(text: str) -> str:
-    """Does the same to a text of several lines, whose line breaks stay."""
+    """Does the same for a text of several lines, and keeps its line breaks."""
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
 def complain(error: object) -> None:
-    """Prints what ends a command to standard error."""
+    """Prints the error that ends a command to standard error."""
     print(f"beam-curate: {lines(str(error))}", file=sys.stderr)
 
 
 def console(**settings: Any) -> Console:
-    """Returns a console that prints texts as they are, without markup, and safely."""
-    from rich.console import Console  # not for help and mistakes
+    """Returns a console that prints text safely and literally, without markup."""
+    from rich.console import Console  # --help and usage errors do not need it
     from rich.segment import Segment
 
     class SafeConsole(Console):
@@ -41,11 +45,11 @@ def console(**settings: Any) -> Console:
             super().print(*(lines(one) if isinstance(one, str) else one for one in objects), **how)
 
         def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
-            for segment in super().render(renderable, options):  # cells of tables, log lines, tracebacks
+            for segment in super().render(renderable, options):  # also in table cells, log lines, tracebacks
                 yield segment if segment.control else Segment(lines(segment.text), segment.style)
 
         def on_broken_pipe(self) -> None:
-            raise  # rich calls this while it handles the error, and would end the program
+            raise  # rich calls this from its error handler, and would exit the program
 
     return SafeConsole(highlight=False, soft_wrap=True, markup=False, **settings)
 

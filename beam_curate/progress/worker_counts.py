@@ -1,6 +1,6 @@
-"""What workers in other processes have counted, left in the output folder for the driver to add up.
+"""Publishes counters of worker processes to the driver, as files in the output folder.
 
-Runners tell late what their workers count: Flink when a stage has ended, its job server when the job has.
+Runners report the metrics of workers late: Flink when a stage has ended, its job server when the job has.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from beam_curate.store.base import Store
 _INTERVAL_S = 1.0
 
 
-class _Leaver:
-    """Leaves this process's counts in a file whenever they have changed."""
+class _Writer:
+    """Writes this process's counters to a file whenever they have changed."""
 
     def __init__(self) -> None:
         self.output: Store | None = None
-        self.out = False
+        self.disabled = False
         self._name = f"{uuid.uuid4().hex}.json"
-        self._left: dict[str, int] = {}
+        self._written: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def keep(self, output: Store) -> None:
+    def write_to(self, output: Store) -> None:
         with self._lock:
             begun, self.output = self.output is not None, output
-        if not begun and not self.out:
+        if not begun and not self.disabled:
             threading.Thread(target=self._run, daemon=True).start()
 
     def flush(self) -> None:
-        if self.output is None or self.out:
+        if self.output is None or self.disabled:
             return
-        with self._lock, contextlib.suppress(OSError):  # counting must never break work
+        with self._lock, contextlib.suppress(OSError):  # a counter must never fail a unit of work
             counts = counters.counts()
-            if counts != self._left:
+            if counts != self._written:
                 self.output.write_json(layout.WORKER_COUNTS / self._name, counts)
-                self._left = counts
+                self._written = counts
 
     def _run(self) -> None:
         pause = threading.Event()
@@ -50,36 +50,36 @@ class _Leaver:
             self.flush()
 
 
-_leaver = _Leaver()
-keep = _leaver.keep
-flush = _leaver.flush
+_writer = _Writer()
+write_to = _writer.write_to
+flush = _writer.flush
 
 
-def stay_out() -> None:
-    """Says that this process is the driver, which needs no file to know what it counted."""
-    _leaver.out = True
+def disable() -> None:
+    """Writes no file in this process: the driver knows its own counters."""
+    _writer.disabled = True
 
 
 @contextlib.contextmanager
-def gathered(output: Store) -> Iterator[None]:
-    """Adds what workers left to this process's counts, every second while the block lasts and at its end.
+def collected(output: Store) -> Iterator[None]:
+    """Adds the workers' counters to those of this process, every second while the block runs and at its end.
 
-    What is there at the beginning is of earlier runs and does not count. Of two runs at once on one output each also
-    sees what the other's workers do.
+    Counts that are there at the beginning are of earlier runs and are ignored. Two runs at once on one output each see
+    the other's workers too.
     """
     before = _total(output)
     before.subtract(counters.counts())
 
-    def gather() -> None:
+    def collect() -> None:
         total = _total(output)
         total.subtract(before)
         counters.set_counts(total)
 
     try:
-        with every(_INTERVAL_S, gather):
+        with every(_INTERVAL_S, collect):
             yield
     finally:
-        gather()
+        collect()
 
 
 def _total(output: Store) -> collections.Counter[str]:

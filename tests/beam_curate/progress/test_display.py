@@ -1,4 +1,4 @@
-"""What is shown while it runs: a table on terminals of every kind, lines elsewhere, and a terminal left as it was."""
+"""The live display: a table on terminals of every kind, lines elsewhere, and a restored terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from beam_curate import counters
 from beam_curate.progress import display
-from beam_curate.progress.display import Pace, Paces, line, live, table
+from beam_curate.progress.display import Rate, StageRates, live, stage_table, status_line
 from beam_curate.progress.stages import STAGES, progress_of
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -28,9 +28,9 @@ def clean() -> Iterator[None]:
     counters.reset()
 
 
-def paces(seconds: float = 10.0) -> Paces:
+def rates(seconds: float = 10.0) -> StageRates:
     """1,000 clips in a time."""
-    made = Paces()
+    made = StageRates()
     for now_s, done in ((0.0, 0), (seconds, 1000)):
         made.update(now_s, progress_of(CUTTING | {"clips: done": done}))
     return made
@@ -38,43 +38,43 @@ def paces(seconds: float = 10.0) -> Paces:
 
 def drawn(columns: int, **settings: object) -> list[str]:
     console = Console(file=io.StringIO(), width=columns, force_terminal=True, **settings)  # type: ignore[arg-type]
-    console.print(table(10.0, progress_of(CUTTING), paces(), columns))
+    console.print(stage_table(10.0, progress_of(CUTTING), rates(), columns))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
-    pace = Pace()
+    rate = Rate()
     for second in range(1000):
-        pace.update(float(second), 10.0 * second)
+        rate.update(float(second), 10.0 * second)
     for second in range(1000, 1100):
-        pace.update(float(second), 9990.0 + (second - 1000))
-    assert pace.per_s(1099.0) == pytest.approx(1.0, rel=0.05)
+        rate.update(float(second), 9990.0 + (second - 1000))
+    assert rate.per_s(1099.0) == pytest.approx(1.0, rel=0.05)
 
 
 def test_the_rate_falls_while_nothing_happens_and_is_not_lost() -> None:
-    pace = Pace()
-    pace.update(0.0, 0.0)
-    assert pace.per_s(5.0) == 0.0
-    pace.update(10.0, 1.0)
-    pace.update(20.0, 2.0)
+    rate = Rate()
+    rate.update(0.0, 0.0)
+    assert rate.per_s(5.0) == 0.0
+    rate.update(10.0, 1.0)
+    rate.update(20.0, 2.0)
     for second in range(21, 520):
-        pace.update(float(second), 2.0)
-    assert pace.per_s(20.0) == pytest.approx(0.1)
-    assert 0 < pace.per_s(510.0) < 0.01
+        rate.update(float(second), 2.0)
+    assert rate.per_s(20.0) == pytest.approx(0.1)
+    assert 0 < rate.per_s(510.0) < 0.01
 
 
 def test_the_time_left_is_told_where_the_total_is_known() -> None:
-    cutting = paces()
+    cutting = rates()
     clips = progress_of(CUTTING)[1]
-    assert cutting.left(10.0, clips) == "0:00:30"
+    assert cutting.time_left(10.0, clips) == "0:00:30"
     assert cutting.rate(10.0, clips) == "100 clips/s"
     unknown = progress_of(CUTTING | {"shots: done": 11})[1]
-    assert cutting.left(10.0, unknown) == ""
+    assert cutting.time_left(10.0, unknown) == ""
     assert cutting.rate(10.0, unknown) == "100 clips/s"
 
 
 def test_a_slow_rate_is_by_the_minute() -> None:
-    assert paces(20000.0).rate(20000.0, progress_of(CUTTING)[1]) == "3.0 clips/min"
+    assert rates(20000.0).rate(20000.0, progress_of(CUTTING)[1]) == "3.0 clips/min"
 
 
 @pytest.mark.parametrize("columns", [60, 72, 80, 200])
@@ -96,7 +96,7 @@ def test_no_color_is_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_line_names_the_stages_at_work_only() -> None:
-    said = line(10.0, progress_of(CUTTING), paces())
+    said = status_line(10.0, progress_of(CUTTING), rates())
     assert said == "0 of 12 videos finished; clips 1,000/4,000, 100 clips/s, 0:00:30 left, 2 failed"
 
 

@@ -1,4 +1,4 @@
-"""What workers in other processes count reaches the driver while they work, and all of it in the end."""
+"""Counters of worker processes reach the driver while they work, and completely at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pathlib, sys
 from beam_curate import counters
 from beam_curate.progress import worker_counts
 from beam_curate.store.local import LocalStore
-worker_counts.keep(LocalStore(pathlib.Path(sys.argv[1])))
+worker_counts.write_to(LocalStore(pathlib.Path(sys.argv[1])))
 counters.add("clips: done", 3)
 counters.add("clips: frames to do", -2)
 sys.stdin.readline()
@@ -36,7 +36,7 @@ def test_the_driver_adds_up_what_workers_count(tmp_path: Path) -> None:
     worker(layout).communicate("\n")  # of an earlier run: not to be counted
     counters.reset()
     counters.add("videos to do", 5)
-    with worker_counts.gathered(layout):
+    with worker_counts.collected(layout):
         workers = [worker(layout) for _ in range(2)]
         deadline = time.monotonic() + 60
         while counters.counts().get("clips: done") != 6:
@@ -48,6 +48,6 @@ def test_the_driver_adds_up_what_workers_count(tmp_path: Path) -> None:
 
 
 def test_the_driver_leaves_no_counts_for_itself(tmp_path: Path) -> None:
-    body = WORKER.replace("worker_counts.keep", "worker_counts.stay_out(); worker_counts.keep")
+    body = WORKER.replace("worker_counts.write_to", "worker_counts.disable(); worker_counts.write_to")
     subprocess.run([sys.executable, "-c", body, str(tmp_path)], input="\n", text=True, check=True, cwd=Path.cwd())
     assert not list(tmp_path.rglob("*.json"))

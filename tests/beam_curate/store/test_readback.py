@@ -221,7 +221,7 @@ def test_counts_and_fingerprints_of_any_content_are_read(context: RecordContext,
     counts = layout.tmp / "counts" / "w.json"
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_bytes(TEXTS[what])
-    with worker_counts.gathered(layout):
+    with worker_counts.collected(layout):
         pass
     layout.fingerprints.write_bytes(TEXTS[what])
     with pytest.raises(UsageError):
