@@ -22,6 +22,11 @@ from beam_curate import counters
 class ModelRef:
     """A lazy handle of a model: its name and the function that loads it. Cheap to pickle and to hold.
 
+    >>> ref = ModelRef("set", lambda device: {device, "disk"})
+    >>> with ModelSlots(lambda: ["cpu"]).borrow(ref) as model:
+    ...     print(sorted(model))
+    ['cpu', 'disk']
+
     Attributes:
         name: The name that users see; two references with equal fields are the same model.
         load: Loads it onto a device, by torch's name (``cuda:0``, ``cpu``): a module-level function or a

@@ -36,6 +36,10 @@ def check(model: Model, workspace: str, *, hashes: bool = False) -> list[str]:
 
     Folders put there by hand or by cosmos-curate have no marker, so that their revision is unknown.
 
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> check(T5_XXL, "/nowhere")
+    ['the folder /nowhere/models/google-t5/t5-11b is missing']
+
     Args:
         model: The model.
         workspace: The workspace.

@@ -29,6 +29,11 @@ Loaded = TypeVar("Loaded")
 def check_weights_path(weights_path: str) -> None:
     """Checks the syntax of ``--model-weights-path``.
 
+    >>> check_weights_path("gs://bucket/models")
+    >>> check_weights_path("ftp://host/models")
+    Traceback (most recent call last):
+    beam_curate.errors.UsageError: --model-weights-path is 'ftp://host/models': give a folder, gs://BUCKET/PREFIX or ...
+
     Raises:
         UsageError: It is neither a path nor the URL of a supported bucket.
     """

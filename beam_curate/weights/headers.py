@@ -101,6 +101,12 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """Returns the tensors of a weight file by name.
 
+    >>> import numpy, safetensors.numpy, tempfile
+    >>> path = Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> safetensors.numpy.save_file({"weight": numpy.zeros((3, 2), numpy.float32)}, path)
+    >>> read_header(path)["weight"].shape
+    (3, 2)
+
     Args:
         path: A safetensors file, by its suffix, else a file of ``torch.save``.
 

@@ -31,6 +31,9 @@ _MAX_BYTES_IN_GIT = 10 << 20  # the hub stores larger files outside Git
 class HubFile:
     """A file as the hub lists it; a mirror may leave out all but the name.
 
+    >>> HubFile("config.json", size=2, blob_id=None, sha256=None).partial
+    '.config.json.unchecked.partial'
+
     Attributes:
         name: File name.
         size: Size in bytes.
