@@ -1,4 +1,4 @@
-"""Where footage went of which there is no clip: counted by cause, for records, summary and table."""
+"""Footage without a clip, counted by cause, for records, summary and table."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
 
 
 def of_record(record: Mapping[str, Any] | None) -> Lost:
-    """Returns what a record of a video says, of a shape that was checked; nothing where an earlier version wrote it."""
+    """Returns the lost footage in a validated record of a video; none if an earlier version of the program wrote it."""
     return dict((record or {}).get("footage_lost", {}))
 
 
 def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:
-    """Adds up what the records of videos say; the length of a video that could not be read is not known."""
+    """Adds up the records of videos; the length of a video that could not be read is unknown."""
     found = [(cause, one["count"], one["seconds"]) for record in records for cause, one in of_record(record).items()]
     unreadable: Lost = {UNREADABLE: {"count": num_unreadable, "seconds": None}} if num_unreadable else {}
     return _summed(found) | unreadable
 
 
 def in_words(lost: Lost) -> list[str]:
-    """Returns a line a cause, the gravest first."""
+    """Returns one line per cause, the most footage first."""
     ordered = sorted(lost.items(), key=lambda item: -(item[1]["seconds"] or 0))
     return [
         f"{one['count']} {cause}" if one["seconds"] is None else f"{one['seconds']:.1f} s {cause} ({one['count']} x)"

@@ -1,7 +1,7 @@
-"""One outcome for each selected video: which of them are not settled, lost by the pipeline or refused by the disk.
+"""Finds selected videos that are not settled because the pipeline lost them or the output could not be written.
 
-Where a video is recorded, a note is left beside the selection, on the output's own file system, so that it is seen
-from every runner. The driver compares: it trusts neither the runner nor its counters.
+Workers leave a note for each video that they record, beside the selection in the output. The driver compares the two,
+so that it need trust neither the runner nor its counters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _MOST_NAMED = 20
 
 
 def recorded(selection: PurePosixPath) -> PurePosixPath:
-    """Returns the folder of the notes of a run."""
+    """Returns the folder of a run's notes."""
     return selection.with_name(f"{selection.name}-recorded")
 
 
 def note(output: Store, folder: PurePosixPath, video: Video, why: str | None) -> None:
-    """Notes that a video was recorded, and why it is not settled, or None where it is."""
+    """Notes that a video was recorded, and why it is not settled (None if it is)."""
     output.write(folder / _name(video), (why or "").encode(errors="backslashreplace"))
 
 
@@ -33,7 +33,7 @@ def settle(context: RecordContext, folder: PurePosixPath, videos: Sequence[Video
     """Records each selected video that was never recorded as failed, to be done again.
 
     Returns:
-        Why, for those and for the ones that were recorded and are not settled.
+        Why each video that is not settled is not.
     """
     found: dict[Video, str] = {}
     for video in videos:
@@ -48,7 +48,7 @@ def settle(context: RecordContext, folder: PurePosixPath, videos: Sequence[Video
 
 
 def sentence(found: Mapping[Video, str]) -> str:
-    """Says which videos of a run are not settled, and why."""
+    """Returns a message that names the videos that are not settled, and why."""
     names = [f"{video.relative_path} ({why})" for video, why in found.items()]
     return f"{len(found)} videos are not recorded and are still to do: {few(names, _MOST_NAMED)}"
 

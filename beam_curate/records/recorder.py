@@ -2,7 +2,7 @@
 
 Chunks publish their clips and dataset items as they come. When all chunks of a video are there, what former
 runs made of it and this one did not is withdrawn, the records are written, and the done marker comes last; a
-video that was interrupted anywhere is simply done again, from remembered results.
+video that was interrupted anywhere is simply done again, from cached results.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from beam_curate.store.base import Store
 
 STAGE = "records"
 PUBLISH_STAGE = "publishing"
-AGAIN = "run the same command again: what is stored is not made again"
+AGAIN = "run the same command again; finished work is kept"
 _MOST_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Former:
-    """What the records, and the journal of runs that ended before recording, say was made of a video."""
+class MadeBefore:
+    """What earlier runs made of a video, according to its records and the journal."""
 
     num_chunks: int
     clips: frozenset[str]
     items: frozenset[str]
 
 
-def former(output: Store, relative_path: str) -> Former:
+def made_before(output: Store, relative_path: str) -> MadeBefore:
     """Reads the records and the journal of a video."""
     record = readback.read(output, layout.processed_video(relative_path), readback.VIDEO)
     entries = journal.read(output, relative_path)
@@ -50,7 +50,7 @@ def former(output: Store, relative_path: str) -> Former:
         for index in range(num_chunks)
     ]
     made: list[Mapping[str, Any]] = [*(chunk for chunk in read if chunk), *entries]
-    return Former(
+    return MadeBefore(
         num_chunks,
         frozenset(clip for one in made for key in ("clips", "failed_clips") for clip in one.get(key, ())),
         frozenset(item for one in made for item in one.get("dataset_items", ())),
@@ -61,8 +61,8 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
     """Publishes the clips of a chunk, their records and their dataset items.
 
     Returns:
-        The chunk; where it cannot be published, with that failure of its first clip, which `record_video` makes one of
-        the video.
+        The chunk. If it could not be published, its first clip has that failure, which `record_video` turns into one
+        of the video.
     """
     if not chunk.clips:
         return chunk
@@ -77,7 +77,7 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
 
 def _publish(context: RecordContext, chunk: ClipChunk) -> None:
     output = context.output
-    _forget_done(context, chunk.video)
+    _delete_former_markers(context, chunk.video)
     items = list(predict2.items_of(chunk, context.validation_fraction))
     entry = {
         "num_clip_chunks": chunk.num_chunks,
@@ -98,10 +98,10 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
 def record_video(
     context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
 ) -> str | None:
-    """Withdraws what is no longer so, writes the records of a video, and its done marker.
+    """Withdraws what no longer holds, writes the records of a video, and its done marker.
 
-    A video that is neither whole nor failed, or that cannot be published or recorded, is not settled: it is recorded as
-    failed with the reason, all that was published of it stays, and the next run does it again.
+    A video that is neither complete nor failed, or that cannot be published or recorded, is not settled: it is recorded
+    as failed with the reason, all that was published of it stays, and the next run does it again.
 
     Args:
         context: Of the run.
@@ -148,7 +148,7 @@ def _failure(error: Exception, stage: str, video: Video, clip_id: str | None = N
 
 def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> None:
     output, path = context.output, video.relative_path
-    _forget_done(context, video)
+    _delete_former_markers(context, video)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
     marker = layout.done(context.fingerprint, video)
@@ -160,7 +160,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
         output.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures))
         counters.add("videos failed")
         return
-    was = former(output, path)
+    was = made_before(output, path)
     _withdraw(context, was, chunks)
     for chunk in chunks:
         record = records.chunk_record(context, chunk)
@@ -172,7 +172,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
         output.write_json(layout.processed_video(path), records.video_record(context, chunks))
     else:
         output.delete(layout.processed_video(path))
-    _write_or_remove(
+    _write_or_delete(
         layout.skipped_video(path),
         records.skip_record(context, video) if video.duplicate_of else None,
         output,
@@ -185,7 +185,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
-    """Returns what is missing of a video; None when each chunk and clip is there once, it failed, or is a duplicate."""
+    """Returns what is missing of a video; None if each chunk and clip arrived once, or it failed or is a duplicate."""
     if not chunks:
         return None if failures or video.duplicate_of else f"neither clips nor a failure arrived; {AGAIN}"
     expected = max(chunk.num_chunks for chunk in chunks)
@@ -203,7 +203,7 @@ def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
     clips = [clip for chunk in chunks for clip in chunk.clips]
     expected = max(chunk.num_total_clips for chunk in chunks)
     if len(clips) != expected or len({clip.clip_id for clip in clips}) != expected:
-        return f"{len(clips)} clips arrived and {expected} were found; each has to arrive once; {AGAIN}"
+        return f"{len(clips)} clips arrived and {expected} were found; each must arrive exactly once; {AGAIN}"
     neither = [clip.clip_id for clip in clips if clip.media is None and not clip.failures]
     if neither:
         return f"{len(neither)} clips have neither a file nor a failure, the first is {neither[0]}; {AGAIN}"
@@ -211,12 +211,12 @@ def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
 
 
 def few(things: Sequence[object], most: int = _MOST_NAMED) -> str:
-    """Names the first of many, and says how many more there are."""
+    """Lists the first items and says how many more there are."""
     listed = ", ".join(map(str, things[:most]))
     return listed if len(things) <= most else f"{listed} and {len(things) - most} more"
 
 
-def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) -> None:
+def _withdraw(context: RecordContext, was: MadeBefore, chunks: Iterable[ClipChunk]) -> None:
     output = context.output
     clips = {clip.clip_id for chunk in chunks for clip in chunk.clips}
     published = {clip.clip_id for chunk in chunks for clip in chunk.clips if clip.media is not None}
@@ -229,8 +229,8 @@ def _withdraw(context: RecordContext, was: Former, chunks: Iterable[ClipChunk]) 
         output.delete(layout.clip_meta(clip_id))
 
 
-def _forget_done(context: RecordContext, video: Video) -> None:
-    """Removes the done markers of runs with other options or of another file: their results are about to change."""
+def _delete_former_markers(context: RecordContext, video: Video) -> None:
+    """Deletes done markers of other options or of another file of that name: what they stand for is about to change."""
     output = context.output
     current = layout.done(context.fingerprint, video)
     names = {current.name}
@@ -248,16 +248,16 @@ def _write_errors(
     video: Video,
     chunks: Sequence[ClipChunk],
     failures: Sequence[Failure],
-    num_former_chunks: int,
+    num_chunks_before: int,
 ) -> None:
-    """Writes, or removes, the error records of a video: those of the video as a whole count to its first chunk."""
+    """Writes, or deletes, the error records of a video; failures of the video as a whole go into the first one."""
     found = {chunk.index: list(failures_in(chunk)) for chunk in chunks}
     if failures:
         found[0] = [*failures, *found.get(0, [])]
-    for index in {0, *found, *range(num_former_chunks)}:
+    for index in {0, *found, *range(num_chunks_before)}:
         wrong = found.get(index)
         record = records.error_record(context, video, index, wrong) if wrong else None
-        _write_or_remove(layout.video_error(video.relative_path, index), record, context.output)
+        _write_or_delete(layout.video_error(video.relative_path, index), record, context.output)
 
 
 def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) -> Iterator[PurePosixPath]:
@@ -274,7 +274,7 @@ def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) 
             yield from predict2.keys(item.name)
 
 
-def _write_or_remove(key: PurePosixPath, record: dict[str, Any] | None, output: Store) -> None:
+def _write_or_delete(key: PurePosixPath, record: dict[str, Any] | None, output: Store) -> None:
     if record is None:
         output.delete(key)
     else:

@@ -1,6 +1,6 @@
 """The JSON records of clips, chunks and videos. Keys follow cosmos-curate 1.4; ours are added, none renamed.
 
-Records hold no times of day and no durations of work, so that the same videos and options give the same bytes.
+Records hold neither the time of day nor how long work took, so that the same videos and options give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from beam_curate.records.footage import lost_in
 from beam_curate.store import layout
 from beam_curate.store.base import Store
 
-# Counts of stages that cosmos-curate has and this program has not yet: true, because they are nought.
+# Counts of stages that cosmos-curate has and this program does not have yet: always zero.
 _FILTERS = ("motion", "aesthetic", "qwen_classifier", "qwen_semantic", "artificial_text")
 COUNTS = (
     *(f"num_clips_filtered_by_{name}" for name in _FILTERS),
@@ -46,8 +46,8 @@ class RecordContext:
     validation_fraction: float
 
     @property
-    def marks(self) -> dict[str, Any]:
-        """What every record carries of ours."""
+    def provenance(self) -> dict[str, Any]:
+        """What every record says of the run and the program that wrote it."""
         return {"fingerprint": self.fingerprint, "beam_curate_version": __version__}
 
 
@@ -71,7 +71,7 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
         "has_caption": any(window.caption and window.caption.usable for window in clip.windows),
         "total_prompt_tokens": sum(w.caption.prompt_tokens for w in clip.windows if w.caption),
         "total_output_tokens": sum(w.caption.output_tokens for w in clip.windows if w.caption),
-        **context.marks,
+        **context.provenance,
     }
     if media is not None:
         record |= {
@@ -147,7 +147,7 @@ def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
             for window in clip.windows
             if window.left_out
         },
-        **context.marks,
+        **context.provenance,
     }
 
 
@@ -176,7 +176,7 @@ def video_record(context: RecordContext, chunks: Sequence[ClipChunk]) -> dict[st
         "footage_lost": lost_in(chunks),
         "dataset_part": part_of(video, context.validation_fraction),
         "text_encoder": context.text_encoder,
-        **context.marks,
+        **context.provenance,
     }
 
 
@@ -187,7 +187,7 @@ def error_record(context: RecordContext, video: Video, index: int, failures: lis
         "clip_chunk_index": index,
         "errors": {failure.stage: f"{failure.error_type}: {failure.message}" for failure in failures},
         "failures": [dataclasses.asdict(failure) for failure in failures],
-        **context.marks,
+        **context.provenance,
     }
 
 
@@ -197,5 +197,5 @@ def skip_record(context: RecordContext, video: Video) -> dict[str, Any]:
         "video": video.uri,
         "reason": f"same content as {video.duplicate_of}",
         "duplicate_of": video.duplicate_of,
-        **context.marks,
+        **context.provenance,
     }

@@ -1,4 +1,4 @@
-"""The summary of all videos of an input, read back from their records: true on every runner, and after every run."""
+"""The summary of all videos of an input, read back from their records: right on every runner and after every run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_summary(
 
 
 def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts) -> dict[str, Any]:
-    """Returns the summary. It counts all listed videos, also those of earlier runs; run time is this run's."""
+    """Returns the summary of all listed videos, including those of earlier runs; the run time is this run's."""
     chunks = [chunk for one in outcomes for chunk in one.chunks]
     processed = [one for one in outcomes if one.state == "processed"]
     states = collections.Counter(one.state for one in outcomes)
@@ -79,7 +79,7 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
     if tokens and run.seconds:
         summary["output_tokens_per_s"] = tokens / run.seconds
     summary["beam_curate"] = {
-        **context.marks,
+        **context.provenance,
         "num_failed_videos": states["failed"],
         "num_skipped_videos": states["skipped"],
         "num_pending_videos": states["pending"],
@@ -99,7 +99,7 @@ def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts
 
 
 def _caption_outcomes(chunks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Returns how many windows have a caption, a truncated one, or none for which reason."""
+    """Returns the number of windows by the outcome of their caption."""
     found: collections.Counter[str] = collections.Counter()
     for chunk in chunks:
         outcomes = chunk.get("caption_outcomes")
@@ -109,7 +109,7 @@ def _caption_outcomes(chunks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _one_caption(chunks: Sequence[Mapping[str, Any]]) -> int:
-    """Returns how many windows have the most frequent caption, or 0 where these are not many."""
+    """Returns how many windows share the most frequent caption; 0 unless they are many."""
     captions = (
         as_tokenized(caption)
         for chunk in chunks

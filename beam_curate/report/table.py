@@ -1,4 +1,4 @@
-"""What a person sees at the end: what was made, what failed and why, and what to do."""
+"""The report at the end of a run: what was made, what failed and why, and what to do."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MOST_NAMES = 5  # that failed alike
 _CAPTION_OUTCOMES = {
     "truncated": "with a truncated caption (--captioning-max-output-tokens)",
     "blocked": "without a caption: blocked by a content filter",
-    "empty": "without a caption: the model said nothing",
-    "cut_off": "without a caption: cut off in its reasoning (--captioning-max-output-tokens)",
+    "empty": "without a caption: the answer is empty",
+    "cut_off": "without a caption: cut off while reasoning (--captioning-max-output-tokens)",
     "degenerate": "without a caption: it only repeated itself",
-    "markup": "without a caption: tokens of a chat template in it",
-    "declined": "without a caption: the model says that it cannot",
-    "reasoning": "without a caption: reasoning without marks instead",
+    "markup": "without a caption: it contains chat-template tokens",
+    "declined": "without a caption: the model declined",
+    "reasoning": "without a caption: unmarked reasoning instead",
     "echoed": "without a caption: it only repeated the prompt",
-    "undecodable": "without a caption: bytes that are no text in it",
+    "undecodable": "without a caption: it contains bytes that are not text",
     "not_finite": "without a caption: the model computed NaN",
-    "too_long": "without a caption: more than the model reads at once",
+    "too_long": "without a caption: prompt and frames exceed the model's context",
     "refused": "without a caption: refused by the server",
     "exception": "without a caption: no answer",
 }
@@ -70,14 +70,14 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
     if len(empty) > _MOST_FAILURES:
         console.print(f"and {len(empty) - _MOST_FAILURES} more videos without a clip: see processed_videos/")
     if number := ours["num_windows_with_one_caption"]:
-        console.print(f"note: {number} windows have one and the same caption: does the captioner say what it sees?")
+        console.print(f"note: {number} windows have the same caption; check that the captioner describes what it sees")
     for one in outcomes:
         for note in (one.record or {}).get("notes", ()):
             console.print(shown(f"note: {one.video.relative_path}: {note}"))
 
 
 def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Yields what to say of captions that are not simply good, and of how many windows."""
+    """Yields the number of windows of each outcome but plain success, and its description."""
     for name, number in sorted(outcomes.items()):
         if name != "success":
             yield _CAPTION_OUTCOMES.get(name, f"without a caption ({name})"), number
@@ -86,7 +86,7 @@ def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
 def _print_failures(console: Console, failures: list[tuple[Outcome, Mapping[str, Any]]]) -> None:
     console.print(f"What failed ({len(failures)}):")
     alike: dict[tuple[Any, ...], list[tuple[Outcome, Mapping[str, Any]]]] = {}
-    for one, failure in failures:  # a mistake in the set-up is the same for all, and is told once
+    for one, failure in failures:  # a mistake in the set-up fails everything alike and is printed once
         kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
         alike.setdefault(kind, []).append((one, failure))
     for (stage, message, error_type, retriable), found in list(alike.items())[:_MOST_FAILURES]:
@@ -101,6 +101,6 @@ def _print_failures(console: Console, failures: list[tuple[Outcome, Mapping[str,
     if left:
         console.print(f"  and {left} more in failures.jsonl")
     if any(failure["retriable"] for _, failure in failures):
-        console.print("Run the same command again: it does only what is missing.")
+        console.print("Run the same command again to retry: only what is missing is done.")
     if any(not failure["retriable"] for _, failure in failures):
-        console.print("Permanent failures are left alone; --retry-failed tries them again.")
+        console.print("Permanent failures are not tried again without --retry-failed.")

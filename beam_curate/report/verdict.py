@@ -1,4 +1,4 @@
-"""Whether a run did what was asked of it: the one sentence with which it ends in exit status 1, or none."""
+"""Whether a run did what it was asked to do; if not, the message with which it ends in exit status 1."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Container, Sequence
 from beam_curate.errors import OutputError, SetupError
 from beam_curate.store.outcomes import Outcome
 
-_SETUP = {SetupError.__name__} | {kind.__name__ for kind in SetupError.__subclasses__()}
-_OF_THE_OUTPUT = {OutputError.__name__, OSError.__name__}  # a stage that writes a file itself has the bare one
-_AGAIN = "mend what is named above and run the same command again, for permanent failures with --retry-failed"
+_SETUP_ERRORS = {SetupError.__name__} | {kind.__name__ for kind in SetupError.__subclasses__()}
+_OUTPUT_ERRORS = {OutputError.__name__, OSError.__name__}  # a stage that writes a file itself has the bare one
+_AGAIN = "fix what is named above and run the same command again, with --retry-failed for permanent failures"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Asked:
 
 
 def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked) -> str | None:
-    """Returns why a run that came to its end did not do what was asked, with what to do; None where it did.
+    """Returns why a run that reached its end did not do what was asked, and what to do; None if it did.
 
     Args:
         outcomes: Of all listed videos. The dataset and ``--max-failure-ratio`` are judged by all of them.
@@ -39,24 +39,26 @@ def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked
     """
     judged = [one for one in outcomes if one.state not in ("skipped", "pending")]
     here = [one for one in judged if one.video.uri in worked_on] or judged
-    whose = " that was to be done" if len(here) < len(judged) else ""
+    whose = " of this run" if len(here) < len(judged) else ""
     return _of_the_work(here, asked, whose) or _empty_dataset(judged, asked) or _too_many(judged, asked)
 
 
 def _of_the_work(outcomes: Sequence[Outcome], asked: Asked, whose: str) -> str | None:
-    """Returns what is wrong with all of what was worked on."""
+    """Returns what is wrong with everything that was worked on."""
     for one in outcomes:
         for failure in one.failures:
-            if failure["error_type"] in _SETUP:
-                return f"a stage was stopped, since none of its work can be done as it is set up: {failure['message']}"
-    refused = [one for one in outcomes if any(failure["error_type"] in _OF_THE_OUTPUT for failure in one.failures)]
+            if failure["error_type"] in _SETUP_ERRORS:
+                return (
+                    f"a stage was stopped because none of its work can succeed with this set-up: {failure['message']}"
+                )
+    refused = [one for one in outcomes if any(failure["error_type"] in _OUTPUT_ERRORS for failure in one.failures)]
     if refused:
-        return f"not all of {len(refused)} videos could be written to the output: {_AGAIN}"
+        return f"{len(refused)} videos could not be written to the output folder completely: {_AGAIN}"
     made = sum(one.num_clips for one in outcomes)
     if asked.captions and made and not any(_total(one, "num_clips_with_caption") for one in outcomes):
         return (
-            f"none of the {made} clips has a usable caption, and without one nothing can be trained on: what is said "
-            "above of captions names the reason; change the flags of captioning, or --no-generate-captions"
+            f"none of the {made} clips has a usable caption, so there is nothing to train on: the lines on captions "
+            "above name the reason; change the captioning flags, or pass --no-generate-captions"
         )
     if outcomes and all(one.has_failed for one in outcomes):
         return f"every video{whose} failed ({len(outcomes)}): {_AGAIN}"
@@ -71,8 +73,8 @@ def _empty_dataset(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
     if not asked.dataset or not made or any(chunk.get("dataset_items") for one in outcomes for chunk in one.chunks):
         return None
     return (
-        f"nothing is in the dataset, although there are {made} clips: what is said above of failures and of windows "
-        "left out names the reason; where they are too short, make longer clips or lower --predict2-min-frames"
+        f"the dataset is empty although there are {made} clips: the failures and windows left out above name the "
+        "reason; if windows are too short, make longer clips or lower --predict2-min-frames"
     )
 
 

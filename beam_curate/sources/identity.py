@@ -1,4 +1,4 @@
-"""One source, one record: records go by the path below the input folder, clips by the full path of the source."""
+"""One record per source: records are named by the path below the input folder, clips by the source's full path."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from beam_curate.errors import UsageError
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 
-_REMEDY = "Name another --output-clip-path, or as --input-video-path always one folder that holds all of the sources"
+_REMEDY = "Use another --output-clip-path, or always the same --input-video-path: a folder that contains all sources"
 
 
 def check_sources(videos: Iterable[Video], output: Store) -> None:
-    """Checks that no video would take the record of another source, or get a second one.
+    """Checks that no video would overwrite the records of another source, or be recorded twice.
 
-    A source that was moved or replaced, so that the recorded one is no longer there, is the same video.
+    A source that was moved or replaced is the same video: the recorded one is no longer there.
 
     Args:
         videos: What a run would work on.
         output: The output.
 
     Raises:
-        UsageError: One of them would. It names both sources, or both paths.
+        UsageError: One would; the message names both sources, or both paths.
     """
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
-        for wrong in pool.map(lambda video: _taken(video, output) or _twice(video, output), videos):
-            if wrong:
-                raise UsageError(f"{wrong}. {_REMEDY}")
+        for problem in pool.map(lambda video: _taken(video, output) or _twice(video, output), videos):
+            if problem:
+                raise UsageError(f"{problem}. {_REMEDY}")
 
 
 def _taken(video: Video, output: Store) -> str | None:
-    """Says which other source has the records of a video's relative path."""
+    """Returns a message if the records of a video's relative path are of another source."""
     path = video.relative_path
     for recorded in (
         readback.read(output, layout.processed_video(path), readback.VIDEO),
@@ -43,14 +43,14 @@ def _taken(video: Video, output: Store) -> str | None:
     ):
         if recorded and recorded["video"] != video.uri and _is_another(recorded["video"], video.uri):
             return (
-                f"{video.uri} and {recorded['video']} are both {path} below their input folders, and the output holds "
-                "the second: its clips would be withdrawn"
+                f"{video.uri} and {recorded['video']} are both {path} below their input folders, and the output folder "
+                "holds the second, whose clips would be withdrawn"
             )
     return None
 
 
 def _twice(video: Video, output: Store) -> str | None:
-    """Says under which other relative path a source is recorded: a folder above or below was its input folder."""
+    """Returns a message if a source is recorded under another relative path, from a folder above or below."""
     parts = PurePosixPath(video.uri).parts[1:]
     for start in range(len(parts)):
         path = "/".join(parts[start:])
@@ -60,7 +60,8 @@ def _twice(video: Video, output: Store) -> str | None:
         if record and record["video"] == video.uri:
             root = "/" + "/".join(parts[:start])
             return (
-                f"the output holds {video.uri} as {path}, from the input folder {root}; now it is {video.relative_path}"
+                f"the output folder holds {video.uri} as {path}, from the input folder {root}; now it is "
+                f"{video.relative_path}"
             )
     return None
 

@@ -95,11 +95,15 @@ def check_unchanged(video: Video) -> None:
 
 
 class _LeftOutError(Exception):
-    """Says why a file is no source."""
+    """Why a file is not a source."""
 
 
 def _regular_file(path: str) -> os.stat_result:
-    """Returns the facts of a file that can be a source; raises `_LeftOutError` for others."""
+    """Returns the facts of a file that can be a source.
+
+    Raises:
+        _LeftOutError: It cannot be one.
+    """
     try:
         path.encode()
         facts = os.stat(path)
@@ -108,7 +112,7 @@ def _regular_file(path: str) -> os.stat_result:
     except OSError as error:
         raise _LeftOutError(error.strerror) from error
     except ValueError as error:
-        raise _LeftOutError("no path holds a zero byte") from error
+        raise _LeftOutError("a path cannot contain a NUL byte") from error
     if not stat.S_ISREG(facts.st_mode):
         raise _LeftOutError("it is not a regular file")
     return facts
@@ -127,7 +131,7 @@ def _from_path(input_path: str, notes: list[str]) -> tuple[str, Iterator[str]]:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    """Yields every file that a pattern names; one that links lead to in several ways once, the shortest way."""
+    """Yields every matching file; one that is reached through several links is yielded once, by its shortest path."""
     seen: set[tuple[str, str]] = set()
     paths = {os.path.abspath(path) for path in glob.iglob(pattern, recursive=True)}
     for path in sorted(paths, key=lambda path: (path.count("/"), path)):
@@ -139,7 +143,7 @@ def _matching(pattern: str) -> Iterator[str]:
 
 
 def _walk(root: str, notes: list[str]) -> Iterator[str]:
-    """Yields every file below a folder; follows links to folders, but never in a circle; skips hidden names.
+    """Yields every file below a folder; follows links to folders without looping; skips hidden names.
 
     A folder that cannot be read is noted. Links come last, so that a link to a folder that is below the root
     anyway does not rename its files.

@@ -1,4 +1,4 @@
-"""Telling clips that this program made from footage: they are never curated again."""
+"""Recognising clips that this program made: they are never curated again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from beam_curate.progress.terminal import shown
 from beam_curate.store.layout import CLIPS, DATASET, WORK
 
 _MADE = (CLIPS.name, DATASET.name, WORK.name)  # the folders of an output that hold videos
-_MARKS = ("fingerprints.json", "lock", "done", "files")  # in .work; any of them tells that it is ours
+_MARKS = ("fingerprints.json", "lock", "done", "files")  # in .work; any of them shows that it is ours
 
 
 class Outputs:
-    """Says whether files lie in the folders of clips of this program, and counts those.
+    """Recognises and counts the files that this program made.
 
-    An output folder is known by what is in its ``.work``, wherever links lead to it.
+    An output folder is recognised by what is in its ``.work``, also through links.
 
     Args:
-        own: The output of this run, which may not be there yet.
+        own: The output folder of this run, which may not exist yet.
     """
 
     def __init__(self, own: str | None) -> None:
@@ -27,7 +27,7 @@ class Outputs:
         self._counts: collections.Counter[str] = collections.Counter()
 
     def holds(self, path: str) -> bool:
-        """Whether a file, or what it is a link to, was made by this program."""
+        """Whether this program made a file, or the target of a link."""
         folders = [os.path.realpath(os.path.dirname(path))]
         if os.path.islink(path):
             folders.append(os.path.dirname(os.path.realpath(path)))
@@ -38,10 +38,10 @@ class Outputs:
         return False
 
     def notes(self) -> list[str]:
-        """Returns a sentence for each folder whose clips were asked for."""
+        """Returns one message per folder with files that were left out."""
         return [
-            f"{shown(folder)}: left out, beam-curate made what is in it ({count} files); to curate clips again, copy "
-            "them to another folder"
+            f"{shown(folder)}: left out, beam-curate made the {count} files in it; to curate them again, copy them "
+            "to another folder"
             for folder, count in sorted(self._counts.items())
         ]
 

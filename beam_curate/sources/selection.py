@@ -25,10 +25,10 @@ class Selection:
 
     Attributes:
         listed: How many videos the input holds.
-        done: How many of them need nothing.
+        done: How many of them need no work.
         videos: What is to be done, in order; a duplicate carries ``duplicate_of``.
-        unreadable: Relative paths of videos that have a done marker, while it or a record it speaks of cannot be
-            read back: they are not done.
+        unreadable: Relative paths of videos with a done marker that, or a record of which, cannot be read back; they
+            are not done.
     """
 
     listed: int
@@ -67,7 +67,7 @@ def select(
     copies = _recorded_copies(listed, output)
     uris = {video.relative_path: video.uri for video in listed}
     for uri, relative_path in copies.items():
-        # A copy is done as long as the one that was curated in its place is: that may have been replaced.
+        # A copy is done as long as its original is done; the original may have been replaced.
         is_done[uri] = is_done[uri] and is_done.get(uris.get(relative_path, ""), True)
     original = {} if keep_duplicates else _originals(listed, is_done, copies)
     chosen: list[Video] = []
@@ -91,7 +91,7 @@ def done_names(output: Store, fingerprint: str) -> set[str]:
 
 
 def _marker(output: Store, video: Video, fingerprint: str, marked: Container[str]) -> Marker | Literal[False] | None:
-    """Returns the done marker of a video: None without one, False where records that it speaks of are not there."""
+    """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
     key = layout.done(fingerprint, video)
     if key.name not in marked:
         return None
@@ -112,10 +112,10 @@ def _recorded_copies(listed: list[Video], output: Store) -> dict[str, str]:
 
 
 def _originals(listed: list[Video], is_done: Mapping[str, bool], copies: Container[str]) -> dict[str, str]:
-    """Maps the URI of each duplicate to the relative path of the video that is curated in its place.
+    """Maps the URI of each duplicate to the relative path of its original, which is curated instead.
 
-    That is the first with the same content, but what was curated before stays the original, and what was
-    skipped before a duplicate. Only files of equal size are read, and only where one is still to be done.
+    The original is the first with the same content, but what was curated before stays the original, and what was
+    skipped before stays a duplicate. Only files of equal size are read, and only where one is still to be done.
     """
     by_size: dict[int, list[Video]] = collections.defaultdict(list)
     for video in listed:

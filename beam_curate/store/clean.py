@@ -1,4 +1,4 @@
-"""Removing remembered results that the last run's options do not use."""
+"""Deletes cached results that the last run's options do not use, and temporary files of killed runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cleaned:
     Attributes:
         files: How many files were removed.
         size_bytes: Freed by that: a file that is also published stays on disk.
-        notes: What else to know, in sentences.
+        notes: Messages about what was kept and why.
     """
 
     files: int = 0
@@ -34,31 +34,28 @@ class Cleaned:
 
 
 def clean(output: LocalStore) -> Cleaned:
-    """Removes results, their files and done markers under other fingerprints than the last run's.
+    """Deletes results, their files and done markers under other fingerprints than the last run's.
 
-    Links are not followed: what they lead to is not of this output.
+    Links are not followed: their targets do not belong to this output.
 
     Raises:
-        UsageError: A run is working on this output, or none has recorded its fingerprints.
-        OSError: Something cannot be read or removed.
+        UsageError: It is no output folder, a run is working on it, or none has recorded its fingerprints.
+        OSError: Something cannot be read or deleted.
     """
     work = output.root / layout.WORK
     if not work.is_dir():
         raise UsageError(f"{output.root} is not an output folder of beam-curate")
     if work.is_symlink():
-        raise UsageError(
-            f"{work} is a link, and what a link leads to is never removed: clean the folder that it leads to, "
-            f"{work.resolve()}, by hand"
-        )
+        raise UsageError(f"{work} is a link, and targets of links are never deleted: clean {work.resolve()} by hand")
     keep = readback.read(output, layout.FINGERPRINTS, readback.FINGERPRINTS)
     if not keep:
-        raise UsageError(f"{output.root} holds no finished run: nothing tells what to keep")
+        raise UsageError(f"{output.root} holds no finished run, so it is unknown which results to keep")
     done = Cleaned()
     with output.run_lock() as lock:  # which also deletes temporary files
         if lock is LockState.SHARED:
-            raise UsageError(f"a run is working on {output.root}; wait for its end")
+            raise UsageError(f"a run is working on {output.root}; wait until it ends")
         if lock is LockState.UNAVAILABLE:
-            done.notes.append("this file system has no locks, so temporary files stay: a run may be using them")
+            done.notes.append("this file system has no locks, so temporary files were kept: a run may be using them")
         for folder in _fingerprint_folders(output.root, done.notes):
             if folder.name not in keep:
                 _remove(folder, done)
@@ -89,7 +86,7 @@ def _folders(parent: Path, notes: list[str]) -> list[Path]:
     found = []
     for path in sorted(parent.iterdir()):
         if path.is_symlink():
-            notes.append(f"{path} is a link and stays, with what it leads to")
+            notes.append(f"{path} is a link: it and its target are kept")
         elif path.is_dir():
             found.append(path)
     return found

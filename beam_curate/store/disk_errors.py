@@ -1,4 +1,4 @@
-"""What errors of the operating system mean to a user, and what helps."""
+"""Errors of the file system in words for users, with what helps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMEDIES = {
 }
 
 OF_THE_PLACE = frozenset(_REMEDIES)
-"""Codes of errors that no flag of an encoder or a model mends."""
+"""Error codes that no flag of an encoder or a model can fix."""
 
 
 def explained(error: OSError) -> str:
@@ -37,5 +37,5 @@ def explained(error: OSError) -> str:
 
 
 def remedy(error: OSError) -> str | None:
-    """Returns what helps against an error, or None where that is not known."""
+    """Returns what helps against an error, or None if that is unknown."""
     return _REMEDIES.get(error.errno or 0)

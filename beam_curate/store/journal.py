@@ -1,4 +1,4 @@
-"""What was published of a video that is not recorded yet.
+"""The journal: what was published of a video that is not recorded yet.
 
 Every chunk of every video is published before the first video is recorded. A run that ends between the two
 leaves clips and dataset items that no record names; the journal names them, so that the next run, whatever its
@@ -30,7 +30,7 @@ def read(output: Store, relative_path: str) -> list[Published]:
 
 
 def remove(output: Store, relative_path: str) -> None:
-    """Forgets the entries of a video: its records say all."""
+    """Deletes the journal of a video, which its records have replaced."""
     output.delete(_key(relative_path))
 
 
@@ -45,7 +45,7 @@ def _key(relative_path: str) -> PurePosixPath:
 
 
 def _entries(output: Store, key: PurePosixPath) -> Iterator[Published]:
-    """Yields the entries of a journal; one that was cut off spoke of what was not published then."""
+    """Yields the entries of a journal; what an entry that was cut off names was not published."""
     try:
         lines = output.read(key).splitlines()
     except (FileNotFoundError, IsADirectoryError):

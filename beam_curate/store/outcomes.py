@@ -1,4 +1,4 @@
-"""What became of a video, read back from its records."""
+"""The outcome of a video, read back from its records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def num_clips(self) -> int:
-        """Clips that were made of it."""
+        """Number of clips that were made of it."""
         return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
 
     @property
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed as a whole, or each of its clips did."""
+        """Whether the video or each of its clips failed."""
         clips = {clip for chunk in self.chunks for key in ("clips", "failed_clips") for clip in chunk.get(key, ())}
         return self.state == "failed" or bool(clips and clips <= self.failed_clips)
 
@@ -50,7 +50,7 @@ class Outcome:
     def state(self) -> str:
         """``processed``, ``skipped``, ``failed`` or ``pending``.
 
-        A video that failed as a whole has failed, though what earlier runs made of it may still be there.
+        A video that failed as a whole is ``failed`` even if clips that earlier runs made of it are still there.
         """
         if self.skipped:
             return "skipped"
@@ -61,14 +61,14 @@ class Outcome:
         return "failed" if self.failures else "pending"
 
     def matches(self, marker: Marker) -> bool:
-        """Whether the records are all there that a done marker speaks of."""
+        """Whether the records that a done marker stands for are all there."""
         if marker.get("video", self.video.uri) != self.video.uri or not all(self.chunks):
             return False
         return self.state != "pending" and len(self.failures) == marker["failures"]
 
 
 def outcome(output: Store, video: Video) -> Outcome:
-    """Reads the records of one video; one that is not of its shape counts as absent."""
+    """Reads the records of one video; one that does not validate counts as absent."""
     path = video.relative_path
     record = readback.read(output, layout.processed_video(path), readback.VIDEO)
     indices = range(record["num_clip_chunks"] if record else 0)

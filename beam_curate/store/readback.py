@@ -1,7 +1,7 @@
-"""Reading back what earlier runs wrote, which anyone may have changed since: a file is of its shape, or not there.
+"""Reads back what earlier runs wrote, and others may have changed: a file that does not validate counts as absent.
 
-What is not there is made again. So a record that was cut off, emptied or edited never breaks a run, and no name in
-one leads out of the output folder. Keys that are not named here pass as they are.
+What is absent is made again, so a truncated, emptied or edited record never breaks a run, and no name in a record leads
+out of the output folder. Unknown keys pass unchanged.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing_extensions import TypedDict
 
 from beam_curate.store.base import Key, Store
 
-MOST_CHUNKS = 1_000_000  # a year of footage in chunks of half a minute
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES)
-_MOST = 2**53  # integers that every reader of JSON keeps
+MAX_CHUNKS = 1_000_000  # a year of footage in chunks of half a minute
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES)
+_MAX_INT = 2**53  # integers that every reader of JSON keeps
 
 _STEM = r"[A-Za-z0-9][A-Za-z0-9_\-]{0,199}"
 _NAME = re.compile(_STEM)
 
 Name = Annotated[str, StringConstraints(pattern=f"^{_STEM}$")]
-"""Id of a clip: a file name with no way out of its folder."""
+"""Id of a clip: a file name that cannot lead out of its folder."""
 ItemName = Annotated[str, StringConstraints(pattern=f"^((train|val)/)?{_STEM}$")]
 """Name of a dataset item."""
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Length = Annotated[float, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
+Length = Annotated[float, Field(ge=0, le=_MAX_INT)]
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class VideoRecord(_Shape):
     """``processed_videos/{relpath}.json``."""
 
     video: str
-    num_clip_chunks: Annotated[int, Field(ge=1, le=MOST_CHUNKS)]
+    num_clip_chunks: Annotated[int, Field(ge=1, le=MAX_CHUNKS)]
     num_total_clips: Count
     duration: Length
     video_uuid: str
@@ -111,7 +111,7 @@ class Marker(_Shape):
 class Published(_Shape):
     """An entry of the journal."""
 
-    num_clip_chunks: Annotated[int, Field(ge=1, le=MOST_CHUNKS)]
+    num_clip_chunks: Annotated[int, Field(ge=1, le=MAX_CHUNKS)]
     clips: list[Name]
     dataset_items: list[ItemName]
     failed_clips: NotRequired[list[Name]]  # as chunk records have them: both are read for names to withdraw
@@ -125,25 +125,25 @@ ERROR = pydantic.TypeAdapter(ErrorRecord)
 MARKER = pydantic.TypeAdapter(Marker)
 PUBLISHED = pydantic.TypeAdapter(Published)
 FINGERPRINTS = pydantic.TypeAdapter(Annotated[list[Name], Field(strict=True, min_length=1)])
-COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_MOST, le=_MOST)]])
+COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_MAX_INT, le=_MAX_INT)]])
 
 
 def read(output: Store, key: Key, shape: pydantic.TypeAdapter[T]) -> T | None:
-    """Returns the content of a JSON file, or None when it is not there or has another shape.
+    """Returns the content of a JSON file, or None when it is not there or does not validate.
 
     Raises:
-        OSError: The disk does not give it.
+        OSError: It is there and cannot be read.
     """
     try:
         return checked(output.read(key), shape)
     except OSError as error:
-        if error.errno in _NOT_THERE:
+        if error.errno in _ABSENT:
             return None
         raise
 
 
 def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:
-    """Returns the value of a JSON text, or None when it is not JSON or has another shape."""
+    """Returns the value of a JSON text, or None when it is not JSON or does not validate."""
     try:
         value = shape.validate_json(data)
     except ValueError:  # pydantic's error is one
@@ -152,10 +152,10 @@ def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text may be the id of a clip."""
+    """Whether a text is a valid id of a clip."""
     return _NAME.fullmatch(text) is not None
 
 
 def _is_plain(key: Any, value: Any) -> bool:
-    """Whether the counts of a record are counts."""
-    return not str(key).startswith("num_") or (type(value) is int and 0 <= value <= _MOST)
+    """Whether a key that names a count has a count as its value."""
+    return not str(key).startswith("num_") or (type(value) is int and 0 <= value <= _MAX_INT)

@@ -21,14 +21,14 @@ _adapters: dict[Any, pydantic.TypeAdapter[Any]] = {}
 
 
 def _adapter(result_type: Any) -> pydantic.TypeAdapter[Any]:
-    """Returns what reads and writes a result or a failure; building one takes long, so each is built once."""
+    """Returns the adapter that reads and writes a result or a failure; building one is slow, so each is built once."""
     if result_type not in _adapters:
         _adapters[result_type] = pydantic.TypeAdapter(result_type | Failure)
     return _adapters[result_type]
 
 
 def unit_key(unit: Any) -> str:
-    """Returns a hash of every field of a unit of work: another field, other work."""
+    """Returns a hash of every field of a unit of work: a unit with another field is other work."""
     return hashlib.sha256(_adapter(type(unit)).dump_json(unit)).hexdigest()
 
 
@@ -38,17 +38,18 @@ class ResultStore(Generic[R]):
 
     A record is written after the files it names, and only if none is there: the first writer wins, and
     every other attempt at the same unit takes the winner's value. Results that hold a retriable failure are
-    not stored, and those whose failures depend on limits only for the same limits. A record counts as absent when it is
-    not of its shape or of its unit, and when a file it names is gone, has another size, or is not the program's own.
+    not stored, and those whose failures depend on limits only for the same limits. A record counts as absent when it
+    does not validate or is not of its unit, and when a file it names is gone, has another size, or is not the
+    program's own.
 
     Attributes:
         output: Where they are.
         stage: Name of the stage.
-        fingerprint: Of all that its results depend on besides the unit.
+        fingerprint: Hash of all that its results depend on besides the unit.
         result_type: The dataclass of a result.
         retry_failed: Treat stored permanent failures as absent.
-        limits: Of the processes that read sources, in words.
-        check_content: Whether files that the stage made are read and compared with their hashes, too.
+        limits: The limits of the processes that read sources, in words.
+        check_content: Whether files of the stage are also read and compared with their hashes.
     """
 
     output: Store
@@ -72,7 +73,7 @@ class ResultStore(Generic[R]):
         return layout.results(self.stage, self.fingerprint) / name[:2] / f"{name}.json"
 
     def get(self, unit: Any) -> R | Failure | None:
-        """Returns the stored result of a unit, or None when it has to be worked out."""
+        """Returns the stored result of a unit, or None when it has to be computed."""
         for limited in (False, True):
             key = self.key(unit, limited)
             result = self._read(key, unit)
@@ -119,7 +120,7 @@ class ResultStore(Generic[R]):
 
 
 def _is_of(unit: Any, result: Any) -> bool:
-    """Whether a result that was read back is one of this unit, with ids that name no other place."""
+    """Whether a result that was read back is of this unit, with valid ids of clips."""
     video = unit.video if isinstance(unit, ClipChunk) else unit
     if isinstance(result, Failure):
         return bool(result.uri == video.uri)

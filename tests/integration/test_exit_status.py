@@ -99,7 +99,7 @@ def test_a_record_that_cannot_be_written_costs_one_video(tmp_path: Path, split: 
 def test_nothing_in_the_dataset(tmp_path: Path, split: Callable[..., tuple[int, str]]) -> None:
     path = make_video(tmp_path / "a.mp4", frames=60, size=SIZE)
     status, line = split(path, "--predict2-min-frames", "61")
-    assert status == 1 and "nothing is in the dataset, although there are 1 clips" in line
+    assert status == 1 and "the dataset is empty although there are 1 clips" in line
     assert "--predict2-min-frames" in line
     assert split(path, "--generate-cosmos-predict-dataset", "disable")[0] == 0
 

@@ -286,4 +286,4 @@ def test_one_caption_for_many_windows_is_counted_and_told(tmp_path: Path, captio
     assert read(context.output.summary)["beam_curate"]["num_windows_with_one_caption"] == told
     console = Console(record=True, width=200)
     print_report(console, summary, found)
-    assert (f"note: {told} windows have one and the same caption" in console.export_text()) == bool(told)
+    assert (f"note: {told} windows have the same caption" in console.export_text()) == bool(told)

@@ -314,7 +314,7 @@ def test_clips_that_this_program_made_are_left_out(
     own = Output(tmp_path / "link") if whose != "of another run" else Output(tmp_path / "elsewhere")
     listing = list_videos(str(tmp_path / pattern), None, EXTENSIONS, own.location())
     assert [video.relative_path for video in listing.videos] == expected
-    assert all("beam-curate made what is in it (" in note for note in listing.notes)
+    assert all("beam-curate made the " in note for note in listing.notes)
     assert listing.notes
 
 
@@ -328,7 +328,7 @@ def test_listed_clips_of_this_program_are_left_out_with_one_note_a_folder(tmp_pa
         str(tmp_path / "out" / "clips"),
         str(tmp_path / "out" / DATASET),
     ]
-    assert "(2 files)" in listing.notes[0]
+    assert "the 2 files in it" in listing.notes[0]
 
 
 def test_a_folder_that_is_only_named_like_one_of_ours_is_footage(tmp_path: Path) -> None:

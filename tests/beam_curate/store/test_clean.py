@@ -82,13 +82,13 @@ def test_a_file_that_is_a_link_is_removed_and_not_what_it_leads_to(layout: Outpu
 @pytest.mark.parametrize("content", ['"0123456789abcdef"', "[]", "{}", "[1]", "null", "[", '{"a": 1}', "7"])
 def test_without_fingerprints_nothing_tells_what_to_keep(layout: Output, content: str) -> None:
     layout.fingerprints.write_text(content)
-    with pytest.raises(UsageError, match="nothing tells what to keep"):
+    with pytest.raises(UsageError, match="unknown which results to keep"):
         clean(layout)
     assert layout.done_folder(FORMER).is_dir()
 
 
 def test_not_while_a_run_is_working(layout: Output) -> None:
-    with layout.run_lock(), pytest.raises(UsageError, match="wait for its end"):
+    with layout.run_lock(), pytest.raises(UsageError, match="wait until it ends"):
         clean(layout)
     assert layout.done_folder(FORMER).is_dir()
 

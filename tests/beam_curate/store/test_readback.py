@@ -14,7 +14,7 @@ from beam_curate.dataset import predict2
 from beam_curate.elements import ClipChunk, Video
 from beam_curate.errors import UsageError
 from beam_curate.progress import worker_counts
-from beam_curate.records.recorder import former, publish_chunk, record_video
+from beam_curate.records.recorder import made_before, publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.sources.selection import Selection, select
@@ -121,7 +121,7 @@ def everything_reads(context: RecordContext) -> None:
     write_summary(context, outcomes, RunFacts(4, 1.0, {}, {}), all_captions=True)
     predict2.still_random(context.output)
     for video in videos:
-        former(context.output, video.relative_path)
+        made_before(context.output, video.relative_path)
 
 
 def test_sound_records_are_believed(context: RecordContext) -> None:
@@ -211,7 +211,7 @@ def test_journals_of_any_content_are_read(context: RecordContext) -> None:
     journal.write(layout, "whole.mp4", entry)
     read = journal.read(layout, "whole.mp4")
     assert read[0] == read[-1] == entry
-    assert "../../../x" not in former(layout, "whole.mp4").clips
+    assert "../../../x" not in made_before(layout, "whole.mp4").clips
     everything_reads(context)
 
 
