@@ -20,11 +20,12 @@ from footage import make_footage
 from footage_clips import RATE, chunks_of
 
 from beam_curate.captions import frames
-from beam_curate.captions.frames import SamplingRules
+from beam_curate.captions.frames import FrameSampling
+from beam_curate.captions.prompts import Prompts
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.engines import transformers_engine
-from beam_curate.engines.base import Generation, Question
+from beam_curate.engines.base import Request, SamplingParams
 from beam_curate.models.slot import ModelRef
 from tests.support.output import Output
 from tests.support.tiny_models import make_qwen2_5_vl
@@ -34,17 +35,17 @@ FRAMES = 240
 CHUNKS = 12  # the first is decoded before the model has anything to do
 
 
-def load(device: str, folder: Path) -> transformers_engine.VlmEngine:
+def load(device: str, folder: Path) -> transformers_engine.TransformersEngine:
     """Loads the model."""
     return transformers_engine.load_folder(folder, device, "float32")
 
 
-def tokens_for(worker: VlmCaptioner, question: Question, seconds: float) -> int:
+def tokens_for(worker: VlmCaptioner, request: Request, seconds: float) -> int:
     """Returns how many tokens to write so that captioning a window takes so many seconds, at least one."""
 
     def captioning_s(tokens: int) -> float:
         with worker.model.use() as engine:
-            return min(timed(lambda: engine.answer([question], Generation(tokens))) for _ in range(3))
+            return min(timed(lambda: engine.generate([request], SamplingParams(tokens))) for _ in range(3))
 
     few, many = captioning_s(1), captioning_s(33)
     return max(1, round(1 + 32 * (seconds - few) / (many - few)))
@@ -64,20 +65,19 @@ def main() -> int:
             windows=WindowRules(FRAMES, FRAMES),
             algorithm="qwen",
             model=ModelRef("tiny", functools.partial(load, folder=model)),
-            prompt="What happens?",
-            stage2_prompt=None,
-            generation=Generation(1),
-            rules=SamplingRules(0.5, 28),
+            prompts=Prompts("What happens?"),
+            sampling=SamplingParams(1),
+            frame_sampling=FrameSampling(0.5, 28),
             batch_tokens=32768,
         )
         worker.run(chunks[0])  # loads the model
         media = chunks[0].clips[0].media
         assert media is not None
-        seen = frames.sampling(media, (0, FRAMES - 1), worker.rules)
+        seen = frames.sample_window(media, (0, FRAMES - 1), worker.frame_sampling)
         decoding_s = min(timed(lambda: list(frames.sample_frames(footage, [seen]))) for _ in range(3))
         (pictures,) = frames.sample_frames(footage, [seen])
-        question = Question(worker.prompt, pictures, seen.frame_rate, footage, 0, FRAMES - 1)
-        worker = dataclasses.replace(worker, generation=Generation(tokens_for(worker, question, decoding_s)))
+        request = Request(worker.prompts.first, pictures, seen.frame_rate, footage, 0, FRAMES - 1)
+        worker = dataclasses.replace(worker, sampling=SamplingParams(tokens_for(worker, request, decoding_s)))
         both_s = timed(lambda: worker.run(chunks[0]))
 
         def one_after_the_other() -> None:

@@ -26,11 +26,12 @@ from footage_clips import RATE, chunks_of
 from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from beam_curate import counters
-from beam_curate.captions.frames import SamplingRules
+from beam_curate.captions.frames import FrameSampling
+from beam_curate.captions.prompts import Prompts
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
-from beam_curate.engines.base import Generation
-from beam_curate.engines.transformers_engine import VlmEngine
+from beam_curate.engines.base import SamplingParams
+from beam_curate.engines.transformers_engine import TransformersEngine
 from beam_curate.models.slot import ModelRef
 from tests.support.output import Output
 from tests.support.tiny_models import make_qwen2_5_vl
@@ -72,7 +73,7 @@ FULL = Size((1280, 720), 1536, 8, 256)  # 6 windows a clip
 TINY = Size((160, 90), 64, 2, 4)
 
 
-def load(device: str, folder: Path, tiny: bool) -> VlmEngine:
+def load(device: str, folder: Path, tiny: bool) -> TransformersEngine:
     """Makes a model on the device, with random weights; the processor and its tokens are those of the folder."""
     config = AutoConfig.from_pretrained(folder)
     if not tiny:
@@ -87,7 +88,7 @@ def load(device: str, folder: Path, tiny: bool) -> VlmEngine:
     finally:
         torch.set_default_dtype(before)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
-    return VlmEngine(AutoProcessor.from_pretrained(folder), model, device)
+    return TransformersEngine(AutoProcessor.from_pretrained(folder), model, device)
 
 
 class Busy:
@@ -134,10 +135,9 @@ def main() -> int:
             windows=WindowRules() if not tiny else WindowRules(32, 32),
             algorithm="qwen",
             model=ModelRef("random 7B", functools.partial(load, folder=model, tiny=tiny)),
-            prompt="What happens?",
-            stage2_prompt=None,
-            generation=Generation(size.output_tokens, min_tokens=size.output_tokens),
-            rules=SamplingRules(2.0, 28),
+            prompts=Prompts("What happens?"),
+            sampling=SamplingParams(size.output_tokens, min_tokens=size.output_tokens),
+            frame_sampling=FrameSampling(2.0, 28),
             batch_tokens=32768,
         )
         worker.run(chunks[0])  # makes the model and warms the device up

@@ -29,7 +29,7 @@ THREADS = "AUTO"
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
+class SampledWindow:
     """What a model sees of a window.
 
     Attributes:
@@ -54,7 +54,7 @@ class Sampling:
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingRules:
+class FrameSampling:
     """How a model looks at video.
 
     Attributes:
@@ -70,9 +70,9 @@ class SamplingRules:
     frames_per_token: int = 2
 
 
-def sampling(
-    media: ClipFile, window: tuple[int, int], rules: SamplingRules, times: NDArray[np.float64] | None = None
-) -> Sampling:
+def sample_window(
+    media: ClipFile, window: tuple[int, int], rules: FrameSampling, times: NDArray[np.float64] | None = None
+) -> SampledWindow:
     """Decides what a model sees of a window.
 
     Args:
@@ -95,7 +95,7 @@ def sampling(
         seconds = own[list(chosen)].tolist()
     width, height = frame_size(media.width, media.height, len(indices), rules)
     tokens = math.ceil(len(indices) / 2) * (width // rules.patch) * (height // rules.patch)
-    return Sampling(first, last, indices, width, height, len(indices) / length_s, tokens, tuple(seconds))
+    return SampledWindow(first, last, indices, width, height, len(indices) / length_s, tokens, tuple(seconds))
 
 
 def clip_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
@@ -160,7 +160,7 @@ def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
     return tuple(chosen.tolist())
 
 
-def frame_size(width: int, height: int, num_frames: int, rules: SamplingRules) -> tuple[int, int]:
+def frame_size(width: int, height: int, num_frames: int, rules: FrameSampling) -> tuple[int, int]:
     """Returns the width and height in pixels that frames are resized to.
 
     Sides are multiples of the patch, and the aspect is kept as nearly as they allow. As nearly as whole tokens allow,
@@ -188,7 +188,7 @@ def frame_size(width: int, height: int, num_frames: int, rules: SamplingRules) -
     return sides[0], sides[1]
 
 
-def sample_frames(clip: str | Path, windows: Sequence[Sampling]) -> Iterator[NDArray[np.uint8]]:
+def sample_frames(clip: str | Path, windows: Sequence[SampledWindow]) -> Iterator[NDArray[np.uint8]]:
     """Yields the frames seen of each window, uint8 RGB [num_frames, height, width, 3].
 
     The clip is decoded once, up to the last frame that is seen, and only as far as frames are asked for.
@@ -210,7 +210,7 @@ def sample_frames(clip: str | Path, windows: Sequence[Sampling]) -> Iterator[NDA
 
 
 def _resized(
-    decoded: Iterator[tuple[int, av.VideoFrame]], window: Sampling, reformatter: VideoReformatter, name: str
+    decoded: Iterator[tuple[int, av.VideoFrame]], window: SampledWindow, reformatter: VideoReformatter, name: str
 ) -> NDArray[np.uint8]:
     pictures = np.empty((len(window.indices), window.height, window.width, 3), np.uint8)
     for position, index in enumerate(window.indices):

@@ -1,9 +1,8 @@
-"""What a model is asked, and the caption in what it answers."""
+"""The messages that a model is sent about a caption window."""
 
 from __future__ import annotations
 
-from beam_curate.models.catalog import CAPTIONERS, Model, by_name
-from beam_curate.options.captions import CaptionOptions
+import dataclasses
 
 VARIANTS = {
     "default": (
@@ -24,57 +23,58 @@ VARIANTS = {
         "and other landmarks. Describe only what can be seen. Write in English."
     ),
 }
-"""By the value of ``--captioning-prompt-variant``."""
+"""First prompts by the value of ``--captioning-prompt-variant``."""
 
 REFINE = (
     "Below is a description of this video. Improve it: correct what is wrong, add important visual details that are "
     "missing, and say everything clearly and precisely. Answer with the improved description alone, in "
     "English."
 )
-"""Of the second pass; the first caption follows it."""
+"""The default prompt of the second pass."""
 
 
-def system_prompt(options: CaptionOptions) -> str | None:
-    """Returns what the model's makers tell it in a system message; None where they leave that to the chat template."""
-    model = _model(options)
-    return model.system if model else None
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    r"""The prompts of one or two captioning passes.
+
+    >>> prompts = Prompts("What happens?", second="Improve this:", answer_format="Think first.")
+    >>> prompts.first_message
+    'What happens?\n\nThink first.'
+    >>> prompts.second_message("A car.")
+    'Improve this:\n\nA car.\n\nThink first.'
+
+    Attributes:
+        first: Prompt of the first pass.
+        second: Prompt of the second pass, which refines the first caption; None for a single pass.
+        system: System message; None leaves it to the model's chat template.
+        answer_format: How the model's makers ask for an answer with reasoning, at the end of a user message; None if
+            they do not.
+    """
+
+    first: str
+    second: str | None = None
+    system: str | None = None
+    answer_format: str | None = None
+
+    @property
+    def first_message(self) -> str:
+        """The user message of the first pass."""
+        return _paragraphs(self.first, self.answer_format)
+
+    def second_message(self, caption: str) -> str:
+        """Returns the user message of the second pass."""
+        return _paragraphs(self.second, caption, self.answer_format)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that a model is told of any window."""
+        return tuple(filter(None, (self.first_message, self.second, self.system)))
+
+    @property
+    def num_characters(self) -> int:
+        """Length of the longest request, without the first caption."""
+        return len(self.system or "") + max(len(self.first_message), len(self.second or ""))
 
 
-def first_prompt(options: CaptionOptions) -> str:
-    """Returns what the model is asked of each window; a user's own words stay as they are."""
-    prompt = options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant]
-    ending = answer_format(options)
-    return f"{prompt}\n\n{ending}" if ending else prompt
-
-
-def second_prompt(options: CaptionOptions) -> str | None:
-    """Returns what a second pass asks, to be followed by the first caption, or None without one."""
-    if not options.qwen_stage2_caption:
-        return None
-    return options.qwen_stage2_prompt_text or REFINE
-
-
-def answer_format(options: CaptionOptions) -> str | None:
-    """Returns how the model's makers ask for an answer with reasoning, at the end of a prompt; None if they do not."""
-    model = _model(options)
-    return model.answer_format if model else None
-
-
-def with_caption(prompt: str, caption: str, ending: str | None = None) -> str:
-    """Returns the question of the second pass, which ends with the form of the answer."""
-    return "\n\n".join(part for part in (prompt, caption, ending) if part)
-
-
-def printable(text: str) -> str:
-    """Returns a text without control characters other than line breaks and tabs."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(letter for letter in lines if letter in "\n\t" or not _is_control(letter))
-
-
-def _is_control(letter: str) -> bool:
-    return letter < " " or "\x7f" <= letter <= "\x9f"
-
-
-def _model(options: CaptionOptions) -> Model | None:
-    name = CAPTIONERS.get(options.captioning_algorithm)
-    return by_name(name) if name else None
+def _paragraphs(*parts: str | None) -> str:
+    return "\n\n".join(part for part in parts if part)

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from beam_curate import counters
-from beam_curate.captions import judge, prompts, reasons
-from beam_curate.captions.frames import Sampling, SamplingRules, clip_times, sample_frames, sampling
-from beam_curate.captions.unwrap import unwrap
+from beam_curate.captions import judge, reasons
+from beam_curate.captions.frames import FrameSampling, SampledWindow, clip_times, sample_frames, sample_window
+from beam_curate.captions.prompts import Prompts
+from beam_curate.captions.unwrap import printable, unwrap
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
-from beam_curate.engines.base import Answer, Engine, Generation, Question
+from beam_curate.engines.base import Completion, Engine, Request, SamplingParams
 from beam_curate.errors import ContentError, SetupError
 from beam_curate.models.slot import ModelRef
 from beam_curate.store.base import Store
@@ -31,7 +32,7 @@ class _Asked:
     """A window that a question is asked about."""
 
     clip: Clip
-    sampling: Sampling
+    sampling: SampledWindow
     tokens: int
 
     @property
@@ -51,27 +52,20 @@ class VlmCaptioner:
         windows: How clips are divided.
         algorithm: Value of ``--captioning-algorithm``.
         model: What loads an `Engine`.
-        prompt: What is asked of each window.
-        stage2_prompt: What is asked in a second pass, followed by the first caption; None for one pass. Where the
-            second pass gives no caption, the first one stays.
-        generation: How text is generated.
-        rules: How the model looks at a window.
+        prompts: What the model is told. Where the second pass gives no caption, the first one stays.
+        sampling: How text is generated.
+        frame_sampling: How the model looks at a window.
         batch_tokens: Most tokens of the prompts of a batch, padding included.
-        system: What the model is told before each prompt; None for what its chat template says.
-        answer_format: How an answer is asked for at the end of the second pass's question, or None.
     """
 
     output: Store
     windows: WindowRules
     algorithm: str
     model: ModelRef
-    prompt: str
-    stage2_prompt: str | None
-    generation: Generation
-    rules: SamplingRules
+    prompts: Prompts
+    sampling: SamplingParams
+    frame_sampling: FrameSampling
     batch_tokens: int
-    system: str | None = None
-    answer_format: str | None = None
 
     def run(self, chunk: ClipChunk) -> ClipChunk:
         """Returns the chunk with captioned windows; a window that failed has a caption without text.
@@ -80,10 +74,10 @@ class VlmCaptioner:
             SetupError: Every window would fail for the same reason.
         """
         asked = [one for clip in chunk.clips for one in self._windows(clip)]
-        questions = self._questions(asked)
+        requests = self._requests(asked)
         captions: dict[tuple[str, int], Caption | Exception] = {}
         for batch in batches([one.tokens for one in asked], self.batch_tokens):
-            answered = self._answer(questions, len(batch))
+            answered = self._answer(requests, len(batch))
             captions.update(zip((asked[position].key for position in batch), answered, strict=True))
             ending = {asked[position].clip.clip_id for position in batch}
             after = {one.clip.clip_id for one in asked[batch.stop : batch.stop + 1]}
@@ -95,13 +89,12 @@ class VlmCaptioner:
         if clip.media is None:
             return
         times = clip_times(self.output.local_path(clip.media.file.path), clip.media)
-        letters = len(self.system or "") + max(len(self.prompt), len(self.stage2_prompt or ""))
-        text = letters // _CHARACTERS_PER_TOKEN
+        text = self.prompts.num_characters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):
-            seen = sampling(clip.media, window, self.rules, times)
+            seen = sample_window(clip.media, window, self.frame_sampling, times)
             yield _Asked(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
 
-    def _questions(self, asked: Sequence[_Asked]) -> Iterator[Question | Exception]:
+    def _requests(self, asked: Sequence[_Asked]) -> Iterator[Request | Exception]:
         """Decodes each clip once, as far as it is asked for; an exception stands for each window that it costs."""
         position = 0
         while position < len(asked):
@@ -110,28 +103,29 @@ class VlmCaptioner:
             position += len(mine)
             done = 0
             try:
-                for question in self._questions_of(clip, mine):
+                for request in self._requests_of(clip, mine):
                     done += 1
-                    yield question
+                    yield request
             except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
                 failure = error.with_traceback(None)
                 for _ in mine[done:]:
                     yield failure
 
-    def _questions_of(self, clip: Clip, windows: Sequence[Sampling]) -> Iterator[Question]:
+    def _requests_of(self, clip: Clip, windows: Sequence[SampledWindow]) -> Iterator[Request]:
         assert clip.media is not None
         path = self.output.local_path(clip.media.file.path)
         for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
             name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
             span = window.start_frame, window.end_frame
-            yield Question(self.prompt, pictures, window.frame_rate, path, *span, seed, self.system, window.times)
+            prompt, system = self.prompts.first_message, self.prompts.system
+            yield Request(prompt, pictures, window.frame_rate, path, *span, seed, system, window.times)
 
-    def _answer(self, questions: Iterator[Question | Exception], number: int) -> list[Caption | Exception]:
+    def _answer(self, requests: Iterator[Request | Exception], number: int) -> list[Caption | Exception]:
         """Captions the next windows."""
         with _Decoded() as decoded:
-            batch = [next(questions) for _ in range(number)]
-            usable = [question for question in batch if isinstance(question, Question)]
+            batch = [next(requests) for _ in range(number)]
+            usable = [request for request in batch if isinstance(request, Request)]
             if not usable:
                 return [one for one in batch if isinstance(one, Exception)]
             try:
@@ -142,17 +136,15 @@ class VlmCaptioner:
                 raise  # no window can be captioned
             except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
                 captions = iter([error.with_traceback(None)] * len(usable))
-            return [next(captions) if isinstance(one, Question) else one for one in batch]
+            return [next(captions) if isinstance(one, Request) else one for one in batch]
 
-    def _captions(self, engine: Engine, questions: Sequence[Question]) -> list[Caption | Exception]:
-        captions = self._asked(engine, questions)
-        if self.stage2_prompt is None:
+    def _captions(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
+        captions = self._asked(engine, requests)
+        if self.prompts.second is None:
             return captions
         first = {i: caption for i, caption in enumerate(captions) if isinstance(caption, Caption) and caption.usable}
         again = [
-            dataclasses.replace(
-                questions[i], prompt=prompts.with_caption(self.stage2_prompt, caption.text, self.answer_format)
-            )
+            dataclasses.replace(requests[i], prompt=self.prompts.second_message(caption.text))
             for i, caption in first.items()
         ]
         refined = self._asked(engine, again) if again else []
@@ -160,9 +152,9 @@ class VlmCaptioner:
             captions[position] = _refined(caption, second)
         return captions
 
-    def _asked(self, engine: Engine, questions: Sequence[Question]) -> list[Caption | Exception]:
+    def _asked(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
         """Asks questions, and those whose answer only repeats itself once more with a penalty on repetition."""
-        captions = [self._caption(answer) for answer in engine.answer(questions, self.generation)]
+        captions = [self._caption(completion) for completion in engine.generate(requests, self.sampling)]
         loops = {
             position: caption
             for position, caption in enumerate(captions)
@@ -171,37 +163,33 @@ class VlmCaptioner:
         if not loops:
             return captions
         counters.add("captions asked again for repetition", len(loops))
-        penalized = dataclasses.replace(self.generation, against_repetition=True)
-        answers = engine.answer([questions[position] for position in loops], penalized)
-        for (position, caption), answer in zip(loops.items(), answers, strict=True):
-            second = self._caption(answer)
+        penalized = dataclasses.replace(self.sampling, against_repetition=True)
+        completions = engine.generate([requests[position] for position in loops], penalized)
+        for (position, caption), completion in zip(loops.items(), completions, strict=True):
+            second = self._caption(completion)
             if isinstance(second, Caption):
                 captions[position] = _both(caption, second)
         return captions
 
-    def _caption(self, answer: Answer | Exception) -> Caption | Exception:
-        if isinstance(answer, SetupError):
-            raise answer
-        if isinstance(answer, Exception):
-            return answer
-        tokens = answer.prompt_tokens, answer.output_tokens
-        if answer.finish == "blocked":
+    def _caption(self, completion: Completion | Exception) -> Caption | Exception:
+        if isinstance(completion, SetupError):
+            raise completion
+        if isinstance(completion, Exception):
+            return completion
+        tokens = completion.prompt_tokens, completion.output_tokens
+        if completion.finish == "blocked":
             return Caption(self.algorithm, "", "blocked", *tokens)
-        cut = answer.finish == "length"
+        cut = completion.finish == "length"
         # A character may have been cut in its middle.
-        text = unwrap(prompts.printable(answer.text.rstrip("\ufffd") if cut else answer.text))
-        for said in self._said:
-            text = unwrap(text.removeprefix(said)) or text  # some servers repeat the prompt before the answer
-        reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, said) for said in self._said) else None)
+        text = unwrap(printable(completion.text.rstrip("\ufffd") if cut else completion.text))
+        told = self.prompts.texts
+        for prompt in told:
+            text = unwrap(text.removeprefix(prompt)) or text  # some servers repeat the prompt before the completion
+        reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, prompt) for prompt in told) else None)
         if reason is not None:
             reason = reasons.CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
             return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
         return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
-
-    @property
-    def _said(self) -> tuple[str, ...]:
-        """What models are told, without the first caption, which a second pass may leave as it is."""
-        return tuple(filter(None, (self.prompt, self.stage2_prompt, self.system)))
 
     def _captioned(self, chunk: ClipChunk, clip: Clip, captions: dict[tuple[str, int], Caption | Exception]) -> Clip:
         if clip.media is None:

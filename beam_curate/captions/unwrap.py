@@ -93,6 +93,20 @@ def unwrap(text: str) -> str:
     return said
 
 
+def printable(text: str) -> str:
+    r"""Returns a text without control characters other than line breaks and tabs.
+
+    >>> printable("A\x07 car.\r\n")
+    'A car.\n'
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(letter for letter in lines if letter in "\n\t" or not _is_control(letter))
+
+
+def _is_control(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter <= "\x9f"
+
+
 def _without_end_tokens(text: str) -> str:
     end = len(text)
     while True:

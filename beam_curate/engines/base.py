@@ -1,4 +1,4 @@
-"""What is asked of a model that looks at video and writes text, and what it answers; the same for every engine."""
+"""Requests to a vision-language model and its completions: the protocol that every engine implements."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """A prompt about the frames of a window.
+class Request:
+    """A prompt with the frames of a caption window.
+
+    >>> Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47).seconds
+    (0.0, 0.5, 1.0, 1.5)
 
     Attributes:
-        prompt: The text, as the user or the variant gives it.
-        frames: Sampled frames, uint8 RGB [num_frames, height, width, 3], sides already within the pixel budget.
-        frame_rate: Frames/s of `frames`, as sampled: their number over the window's length.
-        clip: The clip's file on this computer: with the two frame numbers, which window the question is about.
+        prompt: User message.
+        frames: Sampled frames, uint8 RGB [num_frames, height, width, 3], already within the pixel budget.
+        frame_rate: Sampling rate of `frames`, in frames/s: their number over the window's length.
+        clip: Local path of the clip.
         first_frame: First frame of the window in the clip.
         last_frame: Last frame of the window in the clip, inclusive.
-        seed: Of random sampling; used only where the temperature is above 0.
-        system: What the model's makers have it told before the prompt; None for what its chat template says.
-        times: Of each frame, in s after the window's first frame; empty where frames are one over the rate apart.
+        seed: Seed of random sampling; used only if the temperature is above 0.
+        system: System message; None leaves it to the model's chat template.
+        times: Timestamps of the frames, in s after the window's first frame; empty if they are evenly spaced at
+            `frame_rate`.
     """
 
     prompt: str
@@ -39,38 +43,38 @@ class Question:
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """When each frame is seen, in s after the window's first frame."""
+        """Timestamps of the frames, in s after the window's first frame."""
         return self.times or tuple(index / self.frame_rate for index in range(len(self.frames)))
 
     @property
     def step_s(self) -> float:
-        """From one frame to the next, in s, in the mean; `frame_rate` counts what follows the last frame as well."""
+        """Mean distance between two frames, in s; `frame_rate` also counts the time after the last frame."""
         seconds = self.seconds
         return (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 1 / self.frame_rate
 
     @property
     def is_even(self) -> bool:
-        """Whether each frame is less than half a step away from where it is with even steps."""
+        """Whether each frame is less than half a step away from an evenly spaced grid."""
         seconds = np.asarray(self.seconds)
         even = seconds[0] + self.step_s * np.arange(len(seconds))
         return bool(np.abs(seconds - even).max() < self.step_s / 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Generation:
-    """How text is generated; the names and the neutral values are those of vLLM's sampling parameters.
+class SamplingParams:
+    """How text is generated; names and neutral values are those of vLLM's sampling parameters.
 
     Attributes:
-        max_output_tokens: Most tokens of an answer; None for as many as the model allows.
-        temperature: 0 always takes the likeliest token, so that the answer is the same every time.
-        top_p: Sampling among the likeliest tokens of this total probability.
-        top_k: Sampling among so many likeliest tokens; 0 for all.
-        repetition_penalty: Above 1 makes tokens of prompt and answer less likely to come again.
-        presence_penalty: Above 0 makes tokens of the answer less likely to come again.
-        frequency_penalty: The same, by how often they came.
-        min_p: Sampling among tokens of at least this share of the likeliest one's probability.
-        min_tokens: Fewest tokens of an answer.
-        against_repetition: Whether a first answer only repeated itself: the engine adds a penalty that it knows.
+        max_output_tokens: Maximum number of new tokens; None for no limit but the model's context.
+        temperature: 0 always takes the most likely token, so that the completion is the same every time.
+        top_p: Sample from the most likely tokens whose probabilities add up to this.
+        top_k: Sample from the k most likely tokens; 0 means no limit.
+        repetition_penalty: Above 1, tokens of the prompt and the completion become less likely to be repeated.
+        presence_penalty: Above 0, tokens of the completion become less likely to be repeated.
+        frequency_penalty: Like `presence_penalty`, in proportion to how often a token has occurred.
+        min_p: Sample from tokens at least this fraction as likely as the most likely one.
+        min_tokens: Minimum number of new tokens.
+        against_repetition: Whether a first completion was a loop: the engine adds a penalty that it supports.
     """
 
     max_output_tokens: int | None
@@ -85,20 +89,21 @@ class Generation:
     against_repetition: bool = False
 
     @property
-    def penalized(self) -> Generation:
-        """The same with a repetition penalty of at least 1.2."""
+    def penalized(self) -> SamplingParams:
+        """A copy with a repetition penalty of at least 1.2."""
         return dataclasses.replace(self, repetition_penalty=max(1.2, self.repetition_penalty))
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model wrote.
+class Completion:
+    """The text that a model generated for a request.
 
     Attributes:
-        text: As written, with reasoning and tags; not yet a caption.
-        prompt_tokens: Tokens read, those of the pictures included.
-        output_tokens: Tokens written.
-        finish: ``stop``; ``length`` where the most tokens were reached; ``blocked`` by a content filter.
+        text: Raw text, with reasoning and tags; not yet a caption.
+        prompt_tokens: Tokens of the prompt, including those of the frames.
+        output_tokens: Generated tokens.
+        finish: ``stop``, ``length`` if `SamplingParams.max_output_tokens` was reached, or ``blocked`` by a content
+            filter.
     """
 
     text: str
@@ -108,8 +113,8 @@ class Answer:
 
 
 class Engine(Protocol):
-    """A loaded model, or a connection to one; what `ModelRef.use` lends to a captioner."""
+    """A loaded model, or a connection to one, which `ModelRef.use` lends to a captioner."""
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
-        """Answers questions, in order; an exception stands for the one question that failed, never for all."""
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
+        """Returns the completion of each request, in order, or the exception with which that one request failed."""
         ...

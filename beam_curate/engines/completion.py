@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from beam_curate.engines import stream
-from beam_curate.engines.base import Answer
+from beam_curate.engines.base import Completion
 from beam_curate.errors import ModelOutputError, ModelServerError
 
 _FINISHED = {
@@ -72,7 +72,7 @@ class EmbeddedError(Exception):
         self.body = body
 
 
-def read_answer(body: str) -> Answer:
+def read_completion(body: str) -> Completion:
     """Returns the answer in the body of a chat completion; reasoning that comes in a field of its own is left out.
 
     Raises:
@@ -85,7 +85,7 @@ def read_answer(body: str) -> Answer:
     choice = _first_choice(completion)
     if choice is None:
         if _is_blocked_prompt(completion):
-            return Answer("", *tokens, "blocked")
+            return Completion("", *tokens, "blocked")
         _raise_other_error(completion)
         raise _no_completion(body)
     _raise_error(choice)
@@ -99,7 +99,7 @@ def read_answer(body: str) -> Answer:
     if text is None and any(_says(message.get(name)) for name in _REASONING):
         text = ""  # it ended within its reasoning, and would do so again
     if finish == "blocked" or refused or _says(message.get("refusal")) or _was_filtered(choice):
-        return Answer("", *tokens, "blocked")
+        return Completion("", *tokens, "blocked")
     if finish is None:
         raise ModelServerError(f"its answer is not finished (finish_reason {_named(choice)})")
     if not (text or "").strip() and finish == "length":
@@ -110,7 +110,7 @@ def read_answer(body: str) -> Answer:
         )
     if text is None:
         raise ModelServerError(f"its answer has no text (finish_reason {_named(choice)})")
-    return Answer(text, *tokens, finish)
+    return Completion(text, *tokens, finish)
 
 
 def beginning(body: str) -> str:

@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beam_curate.engines import dialect, openai_protocol
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.completion import EmbeddedError, read_answer
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.completion import EmbeddedError, read_completion
 from beam_curate.engines.refusals import Refusal, shortened
 from beam_curate.engines.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models import connection
 from beam_curate.models.slot import ModelRef
-from beam_curate.options.captions import CaptionOptions
 
 _NO_KEY = "none"  # the client wants one; local servers look at none
 _LONGEST_DELAY_S = 120.0
@@ -33,33 +32,35 @@ _CONTEXT_FLAGS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Asking:
-    """How a server is asked.
+class Endpoint:
+    """A model behind an OpenAI-compatible server.
 
     Attributes:
-        media: ``frames`` or ``mp4``.
-        most_at_once: Requests to one server at a time, by all threads of a process together.
-        retries: How often a request is made again when the server cannot answer it now.
-        delay_s: Before the first repetition, in s; it doubles each time.
-        timeout_s: Longest wait for an answer, in s.
+        url: Base URL, which usually ends in ``/v1``.
+        model: Name of the model; None for the only one that the server lists.
+        media: How frames are sent: ``frames`` as JPEG images, ``mp4`` as a video.
     """
 
-    media: str
-    most_at_once: int
-    retries: int
-    delay_s: float
-    timeout_s: float
+    url: str
+    model: str | None = None
+    media: str = "frames"
 
-    @classmethod
-    def of(cls, options: CaptionOptions) -> Asking:
-        """Returns what the options say."""
-        return cls(
-            options.captioning_endpoint_media,
-            options.api_caption_batch_size,
-            options.openai_caption_retries,
-            options.openai_retry_delay_seconds,
-            options.openai_timeout_s,
-        )
+
+@dataclasses.dataclass(frozen=True)
+class RequestPolicy:
+    """Concurrency, retries and timeouts of requests to a server.
+
+    Attributes:
+        concurrency: Requests in flight at a time, of all threads of a process together.
+        retries: Further attempts when the server cannot answer at the moment.
+        delay_s: Delay before the first retry, in s; it doubles each time.
+        timeout_s: Longest wait for a response, in s.
+    """
+
+    concurrency: int = 8
+    retries: int = 3
+    delay_s: float = 1.0
+    timeout_s: float = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +72,14 @@ class _Unanswered:
 
 
 class EndpointEngine:
-    """Asks a server, several questions at a time; several threads may use it at once.
+    """Sends requests to a server, several at a time; several threads may use it at once.
 
     Args:
-        url: The base URL, which usually ends in ``/v1``.
-        model: Its name; None for the only one that the server has.
-        asking: How it is asked.
-        key: What the server wants to see; it appears in no message.
-        direct: Whether to look past the proxies that the environment names.
-        is_vllm: Whether the server is vLLM, where that is known; None to ask it.
+        endpoint: The server and its model.
+        policy: Concurrency, retries and timeouts.
+        key: API key; it appears in no message.
+        direct: Whether to bypass the proxies that the environment names.
+        is_vllm: Whether the server is vLLM; None if unknown, then the server is asked.
 
     Raises:
         SetupError: A proxy or certificates that the environment names cannot be used.
@@ -87,19 +87,20 @@ class EndpointEngine:
 
     def __init__(
         self,
-        url: str,
-        model: str | None,
-        asking: Asking,
+        endpoint: Endpoint,
+        policy: RequestPolicy,
         key: str | None = None,
         direct: bool = False,
         is_vllm: bool | None = None,
     ) -> None:
         import openai
 
+        url, model = endpoint.url, endpoint.model
         self._url = url
-        self._asking = asking
+        self._media = endpoint.media
+        self._policy = policy
         self._key = key
-        timeout = openai.Timeout(asking.timeout_s, connect=min(asking.timeout_s, _CONNECT_S))
+        timeout = openai.Timeout(policy.timeout_s, connect=min(policy.timeout_s, _CONNECT_S))
         self._client = openai.OpenAI(
             base_url=url,
             api_key=key or _NO_KEY,
@@ -110,47 +111,47 @@ class EndpointEngine:
         self._strict = dialect.is_strict(url)
         self._dialect = dialect.of(url, model)
         self._kind = ServerKind(self._client, url, False if self._strict else is_vllm)
-        self._turns = _turns(url, asking.most_at_once)
+        self._turns = _turns(url, policy.concurrency)
         self._model = model
         self._naming = threading.Lock()
         self._stopped: SetupError | None = None
         self._has_answered = False
         self._refused = 0
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
         """Answers questions; see `Engine`.
 
         A `ModelServerError` stands for a question that was not answered however often it was asked, a
         `ModelContextError` or a `ModelRequestError` for one that was refused. After a `SetupError`, which would be the
         same for every question, nothing more is sent.
         """
-        answers: dict[int, Answer | Exception] = {}
-        waiting = collections.deque(enumerate(questions))
+        completions: dict[int, Completion | Exception] = {}
+        waiting = collections.deque(enumerate(requests))
 
         def work() -> None:
             with contextlib.suppress(IndexError):
                 while True:
-                    position, question = waiting.popleft()
-                    answers[position] = self._answer(question, generation)
+                    position, request = waiting.popleft()
+                    completions[position] = self._answer(request, params)
 
         # Not a pool of concurrent.futures: its threads would keep the process until the last answer is there.
-        number = min(len(questions), self._asking.most_at_once)
+        number = min(len(requests), self._policy.concurrency)
         threads = [threading.Thread(target=work, daemon=True) for _ in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return [answers[position] for position in range(len(questions))]
+        return [completions[position] for position in range(len(requests))]
 
     def close(self) -> None:
         """Closes connections."""
         self._client.close()
 
-    def _answer(self, question: Question, generation: Generation) -> Answer | Exception:
+    def _answer(self, request: Request, params: SamplingParams) -> Completion | Exception:
         try:
-            messages = openai_protocol.messages(question, self._asking.media)
-            fields = openai_protocol.parameters(generation, question.seed, strict=self._strict)
-            if self._asking.media == "mp4" and self._kind.is_vllm(self._model):
+            messages = openai_protocol.messages(request, self._media)
+            fields = openai_protocol.parameters(params, request.seed, strict=self._strict)
+            if self._media == "mp4" and self._kind.is_vllm(self._model):
                 fields |= KEEP_ALL_FRAMES
             return self._ask_again(messages, fields)
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
@@ -159,17 +160,17 @@ class EndpointEngine:
             self._stopped = failure
         return failure
 
-    def _ask_again(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Answer:
+    def _ask_again(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion:
         asked = 0
         while True:
             with self._turns:
                 outcome = self._ask(messages, fields)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Completion):
                 return outcome
-            if asked == self._asking.retries:
+            if asked == self._policy.retries:
                 break
             # Requests that failed together shall not come back together.
-            delay = self._asking.delay_s * 2**asked * random.uniform(0.75, 1.25)
+            delay = self._policy.delay_s * 2**asked * random.uniform(0.75, 1.25)
             time.sleep(min(max(delay, outcome.wait_s), _LONGEST_DELAY_S))
             asked += 1
         raise ModelServerError(
@@ -177,18 +178,18 @@ class EndpointEngine:
             f"--openai-caption-retries): {outcome.reason}"
         )
 
-    def _ask(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Answer | _Unanswered:
+    def _ask(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion | _Unanswered:
         """Makes one request, again at once where the server wants other fields; raises what it is refused for."""
         while True:
             spoken = self._dialect.spoken(fields)
-            outcome = self._request(messages, spoken)
+            outcome = self._send(messages, spoken)
             if not isinstance(outcome, Refusal):
                 return outcome
             judged = self._judged(outcome, spoken)
             if judged is not None:
                 return judged
 
-    def _request(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Answer | _Unanswered | Refusal:
+    def _send(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Completion | _Unanswered | Refusal:
         import httpx2
         import openai
 
@@ -198,13 +199,13 @@ class EndpointEngine:
             with self._naming:
                 self._model = self._model or self._only_model()
             create: Any = self._client.chat.completions.with_raw_response.create
-            answer = read_answer(create(model=self._model, messages=messages, extra_body=fields).text)
+            completion = read_completion(create(model=self._model, messages=messages, extra_body=fields).text)
         except ModelServerError as error:
             return _Unanswered(self._clean(str(error)))
         except EmbeddedError as error:
             return Refusal.of(error.status, error.body, {}, self._key)
         except openai.APITimeoutError:
-            return _Unanswered(f"nothing came within {self._asking.timeout_s:g} s (--openai-timeout-s)")
+            return _Unanswered(f"nothing came within {self._policy.timeout_s:g} s (--openai-timeout-s)")
         except openai.APIConnectionError as error:
             return _Unanswered(self._clean(f"the connection failed ({error.__cause__ or error})"))
         except openai.APIStatusError as error:
@@ -212,14 +213,14 @@ class EndpointEngine:
         except httpx2.HTTPError as error:  # of the body of a refusal
             return _Unanswered(self._clean(f"the connection failed ({error})"))
         self._has_answered = True
-        return answer
+        return completion
 
     def _only_model(self) -> str:
         return openai_protocol.only_model(
             openai_protocol.read_models(self._client.models.with_raw_response.list().text), self._url
         )
 
-    def _judged(self, refusal: Refusal, fields: Mapping[str, Any]) -> Answer | _Unanswered | None:
+    def _judged(self, refusal: Refusal, fields: Mapping[str, Any]) -> Completion | _Unanswered | None:
         """Returns what becomes of a refused request, None to make it again; raises what it fails with.
 
         Raises:
@@ -234,7 +235,7 @@ class EndpointEngine:
                 "another server with --captioning-endpoint"
             )
         if refusal.is_blocked:
-            return Answer("", 0, 0, "blocked")
+            return Completion("", 0, 0, "blocked")
         if refusal.takes_no_pictures:
             raise SetupError(f"{message}; name a model that sees pictures with --captioning-endpoint-model")
         if refusal.passes:
@@ -264,7 +265,7 @@ class EndpointEngine:
     def _check_setup(self, refusal: Refusal, message: str) -> None:
         if unknown := refusal.unwanted(dialect.FLAGS):
             raise SetupError(f"{message}; for what it does not know, add {dialect.FLAGS[unknown]}")
-        if refusal.takes_no_video and self._asking.media == "mp4":
+        if refusal.takes_no_video and self._media == "mp4":
             raise SetupError(f"{message}; take --captioning-endpoint-media frames")
         if refusal.is_about_model and refusal.status not in (401, 403):
             raise SetupError(
@@ -279,19 +280,17 @@ class EndpointEngine:
         return shortened(text, self._key)
 
 
-def reference(options: CaptionOptions) -> ModelRef:
-    """Returns a reference to the model that ``--captioning-endpoint`` serves; it holds no key."""
-    assert options.captioning_endpoint is not None
-    model = None if options.captioning_endpoint_model == "auto" else options.captioning_endpoint_model
-    load = functools.partial(_load, url=options.captioning_endpoint, model=model, asking=Asking.of(options))
-    return ModelRef(options.captioning_endpoint_model, load, shared=True)
+def reference(endpoint: Endpoint, policy: RequestPolicy) -> ModelRef:
+    """Returns a reference to the model behind an endpoint; it holds no key."""
+    load = functools.partial(_load, endpoint=endpoint, policy=policy)
+    return ModelRef(endpoint.model or "auto", load, shared=True)
 
 
-def _load(device: str, url: str, model: str | None, asking: Asking) -> EndpointEngine:
-    return EndpointEngine(url, model, asking, openai_protocol.api_key())
+def _load(device: str, endpoint: Endpoint, policy: RequestPolicy) -> EndpointEngine:
+    return EndpointEngine(endpoint, policy, openai_protocol.api_key())
 
 
 @functools.cache
-def _turns(url: str, most_at_once: int) -> threading.BoundedSemaphore:
+def _turns(url: str, concurrency: int) -> threading.BoundedSemaphore:
     """Returns what bounds the requests to a server, one in a process: each GPU's slot has an engine of its own."""
-    return threading.BoundedSemaphore(most_at_once)
+    return threading.BoundedSemaphore(concurrency)

@@ -1,4 +1,4 @@
-"""Chat completions, the language of OpenAI-compatible servers: what is sent for a question, and what comes back."""
+"""The OpenAI chat completions protocol: the messages and fields of a request, the list of models, the API key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.engines.base import Generation, Question
+from beam_curate.engines.base import Request, SamplingParams
 from beam_curate.engines.completion import beginning
 from beam_curate.errors import ModelServerError, SetupError
 
@@ -31,50 +31,53 @@ EXTRAS = ("top_k", "min_p", "repetition_penalty", "min_tokens")
 """Fields that vLLM and others add to OpenAI's."""
 
 
-def messages(question: Question, media: str) -> list[dict[str, Any]]:
-    """Returns a question as one message of a user, pictures first and then the text; before it the system's, if any.
+def messages(request: Request, media: str) -> list[dict[str, Any]]:
+    """Returns the messages of a request: a system message, if any, and a user message with media before the text.
 
     Args:
-        question: What is asked.
-        media: ``frames``, a JPEG for each sampled frame, whose times the text begins with; ``mp4``, the sampled frames
-            as a video of a constant rate, whose frames are seen at their times.
+        request: Prompt and frames.
+        media: ``frames`` for a JPEG per sampled frame, with their timestamps at the beginning of the text; ``mp4`` for
+            a video with a constant frame rate that shows each frame at its time.
     """
     if media == "mp4":
-        parts = [_part("video_url", "video/mp4", _mp4(_at_even_steps(question), 1 / question.step_s))]
-        text = question.prompt
+        parts = [_part("video_url", "video/mp4", _mp4(_at_even_steps(request), 1 / request.step_s))]
+        text = request.prompt
     else:
-        parts = [_part("image_url", "image/jpeg", picture) for picture in _jpegs(question.frames)]
-        text = f"{_times(question)}\n\n{question.prompt}"
+        parts = [_part("image_url", "image/jpeg", picture) for picture in _jpegs(request.frames)]
+        text = f"{_times(request)}\n\n{request.prompt}"
     asked = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
-    return [asked] if question.system is None else [{"role": "system", "content": question.system}, asked]
+    return [asked] if request.system is None else [{"role": "system", "content": request.system}, asked]
 
 
-def parameters(generation: Generation, seed: int, *, strict: bool) -> dict[str, Any]:
-    """Returns the fields that say how text is generated; what is neutral is left to the server, save temperature.
+def parameters(params: SamplingParams, seed: int, *, strict: bool) -> dict[str, Any]:
+    """Returns the sampling fields of a request; neutral values are omitted, except the temperature.
+
+    >>> parameters(SamplingParams(100, top_k=40), seed=0, strict=False)
+    {'top_k': 40, 'temperature': 0.0, 'max_tokens': 100}
 
     Args:
-        generation: What is wanted.
-        seed: Of random sampling.
-        strict: Whether the server takes OpenAI's own fields alone: it has none of `EXTRAS`, and wants
-            ``max_completion_tokens`` where others know ``max_tokens``.
+        params: Sampling parameters.
+        seed: Seed of random sampling.
+        strict: Whether the server accepts OpenAI's own fields only: none of `EXTRAS`, and ``max_completion_tokens``
+            instead of ``max_tokens``.
     """
-    neutral = Generation(max_output_tokens=None)
-    if generation.against_repetition:
-        generation = _against_repetition(generation, strict=strict)
+    neutral = SamplingParams(max_output_tokens=None)
+    if params.against_repetition:
+        params = _against_repetition(params, strict=strict)
     names = ["top_p", "presence_penalty", "frequency_penalty", *([] if strict else EXTRAS)]
-    fields = {name: getattr(generation, name) for name in names if getattr(generation, name) != getattr(neutral, name)}
-    fields["temperature"] = generation.temperature
-    if generation.temperature > 0:
+    fields = {name: getattr(params, name) for name in names if getattr(params, name) != getattr(neutral, name)}
+    fields["temperature"] = params.temperature
+    if params.temperature > 0:
         fields["seed"] = seed
-    if generation.max_output_tokens is not None:
-        fields["max_completion_tokens" if strict else "max_tokens"] = generation.max_output_tokens
+    if params.max_output_tokens is not None:
+        fields["max_completion_tokens" if strict else "max_tokens"] = params.max_output_tokens
     return fields
 
 
-def _against_repetition(generation: Generation, *, strict: bool) -> Generation:
+def _against_repetition(params: SamplingParams, *, strict: bool) -> SamplingParams:
     if strict:
-        return dataclasses.replace(generation, frequency_penalty=max(0.5, generation.frequency_penalty))
-    return generation.penalized
+        return dataclasses.replace(params, frequency_penalty=max(0.5, params.frequency_penalty))
+    return params.penalized
 
 
 def read_models(body: str) -> list[str]:
@@ -117,20 +120,20 @@ def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
     return {"type": kind, kind: {"url": f"data:{media_type};base64,{base64.b64encode(content).decode()}"}}
 
 
-def _times(question: Question) -> str:
+def _times(request: Request) -> str:
     """Returns the sentence that says when pictures were taken."""
-    rate = f", {1 / question.step_s:.3g} per second" if question.is_even else ""
-    times = ", ".join(f"{second:.2f}" for second in question.seconds)
+    rate = f", {1 / request.step_s:.3g} per second" if request.is_even else ""
+    times = ", ".join(f"{second:.2f}" for second in request.seconds)
     return f"The pictures are frames of a video{rate}, seen at these times in seconds: {times}."
 
 
-def _at_even_steps(question: Question) -> NDArray[np.uint8]:
+def _at_even_steps(request: Request) -> NDArray[np.uint8]:
     """Returns as many frames at even steps: those of a variable rate are repeated and left out as their times say."""
-    if question.is_even:
-        return question.frames
-    seconds = np.asarray(question.seconds)
+    if request.is_even:
+        return request.frames
+    seconds = np.asarray(request.seconds)
     even = np.linspace(seconds[0], seconds[-1], len(seconds))
-    return question.frames[np.abs(even[:, None] - seconds).argmin(axis=1)]
+    return request.frames[np.abs(even[:, None] - seconds).argmin(axis=1)]
 
 
 def _jpegs(frames: NDArray[np.uint8]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""How transformers generates text: from `Generation` to the arguments of ``generate``."""
+"""From sampling parameters to the arguments of transformers' ``generate``, and its logits processors."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from beam_curate.engines.base import Generation
+from beam_curate.engines.base import SamplingParams
 
 
 def arguments(
-    generation: Generation, most: int, prompt_length: int, watch: FiniteWatch | None = None
+    params: SamplingParams, most: int, prompt_length: int, watch: FiniteWatch | None = None
 ) -> dict[str, Any]:
     """Returns the arguments of ``generate``.
 
     Args:
-        generation: What is wanted.
-        most: Most tokens of an answer.
+        params: Sampling parameters.
+        most: Maximum number of new tokens.
         prompt_length: Tokens of the prompts, padding included.
-        watch: Looks at the logits, after everything else that does.
+        watch: Last of the logits processors.
     """
-    if generation.against_repetition:
-        generation = generation.penalized
+    if params.against_repetition:
+        params = params.penalized
     given: dict[str, Any] = {
         "max_new_tokens": most,
-        "min_new_tokens": min(generation.min_tokens, most),
-        "repetition_penalty": generation.repetition_penalty,
-        "do_sample": generation.temperature > 0,
+        "min_new_tokens": min(params.min_tokens, most),
+        "repetition_penalty": params.repetition_penalty,
+        "do_sample": params.temperature > 0,
         "logits_processor": [watch] if watch else [],
     }
-    if generation.temperature > 0:
+    if params.temperature > 0:
         given |= {
-            "temperature": generation.temperature,
-            "top_p": generation.top_p,
-            "top_k": generation.top_k,
-            "min_p": generation.min_p or None,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k,
+            "min_p": params.min_p or None,
         }
-    if generation.presence_penalty or generation.frequency_penalty:
-        penalty = CountPenalty(generation.presence_penalty, generation.frequency_penalty, prompt_length)
+    if params.presence_penalty or params.frequency_penalty:
+        penalty = CountPenalty(params.presence_penalty, params.frequency_penalty, prompt_length)
         given["logits_processor"].insert(0, penalty)
     return given
 
@@ -94,8 +94,8 @@ class CountPenalty:
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Returns the logits less the penalties."""
-        answer = input_ids[:, self._start :]
-        counts = scores.new_zeros(scores.shape).scatter_add_(1, answer, scores.new_ones(answer.shape))
+        completion = input_ids[:, self._start :]
+        counts = scores.new_zeros(scores.shape).scatter_add_(1, completion, scores.new_ones(completion.shape))
         return scores - self._frequency * counts - self._presence * (counts > 0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_curate.engines import positions, sampling
-from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.base import Completion, Request, SamplingParams
 from beam_curate.errors import ModelContextError, ModelOutputError
 from beam_curate.models.catalog import Model
 from beam_curate.models.devices import has_bfloat16
@@ -38,7 +38,7 @@ class _Prompt:
     seed: int
 
 
-class VlmEngine:
+class TransformersEngine:
     """A model with its processor.
 
     Args:
@@ -70,18 +70,18 @@ class VlmEngine:
         self._pad: int = processor.tokenizer.pad_token_id
         sampling.forget_recommended(model, self._ends, self._pad)
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
         """Answers questions together, in halves where memory does not hold them; see `Engine`."""
-        prompts = [self._read(question) for question in questions]
+        prompts = [self._read(request) for request in requests]
         fitting = [prompt for prompt in prompts if isinstance(prompt, _Prompt)]
-        work: Any = functools.partial(self._generate, generation=generation)
-        answers = iter(self._fitting.compute(fitting, _padded, work) if fitting else [])
-        return [next(answers) if isinstance(prompt, _Prompt) else prompt for prompt in prompts]
+        work: Any = functools.partial(self._generate, params=params)
+        completions = iter(self._fitting.compute(fitting, _padded, work) if fitting else [])
+        return [next(completions) if isinstance(prompt, _Prompt) else prompt for prompt in prompts]
 
-    def _read(self, question: Question) -> _Prompt | Exception:
+    def _read(self, request: Request) -> _Prompt | Exception:
         """Turns a question into tensors; an exception that comes of it is of this question alone."""
         try:
-            inputs = dict(self._inputs(question))
+            inputs = dict(self._inputs(request))
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
             return error.with_traceback(None)
         length = int(inputs["input_ids"].shape[1])
@@ -90,17 +90,17 @@ class VlmEngine:
                 f"prompt and pictures take {length:,} tokens, and the model reads {self._context:,}: lower "
                 "--captioning-sampling-fps or --captioning-window-size, or shorten --captioning-prompt-text"
             )
-        return _Prompt(inputs, length, question.seed)
+        return _Prompt(inputs, length, request.seed)
 
-    def _inputs(self, question: Question) -> Any:
+    def _inputs(self, request: Request) -> Any:
         import torch
 
         # The processor works where the model is: on a GPU it takes no time, and what is copied there are bytes.
-        video = torch.from_numpy(question.frames).permute(0, 3, 1, 2).to(self._device)
-        content = [{"type": "video", "video": video}, {"type": "text", "text": question.prompt}]
+        video = torch.from_numpy(request.frames).permute(0, 3, 1, 2).to(self._device)
+        content = [{"type": "video", "video": video}, {"type": "text", "text": request.prompt}]
         messages = [{"role": "user", "content": content}]
-        if question.system is not None:
-            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": question.system}]})
+        if request.system is not None:
+            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": request.system}]})
         inputs = self._processor.apply_chat_template(
             [messages],
             chat_template=self._template,
@@ -110,18 +110,18 @@ class VlmEngine:
             return_tensors="pt",
             sanitize_control_tokens=True,  # what a user writes is text, even where it looks like a token
             processor_kwargs={
-                "video_metadata": [[_facts(question)]],
+                "video_metadata": [[_facts(request)]],
                 "do_sample_frames": False,
                 "do_resize": False,
             },
         )
-        inputs["position_ids"] = self._positions(inputs, question)
+        inputs["position_ids"] = self._positions(inputs, request)
         inputs = inputs.to(self._device)
         # The model would do so itself, but until then they take twice the memory.
         inputs["pixel_values_videos"] = inputs["pixel_values_videos"].to(self._dtype)
         return inputs
 
-    def _positions(self, inputs: Any, question: Question) -> Any:
+    def _positions(self, inputs: Any, request: Request) -> Any:
         """Returns the tokens' positions, int64 [4, 1, num_tokens]: among all tokens, in time, height and width."""
         import torch
 
@@ -129,35 +129,35 @@ class VlmEngine:
         (grid,) = inputs["video_grid_thw"].tolist()
         temporal = np.arange(grid[0])
         if "second_per_grid_ts" in inputs:
-            seconds = _grid_seconds(question, grid[0], self._processor.video_processor.temporal_patch_size)
+            seconds = _grid_seconds(request, grid[0], self._processor.video_processor.temporal_patch_size)
             temporal = positions.temporal_positions(seconds, self._vision.tokens_per_second)
         found = positions.video_positions(types, tuple(grid), self._vision.spatial_merge_size, temporal)
         return torch.from_numpy(np.concatenate([np.arange(len(types))[None], found])[:, None])
 
-    def _generate(self, prompts: Sequence[_Prompt], generation: Generation) -> list[Answer | Exception]:
+    def _generate(self, prompts: Sequence[_Prompt], params: SamplingParams) -> list[Completion | Exception]:
         import torch
 
         longest = max(prompt.length for prompt in prompts)
         room = self._context - longest
-        most = min(generation.max_output_tokens or room, room)
+        most = min(params.max_output_tokens or room, room)
         watch = sampling.FiniteWatch(self._ends[0])
-        with torch.inference_mode(), sampling.seeded(prompts[0].seed, self._device, generation.temperature > 0):
+        with torch.inference_mode(), sampling.seeded(prompts[0].seed, self._device, params.temperature > 0):
             written = self._model.generate(
                 **_together([prompt.inputs for prompt in prompts], longest, self._pad),
-                **sampling.arguments(generation, most, longest, watch),
+                **sampling.arguments(params, most, longest, watch),
             )
         rows: list[list[int]] = written[:, longest:].tolist()
-        answers = [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
+        completions = [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
         return [
-            ModelOutputError(_NOT_FINITE, "not_finite") if failed else answer
-            for failed, answer in zip(watch.failed(len(answers)), answers, strict=True)
+            ModelOutputError(_NOT_FINITE, "not_finite") if failed else completion
+            for failed, completion in zip(watch.failed(len(completions)), completions, strict=True)
         ]
 
-    def _answer(self, row: list[int], prompt: _Prompt, most: int) -> Answer:
+    def _answer(self, row: list[int], prompt: _Prompt, most: int) -> Completion:
         end = next((position for position, token in enumerate(row) if token in self._ends), None)
         tokens = row[:end]
         text = self._processor.tokenizer.decode(tokens, skip_special_tokens=True)
-        return Answer(text, prompt.length, len(tokens), "length" if end is None and len(row) >= most else "stop")
+        return Completion(text, prompt.length, len(tokens), "length" if end is None and len(row) >= most else "stop")
 
 
 def reference(model: Model, workspace: str, weights_path: str | None = None, dtype: str | None = None) -> ModelRef:
@@ -173,13 +173,13 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
     return ModelRef(model.name, load)
 
 
-def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> VlmEngine:
+def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> TransformersEngine:
     return fetch.load_from_folder(
         model, workspace, weights_path, functools.partial(load_folder, device=device, dtype=dtype)
     )
 
 
-def load_folder(folder: Path, device: str, dtype: str | None = None) -> VlmEngine:
+def load_folder(folder: Path, device: str, dtype: str | None = None) -> TransformersEngine:
     """Loads a model from a folder in the layout of the hub.
 
     Raises:
@@ -206,40 +206,40 @@ def load_folder(folder: Path, device: str, dtype: str | None = None) -> VlmEngin
     wrong = [*found["missing_keys"], *found["mismatched_keys"]]  # transformers would draw them at random
     if wrong:
         raise ValueError(f"{len(wrong)} weights are missing or have another shape, such as {wrong[0]}")
-    return VlmEngine(processor, model.to(device), device)
+    return TransformersEngine(processor, model.to(device), device)
 
 
-def _facts(question: Question) -> dict[str, Any]:
+def _facts(request: Request) -> dict[str, Any]:
     """Returns what a processor is told of a video whose frames were sampled: which frames of which rate they are.
 
     Frames of a clip with a variable rate have the numbers that frames of its mean rate would have at their times.
     """
-    total = question.last_frame - question.first_frame + 1
+    total = request.last_frame - request.first_frame + 1
     # As exact as 24 and 30000 / 1001 are: a time that is told in tenths of a second must not be rounded the other way.
-    rate = float(Fraction(total * question.frame_rate / len(question.frames)).limit_denominator(1001))
+    rate = float(Fraction(total * request.frame_rate / len(request.frames)).limit_denominator(1001))
     return {
         "fps": rate,
         "duration": total / rate,
         "total_num_frames": total,
-        "frames_indices": [round(second * rate, 6) for second in question.seconds],
-        "height": question.frames.shape[1],
-        "width": question.frames.shape[2],
+        "frames_indices": [round(second * rate, 6) for second in request.seconds],
+        "height": request.frames.shape[1],
+        "width": request.frames.shape[2],
     }
 
 
-def _grid_seconds(question: Question, number: int, frames: int) -> NDArray[np.float64]:
+def _grid_seconds(request: Request, number: int, frames: int) -> NDArray[np.float64]:
     """Returns when the grids of a video begin, in s after the first.
 
     Frames at even steps are as far apart as the maker's processor says, whose rate counts what follows the last frame.
 
     Args:
-        question: With the video.
-        number: Grids.
-        frames: Of each grid.
+        request: Request with the video.
+        number: Number of grids.
+        frames: Frames per grid.
     """
-    if question.is_even:
-        return np.arange(number) * frames / question.frame_rate
-    seconds = np.asarray(question.seconds)[::frames]
+    if request.is_even:
+        return np.arange(number) * frames / request.frame_rate
+    seconds = np.asarray(request.seconds)[::frames]
     return seconds - seconds[0]
 
 

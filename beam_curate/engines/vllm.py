@@ -12,12 +12,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.errors import ModelServerError
-from beam_curate.models.catalog import CAPTIONERS, Model, by_name
+from beam_curate.models.catalog import Model
 from beam_curate.models.slot import ModelRef
-from beam_curate.options.captions import CaptionOptions
 from beam_curate.processes.server import ServerProcess, free_port
 from beam_curate.weights import fetch
 
@@ -43,32 +42,38 @@ _failures: collections.defaultdict[str, list[str]] = collections.defaultdict(lis
 
 
 @dataclasses.dataclass(frozen=True)
-class Launch:
-    """How a server is started.
+class VllmServer:
+    """How a server for a model is started.
 
     Attributes:
-        command: Value of ``--vllm-command``.
-        folder: The model's folder, which is also the name under which the server knows it.
-        media: What it is sent, ``frames`` or ``mp4``.
-        fp8: Whether weights become 8-bit floating point while they are loaded.
-        timeout_s: Longest wait until it is ready, in s.
+        command: Program and arguments, as in a shell; the model's folder, ``--host`` and ``--port`` follow.
+        media: How frames are sent to it: ``frames`` as JPEG images, ``mp4`` as a video.
+        fp8: Whether vLLM quantizes the weights to 8-bit floating point while loading.
+        start_timeout_s: Longest wait until it is ready, in s.
     """
 
-    command: str
-    folder: str
-    media: str
-    fp8: bool
-    timeout_s: float
+    command: str = "vllm serve"
+    media: str = "frames"
+    fp8: bool = False
+    start_timeout_s: float = 1800.0
 
     @property
     def is_vllm(self) -> bool:
         """Whether the command starts vLLM."""
         return any(Path(word).name == "vllm" or word.startswith("vllm.") for word in shlex.split(self.command))
 
-    def arguments(self, port: int) -> list[str]:
-        """Returns the whole command; vLLM gets its flags, save those that the command has already."""
+    def arguments(self, folder: str, port: int) -> list[str]:
+        """Returns the full command line; vLLM also gets the flags that the command does not set itself.
+
+        >>> VllmServer("transformers serve").arguments("/models/tiny", 8000)
+        ['transformers', 'serve', '/models/tiny', '--host', '127.0.0.1', '--port', '8000']
+
+        Args:
+            folder: The model's folder, which is also the model's name on the server.
+            port: Port on 127.0.0.1.
+        """
         words = shlex.split(self.command)
-        line = [*words, self.folder, "--host", "127.0.0.1", "--port", str(port)]
+        line = [*words, folder, "--host", "127.0.0.1", "--port", str(port)]
         if not self.is_vllm:
             return line
         flags = _FLAGS | (_ALL_FRAMES if self.media == "mp4" else {}) | (_FP8 if self.fp8 else {})
@@ -84,42 +89,44 @@ class _Life:
     engine: EndpointEngine
 
 
-class ServerEngine:
-    """Asks a server of its own, and starts it: for the first question, and again when it has ended.
+class VllmEngine:
+    """Sends requests to a server that it starts on the first request, and restarts after a crash.
 
     Args:
-        launch: How it is started.
-        asking: How it is asked.
-        device: What torch calls the device that it shall use.
+        server: How the server is started.
+        folder: The model's folder.
+        policy: Concurrency, retries and timeouts.
+        device: torch's name of the device to use.
     """
 
-    def __init__(self, launch: Launch, asking: Asking, device: str) -> None:
-        self._launch = launch
-        self._asking = asking
+    def __init__(self, server: VllmServer, folder: str, policy: RequestPolicy, device: str) -> None:
+        self._server = server
+        self._folder = folder
+        self._policy = policy
         self._device = device
         self._lock = threading.Lock()
         self._life: _Life | None = None
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
         """Answers questions; see `Engine`. Those that a server took with it when it ended are asked again."""
         try:
             life = self._living()
         except ModelServerError as error:
-            return [error.with_traceback(None)] * len(questions)
-        answers = life.engine.answer(questions, generation)
-        lost = [position for position, answer in enumerate(answers) if isinstance(answer, ModelServerError)]
+            return [error.with_traceback(None)] * len(requests)
+        completions = life.engine.generate(requests, params)
+        lost = [position for position, completion in enumerate(completions) if isinstance(completion, ModelServerError)]
         if lost and life.process.has_ended(within_s=_MOMENT_S):
-            again = self.answer([questions[position] for position in lost], generation)
-            for position, answer in zip(lost, again, strict=True):
-                answers[position] = answer
+            again = self.generate([requests[position] for position in lost], params)
+            for position, completion in zip(lost, again, strict=True):
+                completions[position] = completion
         elif lost:
             reason = life.process.own_reason()
             life.process.keep_log()
             for position in lost:
-                answers[position] = ModelServerError(
-                    f"{answers[position]}; the server's own reason, from {life.process.log}: {reason}"
+                completions[position] = ModelServerError(
+                    f"{completions[position]}; the server's own reason, from {life.process.log}: {reason}"
                 )
-        return answers
+        return completions
 
     def close(self) -> None:
         """Stops the server."""
@@ -149,14 +156,15 @@ class ServerEngine:
 
     def _start(self) -> _Life:
         port = free_port()
-        process = ServerProcess(self._launch.arguments(port), port, _environment(self._device))
+        process = ServerProcess(self._server.arguments(self._folder, port), port, _environment(self._device))
         try:
-            process.wait_until_ready(self._launch.timeout_s)
+            process.wait_until_ready(self._server.start_timeout_s)
         except ModelServerError as error:
             _failures[self._device].append(str(error))
             raise
-        known = True if self._launch.is_vllm else None
-        return _Life(process, EndpointEngine(process.url, self._launch.folder, self._asking, None, True, known))
+        endpoint = Endpoint(process.url, self._folder, self._server.media)
+        known = True if self._server.is_vllm else None
+        return _Life(process, EndpointEngine(endpoint, self._policy, direct=True, is_vllm=known))
 
     def _end(self) -> None:
         if self._life is not None:
@@ -165,34 +173,30 @@ class ServerEngine:
             self._life = None
 
 
-def reference(options: CaptionOptions, workspace: str, weights_path: str | None = None) -> ModelRef:
-    """Returns a reference to a model of the catalog that a vLLM server runs.
+def reference(
+    model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights_path: str | None = None
+) -> ModelRef:
+    """Returns a reference to a model of the catalog, run by a vLLM server.
 
     Args:
-        options: The model's algorithm, how its server is started and asked.
+        model: The model.
+        server: How its server is started.
+        policy: Concurrency, retries and timeouts.
         workspace: Where the model's folder lies.
-        weights_path: Value of ``--model-weights-path``: where a worker that lacks it takes it from.
+        weights_path: Value of ``--model-weights-path``: where workers without the folder fetch it from.
     """
-    model = by_name(CAPTIONERS[options.captioning_algorithm])
-    launch = Launch(
-        options.vllm_command,
-        str(model.folder(workspace)),
-        options.captioning_endpoint_media,
-        options.qwen_use_fp8_weights,
-        options.vllm_start_timeout_s,
-    )
     load = functools.partial(
-        _load, launch=launch, asking=Asking.of(options), model=model, workspace=workspace, weights_path=weights_path
+        _load, model=model, server=server, policy=policy, workspace=workspace, weights_path=weights_path
     )
     return ModelRef(model.name, load, shared=True)
 
 
 def _load(
-    device: str, launch: Launch, asking: Asking, model: Model, workspace: str, weights_path: str | None
-) -> ServerEngine:
+    device: str, model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights_path: str | None
+) -> VllmEngine:
     if weights_path is not None:
         fetch.ensure(model, workspace, weights_path)
-    return ServerEngine(launch, asking, device)
+    return VllmEngine(server, str(model.folder(workspace)), policy, device)
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from beam_curate import counters, stage
-from beam_curate.captions import prompts
 from beam_curate.captions.describe import describe_windows
+from beam_curate.captions.prompts import REFINE, VARIANTS, Prompts
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import STAGE, WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
+from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
 from beam_curate.plan import engines
 from beam_curate.stage import Worker
@@ -57,11 +58,19 @@ def captioner(options: Options, output: Store) -> Worker[ClipChunk, ClipChunk]:
         windows=rules,
         algorithm=caption.captioning_algorithm,
         model=engines.engine_reference(options),
-        prompt=prompts.first_prompt(caption),
-        stage2_prompt=prompts.second_prompt(caption),
-        generation=engines.generation(caption),
-        rules=engines.sampling_rules(caption),
+        prompts=prompts_of(caption),
+        sampling=engines.sampling_params(caption),
+        frame_sampling=engines.frame_sampling(caption),
         batch_tokens=caption.captioning_batch_tokens,
-        system=prompts.system_prompt(caption),
-        answer_format=prompts.answer_format(caption),
+    )
+
+
+def prompts_of(options: CaptionOptions) -> Prompts:
+    """Returns what the model is told; a user's own words stay as they are."""
+    model = engines.captioning_model(options)
+    return Prompts(
+        first=options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant],
+        second=(options.qwen_stage2_prompt_text or REFINE) if options.qwen_stage2_caption else None,
+        system=model.system if model else None,
+        answer_format=model.answer_format if model else None,
     )

@@ -1,37 +1,74 @@
-"""From options to the model that captions, and what runs it."""
+"""From options to the captioning model and the engine that runs it."""
 
 from __future__ import annotations
 
-from beam_curate.captions.frames import SamplingRules
+from beam_curate.captions.frames import FrameSampling
 from beam_curate.engines import endpoint, transformers_engine, vllm
-from beam_curate.engines.base import Generation
-from beam_curate.models.catalog import CAPTIONERS, by_name
+from beam_curate.engines.base import SamplingParams
+from beam_curate.engines.endpoint import Endpoint, RequestPolicy
+from beam_curate.engines.vllm import VllmServer
+from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
 
-# Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; of a server's model
-# nothing is known.
+# Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; nothing is known of an
+# endpoint's model.
 _USUAL = 2.0, 28, 24576
-# Of all pictures of a window: half of the context of the servers that are started here, which also holds the answer.
-_PICTURE_TOKENS = 16384
+# For all images of a window: half of the context of the servers that are started here, which also holds the completion.
+_IMAGE_TOKENS = 16384
 
 
 def engine_reference(options: Options) -> ModelRef:
-    """Returns a reference to what ``--captioning-engine`` names; what it loads is an `Engine`."""
-    caption = options.caption
+    """Returns a reference to the engine that ``--captioning-engine`` names; what it loads is an `Engine`."""
+    caption, run = options.caption, options.run
     if caption.engine == "endpoint":
-        return endpoint.reference(caption)
+        return endpoint.reference(endpoint_of(caption), request_policy(caption))
+    model = captioning_model(caption)
+    assert model is not None
     if caption.engine == "vllm":
-        return vllm.reference(caption, options.run.workspace, options.run.model_weights_path)
-    model = by_name(CAPTIONERS[caption.captioning_algorithm])
-    return transformers_engine.reference(model, options.run.workspace, options.run.model_weights_path)
+        server, policy = vllm_server(caption), request_policy(caption)
+        return vllm.reference(model, server, policy, run.workspace, run.model_weights_path)
+    return transformers_engine.reference(model, run.workspace, run.model_weights_path)
 
 
-def generation(options: CaptionOptions) -> Generation:
+def captioning_model(options: CaptionOptions) -> Model | None:
+    """Returns the model that ``--captioning-algorithm`` names; None for one that only an endpoint knows."""
+    name = CAPTIONERS.get(options.captioning_algorithm)
+    return by_name(name) if name else None
+
+
+def endpoint_of(options: CaptionOptions) -> Endpoint:
+    """Returns the endpoint and its model."""
+    assert options.captioning_endpoint is not None
+    model = None if options.captioning_endpoint_model == "auto" else options.captioning_endpoint_model
+    return Endpoint(options.captioning_endpoint, model, options.captioning_endpoint_media)
+
+
+def request_policy(options: CaptionOptions) -> RequestPolicy:
+    """Returns how requests are sent to a server."""
+    return RequestPolicy(
+        concurrency=options.api_caption_batch_size,
+        retries=options.openai_caption_retries,
+        delay_s=options.openai_retry_delay_seconds,
+        timeout_s=options.openai_timeout_s,
+    )
+
+
+def vllm_server(options: CaptionOptions) -> VllmServer:
+    """Returns how a vLLM server is started."""
+    return VllmServer(
+        command=options.vllm_command,
+        media=options.captioning_endpoint_media,
+        fp8=options.qwen_use_fp8_weights,
+        start_timeout_s=options.vllm_start_timeout_s,
+    )
+
+
+def sampling_params(options: CaptionOptions) -> SamplingParams:
     """Returns how captions are generated."""
     limit = options.captioning_max_output_tokens
-    return Generation(
+    return SamplingParams(
         max_output_tokens=limit if limit > 0 else None,
         temperature=options.vllm_sampling_temperature,
         top_p=options.vllm_sampling_top_p,
@@ -44,14 +81,11 @@ def generation(options: CaptionOptions) -> Generation:
     )
 
 
-def sampling_rules(options: CaptionOptions) -> SamplingRules:
+def frame_sampling(options: CaptionOptions) -> FrameSampling:
     """Returns how the model looks at a window: as the options say, else as its makers do."""
-    name = CAPTIONERS.get(options.captioning_algorithm)
-    fps, patch, visual_tokens = _USUAL
-    if name is not None:
-        model = by_name(name)
-        fps, patch, visual_tokens = model.sampling_fps, model.patch, model.visual_tokens
+    model = captioning_model(options)
+    fps, patch, visual_tokens = (model.sampling_fps, model.patch, model.visual_tokens) if model else _USUAL
     fps = options.captioning_sampling_fps or fps
     if options.engine in ("endpoint", "vllm") and options.captioning_endpoint_media == "frames":
-        return SamplingRules(fps, patch, min(visual_tokens, _PICTURE_TOKENS), frames_per_token=1)
-    return SamplingRules(fps, patch, visual_tokens)
+        return FrameSampling(fps, patch, min(visual_tokens, _IMAGE_TOKENS), frames_per_token=1)
+    return FrameSampling(fps, patch, visual_tokens)

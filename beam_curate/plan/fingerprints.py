@@ -11,7 +11,6 @@ import hashlib
 import json
 from typing import Any
 
-from beam_curate.captions import prompts
 from beam_curate.dataset import stage as windows
 from beam_curate.models.catalog import CAPTIONERS, T5_XXL, TRANSNETV2, by_name
 from beam_curate.options.captions import CaptionOptions
@@ -85,13 +84,14 @@ def _of_captions(options: CaptionOptions) -> dict[str, Any]:
     }
     if options.captioning_algorithm == "describe":
         return parts
+    prompts = captioner.prompts_of(options)
     parts |= {
         "engine": options.engine,
-        "system": prompts.system_prompt(options),
-        "prompt": prompts.first_prompt(options),
-        "stage2_prompt": prompts.second_prompt(options),
-        "generation": dataclasses.asdict(engines.generation(options)),
-        "sampling": dataclasses.asdict(engines.sampling_rules(options)),
+        "system": prompts.system,
+        "prompt": prompts.first_message,
+        "stage2_prompt": prompts.second,
+        "generation": dataclasses.asdict(engines.sampling_params(options)),
+        "sampling": dataclasses.asdict(engines.frame_sampling(options)),
     }
     if options.engine == "endpoint":
         media = options.captioning_endpoint_media

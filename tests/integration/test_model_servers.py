@@ -22,18 +22,18 @@ import numpy as np
 import pytest
 
 from beam_curate.dataset.verify.verify import verify
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
-from beam_curate.engines.vllm import Launch, ServerEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
+from beam_curate.engines.vllm import VllmEngine, VllmServer
 from tests.support import misbehaving_server
 from tests.support.media import make_video, read_frame_number
-from tests.support.misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, completion, pictures_of
+from tests.support.misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, chat_completion, pictures_of
 from tests.support.program import command, dataset_stems, run, start, started_by, summary, wait_for
 from tests.support.tiny_models import PLAIN, make_qwen2_5_vl
 
 TRANSFORMERS = shlex.join([str(Path(sys.executable).with_name("transformers")), "serve"])
 STAND_IN = shlex.join([sys.executable, misbehaving_server.__file__])
-ASKING = Asking("frames", 4, 1, 0.1, 60.0)
+POLICY = RequestPolicy(concurrency=4, retries=1, delay_s=0.1, timeout_s=60.0)
 KEY = "sk-this-is-a-secret-0123456789"
 # Four clips of one window each, and each of them a chunk: what is computed and redone together.
 STRIDE = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", "10", "--clip-re-chunk-size", "1")
@@ -96,7 +96,7 @@ def test_a_run_against_a_server_that_misbehaves(footage: Path, tmp_path: Path, m
             return BLOCKED
         if not mended and (number == 360 or (number == 240 and seen.count(240) == 1)):
             return BROKEN
-        return Reply(body=completion(f"It begins at {number}."))
+        return Reply(body=chat_completion(f"It begins at {number}."))
 
     with MisbehavingServer(otherwise=otherwise).running() as server:
         flags = (*STRIDE, *QUICK, "--captioning-algorithm", "openai", "--captioning-endpoint", server.url)
@@ -142,21 +142,21 @@ def test_a_server_that_cannot_be_used_ends_the_run_before_the_first_video(footag
 def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: Path) -> None:
     folder = str(workspace / "models" / "Qwen" / "Qwen2.5-VL-7B-Instruct")
     pictures = np.random.default_rng(0).integers(0, 255, (4, 56, 84, 3), np.uint8)
-    question = Question("What happens?", pictures, 2.0, Path("clip.mp4"), 0, 95)
-    engine = ServerEngine(Launch(TRANSFORMERS, folder, "frames", False, 120.0), ASKING, "cpu")
+    request = Request("What happens?", pictures, 2.0, Path("clip.mp4"), 0, 95)
+    engine = VllmEngine(VllmServer(TRANSFORMERS, start_timeout_s=120.0), folder, POLICY, "cpu")
     try:
         url = engine._living().process.url
-        check_what_a_real_server_answers(EndpointEngine(url, folder, ASKING), question)
-        short = Generation(5)
-        expected = engine.answer([question], short)
-        assert isinstance(expected[0], Answer)
+        check_what_a_real_server_answers(EndpointEngine(Endpoint(url, folder), POLICY), request)
+        short = SamplingParams(5)
+        expected = engine.generate([request], short)
+        assert isinstance(expected[0], Completion)
         (tether,) = [
             pid for pid in started_by(os.getpid()) if b"tether.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         (server,) = started_by(tether)
 
         later: list[Any] = []
-        thread = threading.Thread(target=lambda: later.extend(engine.answer([question] * 12, short)))
+        thread = threading.Thread(target=lambda: later.extend(engine.generate([request] * 12, short)))
         thread.start()
         wait_for(lambda: engine._living().process.log.read_text().count("POST") > 6)  # in the middle of its work
         os.kill(server, signal.SIGKILL)
@@ -174,16 +174,16 @@ def cmdline(pid: int) -> bytes:
     return b""
 
 
-def check_what_a_real_server_answers(engine: EndpointEngine, question: Question) -> None:
+def check_what_a_real_server_answers(engine: EndpointEngine, request: Request) -> None:
     """Counts tokens, says when an answer was cut off, and is asked without what it refuses."""
-    whole, cut = (engine.answer([question], Generation(most))[0] for most in (100, 5))
-    assert isinstance(whole, Answer) and isinstance(cut, Answer)
+    whole, cut = (engine.generate([request], SamplingParams(most))[0] for most in (100, 5))
+    assert isinstance(whole, Completion) and isinstance(cut, Completion)
     assert (whole.text, whole.finish, cut.finish) == (PLAIN, "stop", "length")
     assert PLAIN.startswith(cut.text)
     assert cut.output_tokens == 5
     assert whole.prompt_tokens == cut.prompt_tokens > 4 * 6  # 2 x 3 tokens a picture
     # It knows neither field, which is learnt from what it refuses.
-    (adapted,) = engine.answer([question], Generation(100, repetition_penalty=1.05, min_tokens=16))
+    (adapted,) = engine.generate([request], SamplingParams(100, repetition_penalty=1.05, min_tokens=16))
     assert adapted == whole
 
 

@@ -47,7 +47,7 @@ class Reply:
     wait_s: float = 0.0
 
 
-def completion(text: str | None = CAPTION, finish: str = "stop", **message: Any) -> dict[str, Any]:
+def chat_completion(text: str | None = CAPTION, finish: str = "stop", **message: Any) -> dict[str, Any]:
     """A chat completion, in the form that OpenAI gives it."""
     message = {"role": "assistant", "content": text} | message
     usage = {"prompt_tokens": 70, "completion_tokens": 9, "total_tokens": 79}
@@ -61,17 +61,17 @@ def refusal(status: int, message: str, **headers: str) -> Reply:
     return Reply(status, {"error": {"message": message, "type": "some_error", "code": None}}, named)
 
 
-GOOD = Reply(body=completion())
+GOOD = Reply(body=chat_completion())
 BUSY = refusal(429, "slow down")
 BROKEN = refusal(500, "internal error")
 HANGING = Reply(wait_s=-1)
-HALF = Reply(body=completion(), cut=True)
+HALF = Reply(body=chat_completion(), cut=True)
 NO_JSON = Reply(body="<html>502 of some proxy</html>")
-NO_CHOICES = Reply(body=completion() | {"choices": []})
-NO_TEXT = Reply(body=completion(None))
+NO_CHOICES = Reply(body=chat_completion() | {"choices": []})
+NO_TEXT = Reply(body=chat_completion(None))
 EMPTY = Reply(body="")
-BLOCKED = Reply(body=completion(None, "content_filter"))
-TRUNCATED = Reply(body=completion("A red car turns", "length"))
+BLOCKED = Reply(body=chat_completion(None, "content_filter"))
+TRUNCATED = Reply(body=chat_completion("A red car turns", "length"))
 
 
 class MisbehavingServer:
@@ -106,7 +106,7 @@ class MisbehavingServer:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._at_once = 0
-        self.most_at_once = 0
+        self.concurrency = 0
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"server_of": self}))
@@ -137,7 +137,7 @@ class MisbehavingServer:
         with self._lock:
             self.requests.append(body)
             self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.concurrency = max(self.concurrency, self._at_once)
             reply = self._script.popleft() if self._script else None
         reply = self._otherwise(body) if reply is None else reply
         if reply.wait_s:
@@ -250,7 +250,7 @@ def main() -> None:
         if arguments.hangs:
             return HANGING
         shown = json.dumps(dict(os.environ)) if arguments.tells_environment else body["model"]
-        return Reply(body=completion(shown))
+        return Reply(body=chat_completion(shown))
 
     models = refusal(503, "loading") if arguments.never_ready else (arguments.folder,)
     with MisbehavingServer(otherwise=otherwise, models=models, port=arguments.port).running():

@@ -23,13 +23,14 @@ import pytest
 import torch
 from transformers.video_utils import VideoMetadata
 
-from beam_curate.captions.frames import SamplingRules, clip_times, evenly_in_time, sample_frames, sampling
+from beam_curate.captions.frames import FrameSampling, clip_times, evenly_in_time, sample_frames, sample_window
+from beam_curate.captions.prompts import Prompts
 from beam_curate.captions.stage import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
-from beam_curate.engines.transformers_engine import VlmEngine, load_folder
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
+from beam_curate.engines.transformers_engine import TransformersEngine, load_folder
 from beam_curate.models.slot import SLOTS, ModelRef
 from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
@@ -62,12 +63,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def qwen3(tmp_path_factory: pytest.TempPathFactory) -> VlmEngine:
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
     return load_folder(make_qwen3_vl(tmp_path_factory.mktemp("qwen3")), "cpu", "float32")
 
 
 @pytest.fixture(scope="module")
-def qwen2_5(tmp_path_factory: pytest.TempPathFactory) -> VlmEngine:
+def qwen2_5(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
     return load_folder(make_qwen2_5_vl(tmp_path_factory.mktemp("qwen2_5")), "cpu", "float32")
 
 
@@ -76,20 +77,20 @@ def media(frames: int, rate: Fraction, path: str = "clip.mp4") -> ClipFile:
     return ClipFile(stored, 320, 180, rate.numerator, rate.denominator, frames, float(frames / rate), "h264")
 
 
-def question_of(frames: int, rate: Fraction, sampling_fps: float, patch: int, first: int = 0) -> Question:
+def question_of(frames: int, rate: Fraction, sampling_fps: float, patch: int, first: int = 0) -> Request:
     """A question about a clip of a constant rate, whose pictures are black."""
-    seen = sampling(media(first + frames, rate), (first, first + frames - 1), SamplingRules(sampling_fps, patch))
+    seen = sample_window(media(first + frames, rate), (first, first + frames - 1), FrameSampling(sampling_fps, patch))
     pictures = np.zeros((len(seen.indices), patch, patch, 3), np.uint8)
-    return Question("Hi.", pictures, seen.frame_rate, Path("c.mp4"), first, first + frames - 1, times=seen.times)
+    return Request("Hi.", pictures, seen.frame_rate, Path("c.mp4"), first, first + frames - 1, times=seen.times)
 
 
-def marks(engine: VlmEngine, asked: Question) -> list[str]:
+def marks(engine: TransformersEngine, asked: Request) -> list[str]:
     """The times that Qwen3-VL is told, one for each two frames."""
     read = engine._processor.tokenizer.decode(engine._inputs(asked)["input_ids"][0])
     return re.findall(r"<(\d+\.\d) seconds><\|vision_start\|>", read)
 
 
-def test_94_frames_at_24_a_second(qwen3: VlmEngine) -> None:
+def test_94_frames_at_24_a_second(qwen3: TransformersEngine) -> None:
     """By hand: frames 0 13 27 40 53 66 80 93; (0 + 13) / 2 / 24 = 0.27, (27 + 40) / 48 = 1.40, 2.48, 3.60."""
     assert marks(qwen3, question_of(94, Fraction(24), 2.0, 32)) == ["0.3", "1.4", "2.5", "3.6"]
 
@@ -98,7 +99,7 @@ def test_94_frames_at_24_a_second(qwen3: VlmEngine) -> None:
 @pytest.mark.parametrize("frames", [4, 5, 48, 94, 130, 256])
 @pytest.mark.parametrize("sampling_fps", [1.0, 2.0, 4.0])
 def test_times_are_those_of_the_makers_processor(
-    qwen3: VlmEngine, rate: Fraction, frames: int, sampling_fps: float
+    qwen3: TransformersEngine, rate: Fraction, frames: int, sampling_fps: float
 ) -> None:
     asked = question_of(frames, rate, sampling_fps, 32, first=40)
     facts = VideoMetadata(total_num_frames=frames, fps=float(rate))
@@ -110,13 +111,13 @@ def test_times_are_those_of_the_makers_processor(
 @pytest.mark.parametrize("rate", [Fraction(10), Fraction(24), Fraction(60)])
 @pytest.mark.parametrize(("seconds", "sampling_fps"), [(4, 1.0), (4, 2.0), (8, 0.5), (9, 4.0), (3, 2.0)])
 def test_as_many_frames_are_seen_as_by_the_makers_processor(
-    qwen3: VlmEngine, rate: Fraction, seconds: int, sampling_fps: float
+    qwen3: TransformersEngine, rate: Fraction, seconds: int, sampling_fps: float
 ) -> None:
     """Where rate times length is an even number: what is between two is rounded to the next one here, down there."""
     frames = int(seconds * rate)
     facts = VideoMetadata(total_num_frames=frames, fps=float(rate))
     expected = qwen3._processor.video_processor.sample_frames(facts, fps=sampling_fps).tolist()
-    seen = sampling(media(frames, rate), (0, frames - 1), SamplingRules(sampling_fps, 32))
+    seen = sample_window(media(frames, rate), (0, frames - 1), FrameSampling(sampling_fps, 32))
     assert list(seen.indices) == expected
 
 
@@ -124,7 +125,7 @@ def test_as_many_frames_are_seen_as_by_the_makers_processor(
 @pytest.mark.parametrize("frames", [4, 5, 94, 256])
 @pytest.mark.parametrize("sampling_fps", [1.0, 2.0, 4.0])
 def test_the_step_of_two_frames_is_that_of_the_makers_processor(
-    qwen2_5: VlmEngine, rate: Fraction, frames: int, sampling_fps: float
+    qwen2_5: TransformersEngine, rate: Fraction, frames: int, sampling_fps: float
 ) -> None:
     asked = question_of(frames, rate, sampling_fps, 28)
     indices = np.linspace(0, frames - 1, len(asked.frames)).round().astype(int).tolist()
@@ -161,7 +162,7 @@ def test_frames_of_a_variable_rate_have_their_own_times(
     first, last = (round(part * (len(stamps) - 1)) for part in share)
     times = clip_times(path, facts)
     assert times is not None and times[:-1] == pytest.approx(stamps, abs=1e-3) and times[-1] > times[-2]
-    seen = sampling(facts, (first, last), SamplingRules(sampling_fps, 28), times)
+    seen = sample_window(facts, (first, last), FrameSampling(sampling_fps, 28), times)
     (pictures,) = sample_frames(path, [seen])
     numbers = [read_frame_number(picture) for picture in pictures]
     assert list(seen.indices) == numbers == sorted(set(numbers))
@@ -197,18 +198,18 @@ class Keeping:
     """An engine that keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[Question] = []
+        self.asked: list[Request] = []
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
-        self.asked += questions
-        return [Answer("A car.", 1, 1, "stop")] * len(questions)
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
+        self.asked += requests
+        return [Completion("A car.", 1, 1, "stop")] * len(requests)
 
 
 def _give(engine: Any, device: str) -> Any:
     return engine
 
 
-def asked_of(folder: Path, path: Path, facts: ClipFile, rules: SamplingRules) -> list[Question]:
+def asked_of(folder: Path, path: Path, facts: ClipFile, rules: FrameSampling) -> list[Request]:
     """The questions of the captioner about a clip in windows of 80 frames."""
     layout = Output(folder)
     with layout.scratch() as scratch:
@@ -222,22 +223,20 @@ def asked_of(folder: Path, path: Path, facts: ClipFile, rules: SamplingRules) ->
         windows=WindowRules(80, 40),
         algorithm="qwen",
         model=ModelRef("keeping", functools.partial(_give, engine)),
-        prompt="What happens?",
-        stage2_prompt=None,
-        generation=Generation(10),
-        rules=rules,
+        prompts=Prompts("What happens?", system=SYSTEM),
+        sampling=SamplingParams(10),
+        frame_sampling=rules,
         batch_tokens=32768,
-        system=SYSTEM,
     ).run(make_chunk([clip]))
     SLOTS.clear()
     return engine.asked
 
 
 def test_a_variable_rate_is_told_to_every_model(
-    variable: tuple[Path, list[float]], qwen3: VlmEngine, qwen2_5: VlmEngine, tmp_path: Path
+    variable: tuple[Path, list[float]], qwen3: TransformersEngine, qwen2_5: TransformersEngine, tmp_path: Path
 ) -> None:
     path, stamps = variable
-    asked = asked_of(tmp_path, path, facts_of(stamps), SamplingRules(2.0, 32))
+    asked = asked_of(tmp_path, path, facts_of(stamps), FrameSampling(2.0, 32))
     assert asked[0].first_frame == 0 and asked[-1].last_frame == len(stamps) - 1
     for one in asked:
         numbers = [read_frame_number(picture) for picture in one.frames]
@@ -253,7 +252,7 @@ def test_a_variable_rate_is_told_to_every_model(
         for index, number in enumerate(shown):  # the frame nearest to the time that a server works out for it
             nearest = min(seconds, key=lambda second, index=index: abs(second - index / rate))
             assert abs(stamps[number] - stamps[one.first_frame] - index / rate) <= abs(nearest - index / rate) + 0.05
-    small = Question("Hi.", asked[0].frames[:, :28, :28], *_rest(asked[0]))
+    small = Request("Hi.", asked[0].frames[:, :28, :28], *_rest(asked[0]))
     temporal = qwen2_5._inputs(small)["position_ids"][1, 0]
     visual = qwen2_5._inputs(small)["mm_token_type_ids"][0] == 2
     found = (temporal[visual] - temporal[visual][0]).tolist()
@@ -261,16 +260,17 @@ def test_a_variable_rate_is_told_to_every_model(
         assert abs(position / 2 - second) <= 0.5 + (small.step_s if small.is_even else 0)
 
 
-def _rest(asked: Question) -> tuple[Any, ...]:
+def _rest(asked: Request) -> tuple[Any, ...]:
     return (
         asked.frame_rate, asked.clip, asked.first_frame, asked.last_frame, asked.seed, asked.system, asked.times,
     )  # fmt: skip
 
 
-def sent(asked: Question, kind: str) -> Any:
+def sent(asked: Request, kind: str) -> Any:
     """The text beside pictures, or the frames and the rate of the mp4, as a server receives them."""
     with MisbehavingServer().running() as server:
-        EndpointEngine(server.url, "served", Asking(kind, 1, 0, 0.01, 5.0)).answer([asked], Generation(10))
+        policy = RequestPolicy(concurrency=1, retries=0, timeout_s=5.0)
+        EndpointEngine(Endpoint(server.url, "served", kind), policy).generate([asked], SamplingParams(10))
     (body,) = server.requests
     if kind == "mp4":
         url = body["messages"][-1]["content"][0]["video_url"]["url"]
@@ -283,9 +283,9 @@ def sent(asked: Question, kind: str) -> Any:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("frames", [8, 94, 256])
 def test_a_server_that_reads_the_rate_of_the_mp4_gets_the_true_seconds(rate: Fraction, frames: int) -> None:
-    seen = sampling(media(frames, rate), (0, frames - 1), SamplingRules(2.0, 28))
+    seen = sample_window(media(frames, rate), (0, frames - 1), FrameSampling(2.0, 28))
     pictures = np.zeros((len(seen.indices), 56, 56, 3), np.uint8)
-    asked = Question("Hi.", pictures, seen.frame_rate, Path("c"), 0, frames - 1, 0, SYSTEM, seen.times)
+    asked = Request("Hi.", pictures, seen.frame_rate, Path("c"), 0, frames - 1, 0, SYSTEM, seen.times)
     received, told = sent(asked, "mp4")
     assert len(received) == len(pictures)
     for index, frame in enumerate(seen.indices):

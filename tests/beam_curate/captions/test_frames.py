@@ -10,13 +10,20 @@ import pytest
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize as smart_resize_video
 
-from beam_curate.captions.frames import Sampling, SamplingRules, frame_indices, frame_size, sample_frames, sampling
+from beam_curate.captions.frames import (
+    FrameSampling,
+    SampledWindow,
+    frame_indices,
+    frame_size,
+    sample_frames,
+    sample_window,
+)
 from beam_curate.elements import ClipFile, StoredFile
 from beam_curate.errors import DiskError, LostFramesError
 from beam_curate.models.catalog import CAPTIONERS, by_name
 from tests.support.media import make_video, read_frame_number, text_file, truncate
 
-QWEN2_5 = SamplingRules(2.0, 28)
+QWEN2_5 = FrameSampling(2.0, 28)
 SIZES = [(320, 180), (640, 480), (854, 480), (1280, 720), (720, 1280), (1920, 1080), (3840, 2160), (2048, 858)]
 
 
@@ -50,7 +57,7 @@ def test_a_window_shorter_than_four_frames_is_seen_whole() -> None:
 @pytest.mark.parametrize("num_frames", [4, 22, 64, 100, 768])
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_keep_to_the_budget_and_to_the_aspect(size: tuple[int, int], num_frames: int, patch: int) -> None:
-    width, height = frame_size(*size, num_frames, SamplingRules(2.0, patch))
+    width, height = frame_size(*size, num_frames, FrameSampling(2.0, patch))
     assert width % patch == height % patch == 0
     # As nearly as whole tokens allow: with a row and a column less it is within the budget, with one more above it.
     token = patch * patch
@@ -67,7 +74,7 @@ def test_sizes_are_those_of_the_makers_rule(size: tuple[int, int], num_frames: i
     token = patch * patch
     most = max(min(768 * token, 24576 * token * 2 // num_frames), int(128 * token * 1.05))
     height, width = smart_resize(size[1], size[0], factor=patch, min_pixels=128 * token, max_pixels=most)
-    assert frame_size(*size, num_frames, SamplingRules(2.0, patch)) == (width, height)
+    assert frame_size(*size, num_frames, FrameSampling(2.0, patch)) == (width, height)
 
 
 @pytest.mark.parametrize("num_frames", [4, 22, 44, 128, 160])
@@ -77,7 +84,7 @@ def test_a_server_of_qwen3_vl_does_not_resize_frames_again(
     algorithm: str, num_frames: int, size: tuple[int, int]
 ) -> None:
     model = by_name(CAPTIONERS[algorithm])
-    width, height = frame_size(*size, num_frames, SamplingRules(2.0, model.patch, model.visual_tokens))
+    width, height = frame_size(*size, num_frames, FrameSampling(2.0, model.patch, model.visual_tokens))
     limits = {"min_pixels": 4096, "max_pixels": 25165824}  # video_preprocessor_config.json of both models
     assert smart_resize_video(num_frames, height, width, factor=32, **limits) == (height, width)
 
@@ -96,10 +103,10 @@ def test_a_strip_has_sides_of_at_least_a_token_and_keeps_to_the_budget(size: tup
 
 
 def test_tokens_and_rate_are_those_of_what_is_seen() -> None:
-    seen = sampling(media(256), (0, 255), SamplingRules(2.0, 28))
+    seen = sample_window(media(256), (0, 255), FrameSampling(2.0, 28))
     assert seen.tokens == len(seen.indices) // 2 * (seen.width // 28) * (seen.height // 28)
     assert seen.frame_rate == pytest.approx(len(seen.indices) / (256 / 24))
-    dense = sampling(media(300), (0, 99), SamplingRules(60, 28))  # there are only 24 a second
+    dense = sample_window(media(300), (0, 99), FrameSampling(60, 28))  # there are only 24 a second
     assert dense.frame_rate == pytest.approx(24)
 
 
@@ -107,7 +114,7 @@ def test_tokens_and_rate_are_those_of_what_is_seen() -> None:
 def test_the_frames_are_the_right_ones(tmp_path: Path, codec_options: dict[str, str]) -> None:
     path = make_video(tmp_path / "clip.mp4", frames=150, options=codec_options)
     facts = media(150, 320, 180)
-    windows = [sampling(facts, window, SamplingRules(3.0, 28)) for window in ((0, 63), (64, 120), (121, 149))]
+    windows = [sample_window(facts, window, FrameSampling(3.0, 28)) for window in ((0, 63), (64, 120), (121, 149))]
     for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
         assert pictures.shape == (len(window.indices), window.height, window.width, 3)
         assert [read_frame_number(picture) for picture in pictures] == list(window.indices)
@@ -115,20 +122,21 @@ def test_the_frames_are_the_right_ones(tmp_path: Path, codec_options: dict[str, 
 
 def test_windows_may_leave_frames_out(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.mp4", frames=90)
-    windows = [sampling(media(90, 320, 180), window, SamplingRules(3.0, 32)) for window in ((10, 30), (50, 80))]
+    windows = [sample_window(media(90, 320, 180), window, FrameSampling(3.0, 32)) for window in ((10, 30), (50, 80))]
     found = [[read_frame_number(picture) for picture in pictures] for pictures in sample_frames(path, windows)]
     assert found == [list(window.indices) for window in windows]
 
 
 def test_a_name_with_a_colon_is_no_protocol(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a:b.mp4", frames=20)
-    (pictures,) = sample_frames(path, [sampling(media(20, 320, 180), (0, 19), SamplingRules(3.0, 28))])
+    (pictures,) = sample_frames(path, [sample_window(media(20, 320, 180), (0, 19), FrameSampling(3.0, 28))])
     assert len(pictures) == 4
 
 
-def windows_of(frames: int) -> list[Sampling]:
+def windows_of(frames: int) -> list[SampledWindow]:
     return [
-        sampling(media(frames, 320, 180), (start, start + 49), SamplingRules(3.0, 28)) for start in range(0, frames, 50)
+        sample_window(media(frames, 320, 180), (start, start + 49), FrameSampling(3.0, 28))
+        for start in range(0, frames, 50)
     ]
 
 

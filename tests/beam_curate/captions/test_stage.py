@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from beam_curate import counters
-from beam_curate.captions.frames import SamplingRules
+from beam_curate.captions.frames import FrameSampling
+from beam_curate.captions.prompts import Prompts
 from beam_curate.captions.stage import STAGE, VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.stage import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
 from beam_curate.engines import transformers_engine
-from beam_curate.engines.base import Answer, Generation, Question
+from beam_curate.engines.base import Completion, Request, SamplingParams
 from beam_curate.errors import (
     ModelContextError,
     ModelMemoryError,
@@ -38,7 +39,8 @@ from tests.support.output import Output
 from tests.support.tiny_models import REASONED, make_qwen2_5_vl
 
 RATE = 24
-Script = Callable[[Question], Answer | Exception]
+TWO_PASSES = Prompts("What happens?", second="Better!")
+Script = Callable[[Request], Completion | Exception]
 
 
 class ScriptedEngine:
@@ -46,11 +48,11 @@ class ScriptedEngine:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.asked: list[list[Question]] = []
+        self.asked: list[list[Request]] = []
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
-        self.asked.append(list(questions))
-        return [self.script(question) for question in questions]
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
+        self.asked.append(list(requests))
+        return [self.script(request) for request in requests]
 
 
 @pytest.fixture(autouse=True)
@@ -74,10 +76,9 @@ def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
         "windows": WindowRules(100, 50),
         "algorithm": "qwen",
         "model": model,
-        "prompt": "What happens?",
-        "stage2_prompt": None,
-        "generation": Generation(100),
-        "rules": SamplingRules(2.0, 28),
+        "prompts": Prompts("What happens?"),
+        "sampling": SamplingParams(100),
+        "frame_sampling": FrameSampling(2.0, 28),
         "batch_tokens": 32768,
     }
     return VlmCaptioner(**given | fields)
@@ -101,7 +102,7 @@ def chunk_of(output: Path, *footage: Path, frames: int = 300) -> ClipChunk:
 
 
 def says(text: str, finish: str = "stop") -> Script:
-    return lambda question: Answer(text, 50, 7, finish)
+    return lambda request: Completion(text, 50, 7, finish)
 
 
 def captions(chunk: ClipChunk) -> list[Caption | None]:
@@ -113,49 +114,49 @@ def statuses(chunk: ClipChunk) -> list[str]:
 
 
 def test_each_window_is_asked_about_its_own_frames(tmp_path: Path, footage: Path) -> None:
-    engine = ScriptedEngine(lambda question: Answer(f"From {question.first_frame}.", 50, 7, "stop"))
+    engine = ScriptedEngine(lambda request: Completion(f"From {request.first_frame}.", 50, 7, "stop"))
     chunk = chunk_of(tmp_path, footage, footage)
     done = captioner(tmp_path, engine).run(chunk)
-    questions = [question for asked in engine.asked for question in asked]
-    assert [(question.first_frame, question.last_frame) for question in questions] == [
+    requests = [request for asked in engine.asked for request in asked]
+    assert [(request.first_frame, request.last_frame) for request in requests] == [
         (0, 99), (100, 199), (200, 299),
     ] * 2  # fmt: skip
-    for question in questions:
-        numbers = [read_frame_number(picture) for picture in question.frames]
-        assert numbers[0] == question.first_frame and numbers[-1] == question.last_frame
-        assert question.frames.shape[1] % 28 == question.frames.shape[2] % 28 == 0
-        assert question.frame_rate == pytest.approx(len(numbers) / (100 / RATE))
-        assert question.prompt == "What happens?"
-    assert questions[0].clip == Output(tmp_path).stored(chunk.clips[0].media.file)  # type: ignore[union-attr]
-    assert len({question.seed for question in questions}) == 6
+    for request in requests:
+        numbers = [read_frame_number(picture) for picture in request.frames]
+        assert numbers[0] == request.first_frame and numbers[-1] == request.last_frame
+        assert request.frames.shape[1] % 28 == request.frames.shape[2] % 28 == 0
+        assert request.frame_rate == pytest.approx(len(numbers) / (100 / RATE))
+        assert request.prompt == "What happens?"
+    assert requests[0].clip == Output(tmp_path).stored(chunk.clips[0].media.file)  # type: ignore[union-attr]
+    assert len({request.seed for request in requests}) == 6
     expected = [Caption("qwen", f"From {first}.", "success", 50, 7) for first in (0, 100, 200)]
     assert captions(done) == expected * 2
     assert all(not clip.failures for clip in done.clips)
 
 
 @pytest.mark.parametrize(
-    ("answer", "caption"),
+    ("completion", "caption"),
     [
-        (Answer("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
-        (Answer("A car tur", 9, 3, "length"), Caption("qwen", "A car tur", "truncated", 9, 3)),
-        (Answer("A car \ufffd", 9, 3, "length"), Caption("qwen", "A car", "truncated", 9, 3)),
-        (Answer("A\x00 car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
-        (Answer("<think>x</think>A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
-        (Answer("I would rather not", 9, 3, "blocked"), Caption("qwen", "", "blocked", 9, 3)),
-        (Answer("", 9, 0, "stop"), Caption("qwen", "", "error", 9, 0, "empty")),
-        (Answer(" \n", 9, 2, "stop"), Caption("qwen", "", "error", 9, 2, "empty")),
-        (Answer("<think>A car", 9, 3, "length"), Caption("qwen", "", "error", 9, 3, "cut_off")),
-        (Answer("Unknown caption", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "empty")),
-        (Answer("A \ufffd car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
-        (Answer("A \udc80 car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
-        (Answer("A car.<|im_end|> A bus.", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "markup")),
-        (Answer('```json\n{"caption": "A car."}\n```', 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
-        (Answer("一辆车。", 9, 3, "stop"), Caption("qwen", "一辆车。", "success", 9, 3)),
-        (Answer("!" * 500, 9, 3, "length"), Caption("qwen", "", "error", 18, 6, "degenerate")),  # asked twice
+        (Completion("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Completion("A car tur", 9, 3, "length"), Caption("qwen", "A car tur", "truncated", 9, 3)),
+        (Completion("A car \ufffd", 9, 3, "length"), Caption("qwen", "A car", "truncated", 9, 3)),
+        (Completion("A\x00 car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Completion("<think>x</think>A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Completion("I would rather not", 9, 3, "blocked"), Caption("qwen", "", "blocked", 9, 3)),
+        (Completion("", 9, 0, "stop"), Caption("qwen", "", "error", 9, 0, "empty")),
+        (Completion(" \n", 9, 2, "stop"), Caption("qwen", "", "error", 9, 2, "empty")),
+        (Completion("<think>A car", 9, 3, "length"), Caption("qwen", "", "error", 9, 3, "cut_off")),
+        (Completion("Unknown caption", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "empty")),
+        (Completion("A \ufffd car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
+        (Completion("A \udc80 car", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "undecodable")),
+        (Completion("A car.<|im_end|> A bus.", 9, 3, "stop"), Caption("qwen", "", "error", 9, 3, "markup")),
+        (Completion('```json\n{"caption": "A car."}\n```', 9, 3, "stop"), Caption("qwen", "A car.", "success", 9, 3)),
+        (Completion("一辆车。", 9, 3, "stop"), Caption("qwen", "一辆车。", "success", 9, 3)),
+        (Completion("!" * 500, 9, 3, "length"), Caption("qwen", "", "error", 18, 6, "degenerate")),  # asked twice
     ],
 )
-def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, answer: Answer, caption: Caption) -> None:
-    engine = ScriptedEngine(lambda question: answer)
+def test_what_becomes_of_an_answer(tmp_path: Path, footage: Path, completion: Completion, caption: Caption) -> None:
+    engine = ScriptedEngine(lambda request: completion)
     done = captioner(tmp_path, engine).run(chunk_of(tmp_path, footage, frames=90))
     assert captions(done) == [caption]
     failures = done.clips[0].failures
@@ -177,7 +178,7 @@ def test_what_only_repeats_the_prompt_is_no_caption(tmp_path: Path, footage: Pat
     ):
         engine = ScriptedEngine(says(said))
         SLOTS.clear()
-        done = captioner(tmp_path, engine, prompt=prompt).run(chunk_of(tmp_path, footage, frames=90))
+        done = captioner(tmp_path, engine, prompts=Prompts(prompt)).run(chunk_of(tmp_path, footage, frames=90))
         assert captions(done) == [caption]
 
 
@@ -190,41 +191,41 @@ class PenalizedEngine(ScriptedEngine):
     def __init__(self, script: Script, penalized: Script) -> None:
         super().__init__(script)
         self.penalized = penalized
-        self.generations: list[Generation] = []
+        self.params: list[SamplingParams] = []
 
-    def answer(self, questions: Sequence[Question], generation: Generation) -> list[Answer | Exception]:
-        self.generations.append(generation)
-        self.asked.append(list(questions))
-        script = self.penalized if generation.against_repetition else self.script
-        return [script(question) for question in questions]
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
+        self.params.append(params)
+        self.asked.append(list(requests))
+        script = self.penalized if params.against_repetition else self.script
+        return [script(request) for request in requests]
 
 
-def loops_in_the_second_window(question: Question) -> Answer:
-    return Answer(LOOP if question.first_frame == 100 else "A car.", 50, 7, "stop")
+def loops_in_the_second_window(request: Request) -> Completion:
+    return Completion(LOOP if request.first_frame == 100 else "A car.", 50, 7, "stop")
 
 
 @pytest.mark.parametrize(
     ("second", "caption"),
     [
-        (Answer("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 59, 10)),
-        (Answer("A car", 9, 3, "length"), Caption("qwen", "A car", "truncated", 59, 10)),
-        (Answer(LOOP, 9, 3, "length"), Caption("qwen", "", "error", 59, 10, "degenerate")),
-        (Answer("", 9, 3, "blocked"), Caption("qwen", "", "blocked", 59, 10)),
+        (Completion("A car.", 9, 3, "stop"), Caption("qwen", "A car.", "success", 59, 10)),
+        (Completion("A car", 9, 3, "length"), Caption("qwen", "A car", "truncated", 59, 10)),
+        (Completion(LOOP, 9, 3, "length"), Caption("qwen", "", "error", 59, 10, "degenerate")),
+        (Completion("", 9, 3, "blocked"), Caption("qwen", "", "blocked", 59, 10)),
         (ModelMemoryError("too large"), Caption("qwen", "", "error", 50, 7, "degenerate")),
     ],
 )
 def test_a_caption_that_only_repeats_itself_is_asked_for_once_more(
-    tmp_path: Path, footage: Path, second: Answer | Exception, caption: Caption
+    tmp_path: Path, footage: Path, second: Completion | Exception, caption: Caption
 ) -> None:
-    engine = PenalizedEngine(loops_in_the_second_window, lambda question: second)
+    engine = PenalizedEngine(loops_in_the_second_window, lambda request: second)
     done = captioner(tmp_path, engine).run(chunk_of(tmp_path, footage))
     assert captions(done) == [
         Caption("qwen", "A car.", "success", 50, 7),
         caption,
         Caption("qwen", "A car.", "success", 50, 7),
     ]
-    assert [[question.first_frame for question in asked] for asked in engine.asked] == [[0, 100, 200], [100]]
-    assert [generation.against_repetition for generation in engine.generations] == [False, True]
+    assert [[request.first_frame for request in asked] for asked in engine.asked] == [[0, 100, 200], [100]]
+    assert [params.against_repetition for params in engine.params] == [False, True]
     assert [failure.error_type for failure in done.clips[0].failures] == ["ModelOutputError"] * (
         caption.status == "error"
     )
@@ -244,14 +245,14 @@ def test_a_caption_that_only_repeats_itself_is_asked_for_once_more(
     ],
 )
 def test_a_failure_has_its_reason_in_the_caption(tmp_path: Path, footage: Path, error: Exception, reason: str) -> None:
-    done = captioner(tmp_path, ScriptedEngine(lambda question: error)).run(chunk_of(tmp_path, footage, frames=90))
+    done = captioner(tmp_path, ScriptedEngine(lambda request: error)).run(chunk_of(tmp_path, footage, frames=90))
     assert captions(done) == [Caption("qwen", "", "error", failure_reason=reason)]
     assert done.clips[0].failures[0].error_type == type(error).__name__
 
 
 @pytest.mark.parametrize("raises", [False, True])
 def test_a_mistake_in_the_setup_stops_the_stage(tmp_path: Path, footage: Path, raises: bool) -> None:
-    def script(question: Question) -> Answer | Exception:
+    def script(request: Request) -> Completion | Exception:
         if raises:
             raise SetupError("no key")
         return SetupError("no key")
@@ -271,8 +272,8 @@ def test_a_mistake_in_the_setup_stops_the_stage(tmp_path: Path, footage: Path, r
 
 
 def test_a_window_that_fails_costs_no_other(tmp_path: Path, footage: Path) -> None:
-    def script(question: Question) -> Answer | Exception:
-        return ModelMemoryError("too large") if question.first_frame == 100 else Answer("A car.", 9, 3, "stop")
+    def script(request: Request) -> Completion | Exception:
+        return ModelMemoryError("too large") if request.first_frame == 100 else Completion("A car.", 9, 3, "stop")
 
     done = captioner(tmp_path, ScriptedEngine(script)).run(chunk_of(tmp_path, footage, footage))
     assert statuses(done) == ["success", "error", "success"] * 2
@@ -323,12 +324,12 @@ def test_clips_that_were_not_cut_or_are_too_short_have_no_captions(tmp_path: Pat
 
 
 def test_a_second_pass_refines_the_first_over_the_same_frames(tmp_path: Path, footage: Path) -> None:
-    def script(question: Question) -> Answer:
-        first = question.prompt == "What happens?"
-        return Answer("<think>…</think><answer>A {car}.</answer>" if first else "A red {car}.", 50, 7, "stop")
+    def script(request: Request) -> Completion:
+        first = request.prompt == "What happens?"
+        return Completion("<think>…</think><answer>A {car}.</answer>" if first else "A red {car}.", 50, 7, "stop")
 
     engine = ScriptedEngine(script)
-    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage, frames=90))
+    done = captioner(tmp_path, engine, prompts=TWO_PASSES).run(chunk_of(tmp_path, footage, frames=90))
     (first,), (second,) = engine.asked
     assert second.prompt == "Better!\n\nA {car}."
     assert np.array_equal(first.frames, second.frames)
@@ -336,8 +337,8 @@ def test_a_second_pass_refines_the_first_over_the_same_frames(tmp_path: Path, fo
 
 
 def test_a_second_pass_is_not_made_of_what_has_no_caption(tmp_path: Path, footage: Path) -> None:
-    engine = ScriptedEngine(lambda question: Answer("", 50, 0, "blocked" if question.first_frame else "stop"))
-    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage))
+    engine = ScriptedEngine(lambda request: Completion("", 50, 0, "blocked" if request.first_frame else "stop"))
+    done = captioner(tmp_path, engine, prompts=TWO_PASSES).run(chunk_of(tmp_path, footage))
     assert len(engine.asked) == 1
     assert statuses(done) == ["error", "blocked", "blocked"]
 
@@ -348,32 +349,32 @@ FIRST = Caption("qwen", "A car.", "success", 100, 14)
 @pytest.mark.parametrize(
     ("second", "caption"),
     [
-        (Answer("", 50, 7, "stop"), FIRST),
-        (Answer("I'm sorry, but I can't help with that.", 50, 7, "stop"), FIRST),
-        (Answer("A car.<|im_end|> A bus.", 50, 7, "stop"), FIRST),
-        (Answer("<think>A car", 50, 7, "length"), FIRST),
-        (Answer("A car. " * 100, 50, 7, "length"), Caption("qwen", "A car.", "success", 150, 21)),  # asked twice
+        (Completion("", 50, 7, "stop"), FIRST),
+        (Completion("I'm sorry, but I can't help with that.", 50, 7, "stop"), FIRST),
+        (Completion("A car.<|im_end|> A bus.", 50, 7, "stop"), FIRST),
+        (Completion("<think>A car", 50, 7, "length"), FIRST),
+        (Completion("A car. " * 100, 50, 7, "length"), Caption("qwen", "A car.", "success", 150, 21)),  # asked twice
         (ModelOutputError("cut", reason="cut_off"), Caption("qwen", "A car.", "success", 50, 7)),
         (ModelContextError("too long"), Caption("qwen", "A car.", "success", 50, 7)),
-        (Answer("A red car", 50, 7, "length"), Caption("qwen", "A red car", "truncated", 100, 14)),
-        (Answer("", 50, 7, "blocked"), Caption("qwen", "", "blocked", 100, 14)),
+        (Completion("A red car", 50, 7, "length"), Caption("qwen", "A red car", "truncated", 100, 14)),
+        (Completion("", 50, 7, "blocked"), Caption("qwen", "", "blocked", 100, 14)),
         (ModelServerError("down"), Caption("qwen", "", "error", failure_reason="exception")),  # tried again
     ],
 )
 def test_a_second_pass_without_a_caption_leaves_the_first(
-    tmp_path: Path, footage: Path, second: Answer | Exception, caption: Caption
+    tmp_path: Path, footage: Path, second: Completion | Exception, caption: Caption
 ) -> None:
     engine = ScriptedEngine(
-        lambda question: Answer("A car.", 50, 7, "stop") if question.prompt == "What happens?" else second
+        lambda request: Completion("A car.", 50, 7, "stop") if request.prompt == "What happens?" else second
     )
-    done = captioner(tmp_path, engine, stage2_prompt="Better!").run(chunk_of(tmp_path, footage, frames=90))
+    done = captioner(tmp_path, engine, prompts=TWO_PASSES).run(chunk_of(tmp_path, footage, frames=90))
     assert captions(done) == [caption]
     assert len(done.clips[0].failures) == (caption.status == "error")
     assert counters.counts().get("captions kept from the first pass", 0) == (caption.text == "A car.")
 
 
 def test_windows_tokens_and_clips_are_counted(tmp_path: Path, footage: Path) -> None:
-    worker = captioner(tmp_path, ScriptedEngine(says("A car.")), stage2_prompt="Better!", batch_tokens=3000)
+    worker = captioner(tmp_path, ScriptedEngine(says("A car.")), prompts=TWO_PASSES, batch_tokens=3000)
     attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage))
     counts = counters.counts()
     assert counts["windows captioned"] == 6
@@ -413,17 +414,17 @@ def test_two_threads_prepare_and_ask_in_turns(tmp_path: Path, footage: Path) -> 
     ready = threading.Event()
     other_was_ready = []
 
-    def script(question: Question) -> Answer:
-        if question.clip.stem.startswith("clip0"):
+    def script(request: Request) -> Completion:
+        if request.clip.stem.startswith("clip0"):
             other_was_ready.append(ready.wait(timeout=60))
-        return Answer("A car.", 9, 3, "stop")
+        return Completion("A car.", 9, 3, "stop")
 
     class Watched(VlmCaptioner):
-        def _questions_of(self, clip: Clip, windows: Any) -> Iterator[Question]:
-            for question in super()._questions_of(clip, windows):
+        def _requests_of(self, clip: Clip, windows: Any) -> Iterator[Request]:
+            for request in super()._requests_of(clip, windows):
                 if clip.clip_id == "clip1":
                     ready.set()
-                yield question
+                yield request
 
     fields = captioner(tmp_path, ScriptedEngine(script))
     worker = Watched(**{field.name: getattr(fields, field.name) for field in dataclasses.fields(fields)})
@@ -448,9 +449,9 @@ def test_a_real_model_captions_real_clips(tmp_path: Path, footage: Path) -> None
     done = worker.run(chunk_of(tmp_path, footage))
     assert [caption.text for caption in captions(done) if caption] == ["A red car turns left at dusk."] * 3
     assert all(caption.prompt_tokens > 500 for caption in captions(done) if caption)
-    short = dataclasses.replace(worker, generation=Generation(20))
+    short = dataclasses.replace(worker, sampling=SamplingParams(20))
     assert statuses(short.run(chunk_of(tmp_path, footage))) == ["error"] * 3
 
 
-def _load(device: str, folder: Path) -> transformers_engine.VlmEngine:
+def _load(device: str, folder: Path) -> transformers_engine.TransformersEngine:
     return transformers_engine.load_folder(folder, device)

@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 
-from beam_curate.engines.base import Answer
-from beam_curate.engines.completion import EmbeddedError, read_answer
+from beam_curate.engines.base import Completion
+from beam_curate.engines.completion import EmbeddedError, read_completion
 from beam_curate.errors import ContentError, ModelOutputError, ModelServerError
-from tests.support.misbehaving_server import CAPTION, completion
+from tests.support.misbehaving_server import CAPTION, chat_completion
 
-GOOD = Answer(CAPTION, 70, 9, "stop")
-CUT = Answer(CAPTION, 70, 9, "length")
-BLOCKED = Answer("", 70, 9, "blocked")
+GOOD = Completion(CAPTION, 70, 9, "stop")
+CUT = Completion(CAPTION, 70, 9, "length")
+BLOCKED = Completion("", 70, 9, "blocked")
 
 
 def said(text: Any = CAPTION, finish: Any = "stop", choice: dict[str, Any] | None = None, **message: Any) -> str:
-    body = completion(text, finish, **message)
+    body = chat_completion(text, finish, **message)
     body["choices"][0] |= choice or {}
     return json.dumps(body)
 
 
 def without(name: str) -> str:
-    body = completion()
+    body = chat_completion()
     del body["choices"][0][name]
     return json.dumps(body)
 
@@ -78,32 +78,32 @@ UNFINISHED = [
 
 @pytest.mark.parametrize("finish", FINISHED)
 def test_known_good_finish_reasons(finish: Any) -> None:
-    assert read_answer(said(finish=finish)) == GOOD
+    assert read_completion(said(finish=finish)) == GOOD
 
 
 @pytest.mark.parametrize("finish", CUT_OFF)
 def test_known_cut_off_finish_reasons(finish: str) -> None:
-    assert read_answer(said(finish=finish)) == CUT
+    assert read_completion(said(finish=finish)) == CUT
 
 
 @pytest.mark.parametrize("text", [CAPTION, "", None, "I cannot"])
 @pytest.mark.parametrize("finish", FILTERED)
 def test_known_blocked_finish_reasons(finish: str, text: str | None) -> None:
-    assert read_answer(said(text, finish)) == BLOCKED
+    assert read_completion(said(text, finish)) == BLOCKED
 
 
 @pytest.mark.parametrize("text", [CAPTION, "", None])
 @pytest.mark.parametrize("finish", UNFINISHED)
 def test_whatever_else_is_no_finished_answer(finish: Any, text: str | None) -> None:
     with pytest.raises(ModelServerError, match="finish"):
-        read_answer(said(text, finish))
+        read_completion(said(text, finish))
 
 
 @pytest.mark.parametrize("finish", CUT_OFF)
 @pytest.mark.parametrize("text", [None, "", " \n", []])
 def test_tokens_that_went_into_reasoning_name_the_flag(finish: str, text: Any) -> None:
     with pytest.raises(ModelOutputError, match="--captioning-max-output-tokens") as failure:
-        read_answer(said(text, finish, reasoning_content="Hm, a car. " * 100))
+        read_completion(said(text, finish, reasoning_content="Hm, a car. " * 100))
     assert isinstance(failure.value, ContentError)
     assert failure.value.reason == "cut_off"
 
@@ -124,23 +124,25 @@ def test_tokens_that_went_into_reasoning_name_the_flag(finish: str, text: Any) -
         said({"type": "text", "text": CAPTION}),
         said(choice={"logprobs": None, "stop_reason": 151645, "matched_stop": 151645, "native_finish_reason": "STOP"}),
         said(choice={"error": None, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}),
-        json.dumps(completion() | {"error": None}),
-        json.dumps(completion() | {"choices": completion()["choices"] + completion("Another.")["choices"]}),
-        json.dumps([completion()]),
-        json.dumps(completion() | {"choices": [{"text": CAPTION, "finish_reason": "stop"}]}),
+        json.dumps(chat_completion() | {"error": None}),
+        json.dumps(
+            chat_completion() | {"choices": chat_completion()["choices"] + chat_completion("Another.")["choices"]}
+        ),
+        json.dumps([chat_completion()]),
+        json.dumps(chat_completion() | {"choices": [{"text": CAPTION, "finish_reason": "stop"}]}),
         said([{"text": "Hm.", "thought": True}, {"text": CAPTION}]),  # Gemini's parts
         json.dumps(
-            completion()
+            chat_completion()
             | {
                 "choices": [
-                    {"index": 1} | completion("Another.")["choices"][0] | {"index": 1},
-                    *completion()["choices"],
+                    {"index": 1} | chat_completion("Another.")["choices"][0] | {"index": 1},
+                    *chat_completion()["choices"],
                 ]
             }
         ),
-        json.dumps(completion() | {"error": {"code": 0, "message": ""}}),
-        "\ufeff\n" + json.dumps(completion()),
-        "\n" * 1000 + json.dumps(completion()),  # as gateways keep a connection open
+        json.dumps(chat_completion() | {"error": {"code": 0, "message": ""}}),
+        "\ufeff\n" + json.dumps(chat_completion()),
+        "\n" * 1000 + json.dumps(chat_completion()),  # as gateways keep a connection open
         ": OPENROUTER PROCESSING\n\n" + streamed({"role": "assistant", "content": CAPTION}),
         streamed({"role": "assistant", "content": ""}, *({"content": letter} for letter in CAPTION)),
         streamed({"reasoning_content": "Hm."}, {"content": CAPTION[:5]}, {"content": None}, {"content": CAPTION[5:]}),
@@ -151,7 +153,7 @@ def test_tokens_that_went_into_reasoning_name_the_flag(finish: str, text: Any) -
     ],
 )
 def test_shapes_of_an_answer(body: str) -> None:
-    assert read_answer(body) == GOOD
+    assert read_completion(body) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -162,9 +164,9 @@ def test_shapes_of_an_answer(body: str) -> None:
         said([{"type": "refusal", "refusal": "I'm sorry."}]),
         said(choice={"content_filter_results": {"violence": {"filtered": True, "severity": "high"}}}),
         said(choice={"native_finish_reason": "SAFETY"}),
-        json.dumps(completion() | {"choices": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+        json.dumps(chat_completion() | {"choices": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
         json.dumps(
-            completion()
+            chat_completion()
             | {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": True}}}]}
         ),
         said(choice={"content_filter_results": {"custom_blocklists": [{"id": "words", "filtered": True}]}}),
@@ -178,27 +180,27 @@ def test_shapes_of_an_answer(body: str) -> None:
     ],
 )
 def test_shapes_of_a_refusal(body: str) -> None:
-    assert read_answer(body) == BLOCKED
+    assert read_completion(body) == BLOCKED
 
 
 def test_what_the_model_itself_says_of_its_end_counts() -> None:
-    assert read_answer(said(choice={"native_finish_reason": "MAX_TOKENS"})) == CUT
-    assert read_answer(streamed({"content": CAPTION}, finish="length")) == CUT
-    assert read_answer(said(finish=None, choice={"finish_details": {"type": "max_tokens"}})) == CUT
-    assert read_answer(said(finish=None, choice={"stop_reason": "max_tokens"})) == CUT
-    assert read_answer(said(choice={"stop_reason": "length"})) == GOOD  # vLLM: the text that it was to stop at
+    assert read_completion(said(choice={"native_finish_reason": "MAX_TOKENS"})) == CUT
+    assert read_completion(streamed({"content": CAPTION}, finish="length")) == CUT
+    assert read_completion(said(finish=None, choice={"finish_details": {"type": "max_tokens"}})) == CUT
+    assert read_completion(said(finish=None, choice={"stop_reason": "max_tokens"})) == CUT
+    assert read_completion(said(choice={"stop_reason": "length"})) == GOOD  # vLLM: the text that it was to stop at
 
 
 @pytest.mark.parametrize("text", ["A \u2028 car.", "A \x85 car.", "A \x0b\x0c car.", "A\u2029car."])
 def test_only_line_breaks_part_what_is_streamed(text: str) -> None:
     chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
-    assert read_answer(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\ndata: [DONE]\n\n").text == text
+    assert read_completion(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\ndata: [DONE]\n\n").text == text
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_an_answer_that_ended_within_its_reasoning_is_empty_and_not_asked_again(field: str) -> None:
-    assert read_answer(said(None, **{field: "Hm, a car."})) == Answer("", 70, 9, "stop")
-    assert read_answer(streamed({field: "Hm."})) == Answer("", 70, 9, "stop")
+    assert read_completion(said(None, **{field: "Hm, a car."})) == Completion("", 70, 9, "stop")
+    assert read_completion(streamed({field: "Hm."})) == Completion("", 70, 9, "stop")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_an_answer_that_ended_within_its_reasoning_is_empty_and_not_asked_again(
         ({"error": {"message": "x", "code": 7}}, 500),
         ({"object": "error", "message": "x", "code": 400}, 400),
         ([{"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}], 503),
-        (completion() | {"error": {"message": "Upstream idle timeout", "code": 504}}, 504),
+        (chat_completion() | {"error": {"message": "Upstream idle timeout", "code": 504}}, 504),
         ({"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}}, 429),
         ({"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}, 429),
         ({"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}, 429),
@@ -232,17 +234,17 @@ def test_an_answer_that_ended_within_its_reasoning_is_empty_and_not_asked_again(
 )
 def test_errors_within_an_answer(body: Any, status: int) -> None:
     with pytest.raises(EmbeddedError) as failure:
-        read_answer(json.dumps(body))
+        read_completion(json.dumps(body))
     assert failure.value.status == status
 
 
 def test_an_error_within_a_stream() -> None:
     body = 'data: {"choices": [{"delta": {"content": "A car"}}]}\n\ndata: {"error": {"code": 502, "message": "x"}}\n\n'
     with pytest.raises(EmbeddedError):
-        read_answer(body)
+        read_completion(body)
     for last in ('event: error\ndata: {"code": 502, "message": "x"}', 'data: {"object": "error", "code": 502}'):
         with pytest.raises(EmbeddedError) as failure:
-            read_answer(f'data: {{"choices": [{{"delta": {{"content": "A car"}}}}]}}\n\n{last}\n\n')
+            read_completion(f'data: {{"choices": [{{"delta": {{"content": "A car"}}}}]}}\n\n{last}\n\n')
         assert failure.value.status == 502
 
 
@@ -259,8 +261,8 @@ def test_an_error_within_a_stream() -> None:
         "[[]]",
         "{}",
         "<!doctype html><html><title>Sign in</title></html>",
-        json.dumps(completion())[:-20],
-        json.dumps(completion()) * 2,
+        json.dumps(chat_completion())[:-20],
+        json.dumps(chat_completion()) * 2,
         "[" * 100_000,
         '{"choices": ' + "[" * 100_000,
         '{"choices": [' + "9" * 10_000 + "]}",
@@ -282,8 +284,8 @@ def test_an_error_within_a_stream() -> None:
 )
 def test_what_is_no_answer(body: str) -> None:
     with pytest.raises(ModelServerError) as failure:
-        answer = read_answer(body)
-        assert answer.text == "" and body == streamed(finish="stop")  # an answer that says nothing
+        completion = read_completion(body)
+        assert completion.text == "" and body == streamed(finish="stop")  # an answer that says nothing
         raise ModelServerError("")
     assert len(str(failure.value)) < 300
 
@@ -306,6 +308,6 @@ def test_what_is_no_answer(body: str) -> None:
     ],
 )
 def test_counts_of_tokens_that_cannot_be_are_none(usage: Any, tokens: tuple[int, int]) -> None:
-    answer = read_answer(json.dumps(completion() | {"usage": usage}))
-    assert (answer.prompt_tokens, answer.output_tokens) == tokens
-    assert answer.text == CAPTION
+    completion = read_completion(json.dumps(chat_completion() | {"usage": usage}))
+    assert (completion.prompt_tokens, completion.output_tokens) == tokens
+    assert completion.text == CAPTION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import email.utils
 import json
 import logging
@@ -18,11 +19,10 @@ import pytest
 
 from beam_curate import counters
 from beam_curate.engines import endpoint, openai_protocol
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.errors import ContentError, ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models.slot import ModelSlots
-from beam_curate.options.captions import CaptionOptions
 from tests.support.misbehaving_server import (
     BLOCKED,
     BROKEN,
@@ -38,42 +38,47 @@ from tests.support.misbehaving_server import (
     TRUNCATED,
     MisbehavingServer,
     Reply,
-    completion,
+    chat_completion,
     pictures_of,
     refusal,
     text_of,
     video_of,
 )
 
-GREEDY = Generation(max_output_tokens=100)
+GREEDY = SamplingParams(max_output_tokens=100)
 KEY = "sk-this-is-a-secret-0123456789"
-CAPTIONED = Answer(CAPTION, 70, 9, "stop")
+CAPTIONED = Completion(CAPTION, 70, 9, "stop")
 
 
-def question(prompt: str = "What happens?", frames: int = 4, **fields: Any) -> Question:
+def make_request(prompt: str = "What happens?", frames: int = 4, **fields: Any) -> Request:
     """A question about frames of 84 x 56 pixels, each of another grey."""
     greys = (np.arange(frames, dtype=np.uint8) * 20 + 10)[:, None, None, None]
     pictures = np.broadcast_to(greys, (frames, 56, 84, 3)).copy()
-    return Question(prompt, pictures, 2.5, Path("clip.mp4"), 0, 95, **fields)
+    return Request(prompt, pictures, 2.5, Path("clip.mp4"), 0, 95, **fields)
 
 
-def asking(**changes: Any) -> Asking:
-    return Asking(**{"media": "frames", "most_at_once": 4, "retries": 2, "delay_s": 0.01, "timeout_s": 5.0} | changes)
+POLICY = RequestPolicy(concurrency=4, retries=2, delay_s=0.01, timeout_s=5.0)
 
 
-def engine(server: MisbehavingServer, key: str | None = None, model: str | None = "served", **changes: Any) -> Any:
-    return EndpointEngine(server.url, model, asking(**changes), key)
+def engine(
+    server: MisbehavingServer,
+    key: str | None = None,
+    model: str | None = "served",
+    media: str = "frames",
+    **policy: Any,
+) -> EndpointEngine:
+    return EndpointEngine(Endpoint(server.url, model, media), dataclasses.replace(POLICY, **policy), key)
 
 
-def ask(server: MisbehavingServer, generation: Generation = GREEDY, **changes: Any) -> Answer | Exception:
-    (answer,) = engine(server, **changes).answer([question()], generation)
-    return answer
+def ask(server: MisbehavingServer, params: SamplingParams = GREEDY, **changes: Any) -> Completion | Exception:
+    (completion,) = engine(server, **changes).generate([make_request()], params)
+    return completion
 
 
 def test_frames_are_sent_as_jpegs_in_order_before_the_prompt() -> None:
     prompt = 'Say {what} "moves"\nhere 🙂'
     with MisbehavingServer().running() as server:
-        engine(server).answer([question(prompt)], GREEDY)
+        engine(server).generate([make_request(prompt)], GREEDY)
     (body,) = server.requests
     pictures = pictures_of(body)
     assert [picture.shape for picture in pictures] == [(56, 84, 3)] * 4
@@ -85,7 +90,7 @@ def test_frames_are_sent_as_jpegs_in_order_before_the_prompt() -> None:
 
 def test_an_mp4_holds_the_frames_at_their_rate_and_is_the_same_each_time() -> None:
     with MisbehavingServer().running() as server:
-        engine(server, media="mp4").answer([question(frames=6)] * 2, GREEDY)
+        engine(server, media="mp4").generate([make_request(frames=6)] * 2, GREEDY)
     frames, rate = video_of(server.requests[0])
     assert [frame.shape for frame in frames] == [(56, 84, 3)] * 6
     assert [round(frame.mean() / 10) for frame in frames] == [1, 3, 5, 7, 9, 11]
@@ -106,9 +111,9 @@ def test_a_greedy_request_says_so_and_leaves_out_what_is_neutral() -> None:
 
 
 def test_every_sampling_flag_reaches_the_server() -> None:
-    generation = Generation(None, 0.7, 0.9, 40, 1.05, 0.5, 0.25, 0.1, 16)
+    params = SamplingParams(None, 0.7, 0.9, 40, 1.05, 0.5, 0.25, 0.1, 16)
     with MisbehavingServer().running() as server:
-        engine(server).answer([question(seed=2**32 - 1)], generation)
+        engine(server).generate([make_request(seed=2**32 - 1)], params)
     (body,) = server.requests
     assert {name: value for name, value in body.items() if name not in ("messages", "model")} == {
         "temperature": 0.7,
@@ -125,7 +130,7 @@ def test_every_sampling_flag_reaches_the_server() -> None:
 
 def test_openai_itself_is_sent_only_the_fields_that_it_has() -> None:
     fields = openai_protocol.parameters(
-        Generation(50, top_k=40, repetition_penalty=1.05, min_tokens=16), 0, strict=True
+        SamplingParams(50, top_k=40, repetition_penalty=1.05, min_tokens=16), 0, strict=True
     )
     assert fields == {"temperature": 0.0, "max_completion_tokens": 50}
 
@@ -133,23 +138,23 @@ def test_openai_itself_is_sent_only_the_fields_that_it_has() -> None:
 def test_answers_come_in_the_order_of_the_questions() -> None:
     def slow_first(body: dict[str, Any]) -> Reply:
         number = int(text_of(body).rsplit(" ", 1)[1])
-        return Reply(body=completion(f"answer {number}"), wait_s=0.02 * (8 - number))
+        return Reply(body=chat_completion(f"answer {number}"), wait_s=0.02 * (8 - number))
 
     with MisbehavingServer(otherwise=slow_first).running() as server:
-        answers = engine(server).answer([question(f"number {i}") for i in range(8)], GREEDY)
-    assert [answer.text for answer in answers] == [f"answer {i}" for i in range(8)]
+        completions = engine(server).generate([make_request(f"number {i}") for i in range(8)], GREEDY)
+    assert [completion.text for completion in completions] == [f"answer {i}" for i in range(8)]
 
 
 def test_reasoning_in_a_field_of_its_own_is_left_out() -> None:
-    with MisbehavingServer(Reply(body=completion(reasoning_content="Hm, a car."))).running() as server:
+    with MisbehavingServer(Reply(body=chat_completion(reasoning_content="Hm, a car."))).running() as server:
         assert ask(server) == CAPTIONED
 
 
 def test_missing_token_counts_are_nothing() -> None:
-    body = completion()
+    body = chat_completion()
     del body["usage"]
-    with MisbehavingServer(Reply(body=body), Reply(body=completion() | {"usage": None})).running() as server:
-        assert ask(server) == ask(server) == Answer(CAPTION, 0, 0, "stop")
+    with MisbehavingServer(Reply(body=body), Reply(body=chat_completion() | {"usage": None})).running() as server:
+        assert ask(server) == ask(server) == Completion(CAPTION, 0, 0, "stop")
 
 
 @pytest.mark.parametrize("once", [BUSY, BROKEN, refusal(503, "starting"), HALF, NO_JSON, NO_CHOICES, NO_TEXT, EMPTY])
@@ -198,7 +203,7 @@ def test_a_server_that_is_not_there_is_a_failure_that_the_next_run_tries_again()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     with pytest.raises(ModelServerError, match="refused"):
-        raise EndpointEngine(url, "m", asking()).answer([question()], GREEDY)[0]
+        raise EndpointEngine(Endpoint(url, "m"), POLICY).generate([make_request()], GREEDY)[0]
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -264,9 +269,9 @@ def test_a_field_that_the_server_does_not_know_is_left_out_from_then_on(
     def of_those_with_it(request: dict[str, Any]) -> Reply:
         return Reply(422 if isinstance(body, dict) else 400, body) if "min_tokens" in request else GOOD
 
-    generation = Generation(100, repetition_penalty=1.05, min_tokens=16)
+    params = SamplingParams(100, repetition_penalty=1.05, min_tokens=16)
     with MisbehavingServer(otherwise=of_those_with_it).running() as server:
-        assert ask(server, generation) == ask(server, generation) == CAPTIONED
+        assert ask(server, params) == ask(server, params) == CAPTIONED
     assert [request.get("min_tokens") for request in server.requests] == [16, None, None]
     assert all(request["repetition_penalty"] == 1.05 for request in server.requests)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -279,7 +284,7 @@ def test_a_field_that_a_server_refuses_even_if_it_is_not_sent_is_named_by_its_fl
         MisbehavingServer(otherwise=lambda request: Reply(422, body)).running() as server,
         pytest.raises(SetupError, match=r"in_?[tT]okens.*--vllm-sampling-min-tokens 0$"),
     ):
-        raise ask(server, Generation(100, repetition_penalty=1.05, min_tokens=16))
+        raise ask(server, SamplingParams(100, repetition_penalty=1.05, min_tokens=16))
     assert len(server.requests) == 2
 
 
@@ -303,12 +308,12 @@ def as_gpt_5(request: dict[str, Any]) -> Reply:
 
 
 def test_what_a_model_wants_is_learnt_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
-    generation = Generation(100, 0.5, 0.9, presence_penalty=0.5, frequency_penalty=0.25, min_p=0.1)
+    params = SamplingParams(100, 0.5, 0.9, presence_penalty=0.5, frequency_penalty=0.25, min_p=0.1)
     with MisbehavingServer(otherwise=as_gpt_5).running() as server:
-        answers = engine(server, most_at_once=4).answer([question()] * 12, generation)
+        completions = engine(server, concurrency=4).generate([make_request()] * 12, params)
         learnt = len(server.requests)
-        answers += engine(server).answer([question()], generation)  # as of another GPU
-    assert answers == [CAPTIONED] * 13
+        completions += engine(server).generate([make_request()], params)  # as of another GPU
+    assert completions == [CAPTIONED] * 13
     assert len(server.requests) == learnt + 1 <= 12 + 4 * 7 + 1
     assert server.requests[-1]["max_completion_tokens"] == 100
     assert set(server.requests[-1]) == {"model", "messages", "max_completion_tokens"}
@@ -355,40 +360,40 @@ def test_who_takes_openais_own_fields_alone(host: str, strict: bool) -> None:
 
 
 def test_a_second_try_has_a_penalty_that_the_server_takes() -> None:
-    generation = Generation(100, repetition_penalty=1.05, against_repetition=True)
-    assert openai_protocol.parameters(generation, 0, strict=True)["frequency_penalty"] == 0.5
-    assert openai_protocol.parameters(generation, 0, strict=False)["repetition_penalty"] == 1.2
+    params = SamplingParams(100, repetition_penalty=1.05, against_repetition=True)
+    assert openai_protocol.parameters(params, 0, strict=True)["frequency_penalty"] == 0.5
+    assert openai_protocol.parameters(params, 0, strict=False)["repetition_penalty"] == 1.2
     unknown = refusal(400, "Unrecognized request argument supplied: repetition_penalty")
     with MisbehavingServer(otherwise=lambda it: unknown if "repetition_penalty" in it else GOOD).running() as server:
-        assert ask(server, generation) == CAPTIONED
+        assert ask(server, params) == CAPTIONED
     assert server.requests[1]["frequency_penalty"] == 0.5
 
 
 def test_a_server_that_refuses_all_windows_is_left_after_the_first_ones() -> None:
     with MisbehavingServer(otherwise=lambda body: refusal(400, "I am a teapot")).running() as server:
-        answers = engine(server, most_at_once=2).answer([question()] * 30, GREEDY)
+        completions = engine(server, concurrency=2).generate([make_request()] * 30, GREEDY)
     assert len(server.requests) <= 6
-    assert [type(answer) for answer in answers[-20:]] == [SetupError] * 20
-    assert "--captioning-endpoint" in str(answers[-1])
+    assert [type(completion) for completion in completions[-20:]] == [SetupError] * 20
+    assert "--captioning-endpoint" in str(completions[-1])
 
 
 def test_a_window_that_is_refused_later_costs_itself_alone() -> None:
     with MisbehavingServer(GOOD, otherwise=lambda body: refusal(400, "I am a teapot")).running() as server:
-        answers = engine(server, most_at_once=1).answer([question()] * 9, GREEDY)
-    assert [type(answer) for answer in answers] == [Answer] + [ModelRequestError] * 8
+        completions = engine(server, concurrency=1).generate([make_request()] * 9, GREEDY)
+    assert [type(completion) for completion in completions] == [Completion] + [ModelRequestError] * 8
 
 
 def test_a_window_that_is_blocked_costs_itself_alone() -> None:
     body = {"error": {"code": "content_filter", "message": "The response was filtered", "innererror": {}}}
     with MisbehavingServer(otherwise=lambda request: Reply(400, body)).running() as server:
-        answers = engine(server).answer([question()] * 9, GREEDY)
-    assert answers == [Answer("", 0, 0, "blocked")] * 9
+        completions = engine(server).generate([make_request()] * 9, GREEDY)
+    assert completions == [Completion("", 0, 0, "blocked")] * 9
     assert len(server.requests) == 9
 
 
 @pytest.mark.parametrize("status", [200, 500, 400])
 def test_a_body_that_does_not_end_is_not_read_to_its_end(status: int) -> None:
-    body = json.dumps(completion("A car. " * 7_500_000) if status == 200 else {"error": "x" * 50_000_000})
+    body = json.dumps(chat_completion("A car. " * 7_500_000) if status == 200 else {"error": "x" * 50_000_000})
     with (
         MisbehavingServer(otherwise=lambda request: Reply(status, body)).running() as server,
         pytest.raises(ModelServerError, match=r"more than 4,194,304 bytes"),
@@ -397,7 +402,7 @@ def test_a_body_that_does_not_end_is_not_read_to_its_end(status: int) -> None:
 
 
 def test_a_body_that_grows_when_it_is_unpacked_is_refused() -> None:
-    packed = Reply(body=completion(), headers=(("content-encoding", "gzip"),))
+    packed = Reply(body=chat_completion(), headers=(("content-encoding", "gzip"),))
     with (
         MisbehavingServer(otherwise=lambda request: packed).running() as server,
         pytest.raises(ModelServerError, match=r"compressed .gzip."),
@@ -407,7 +412,7 @@ def test_a_body_that_grows_when_it_is_unpacked_is_refused() -> None:
 
 def test_tokens_that_were_all_spent_on_reasoning_are_not_paid_again() -> None:
     with (
-        MisbehavingServer(otherwise=lambda request: Reply(body=completion(None, "length"))).running() as server,
+        MisbehavingServer(otherwise=lambda request: Reply(body=chat_completion(None, "length"))).running() as server,
         pytest.raises(ContentError, match="--captioning-max-output-tokens"),
     ):
         raise ask(server)
@@ -423,13 +428,13 @@ def test_no_proxy_leads_to_this_computer(name: str, value: str, host: str, monke
     monkeypatch.setenv(name, value)
     with MisbehavingServer().running() as server:
         url = server.url.replace("127.0.0.1", host)
-        assert EndpointEngine(url, "served", asking()).answer([question()], GREEDY) == [CAPTIONED]
+        assert EndpointEngine(Endpoint(url, "served"), POLICY).generate([make_request()], GREEDY) == [CAPTIONED]
 
 
 def test_a_blocked_answer_and_one_that_was_cut_off_are_answers() -> None:
     with MisbehavingServer(BLOCKED, TRUNCATED).running() as server:
-        assert ask(server) == Answer("", 70, 9, "blocked")
-        assert ask(server) == Answer("A red car turns", 70, 9, "length")
+        assert ask(server) == Completion("", 70, 9, "blocked")
+        assert ask(server) == Completion("A red car turns", 70, 9, "length")
 
 
 def test_one_question_that_fails_costs_no_other() -> None:
@@ -437,27 +442,29 @@ def test_one_question_that_fails_costs_no_other() -> None:
         return refusal(400, "no") if "odd" in text_of(body) else GOOD
 
     with MisbehavingServer(otherwise=of_the_odd).running() as server:
-        answers = engine(server).answer([question("first"), question("odd"), question("third")], GREEDY)
-    assert answers[0] == answers[2] == CAPTIONED
-    assert isinstance(answers[1], ModelRequestError)
+        completions = engine(server).generate(
+            [make_request("first"), make_request("odd"), make_request("third")], GREEDY
+        )
+    assert completions[0] == completions[2] == CAPTIONED
+    assert isinstance(completions[1], ModelRequestError)
 
 
 def test_a_process_makes_no_more_requests_at_once_than_allowed_whatever_its_threads() -> None:
-    slow = Reply(body=completion(), wait_s=0.02)
+    slow = Reply(body=chat_completion(), wait_s=0.02)
     with MisbehavingServer(otherwise=lambda body: slow).running() as server:
-        engines = [engine(server, most_at_once=3) for _ in range(2)]  # as with two GPUs, a slot for each
-        answers: list[Any] = []
+        engines = [engine(server, concurrency=3) for _ in range(2)]  # as with two GPUs, a slot for each
+        completions: list[Any] = []
 
         def work(number: int) -> None:
-            answers.extend(engines[number % 2].answer([question()] * 6, GREEDY))
+            completions.extend(engines[number % 2].generate([make_request()] * 6, GREEDY))
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert answers == [CAPTIONED] * 24
-    assert server.most_at_once == 3
+    assert completions == [CAPTIONED] * 24
+    assert server.concurrency == 3
 
 
 def test_the_only_model_of_the_server_is_taken() -> None:
@@ -492,11 +499,15 @@ def test_the_key_is_in_the_header_and_nowhere_else(
     script = (refusal(401, echo), refusal(500, echo), Reply(body=echo), refusal(400, echo), GOOD)
     said = []
     with MisbehavingServer(*script).running() as server:
-        ref = endpoint.reference(options(server, openai_caption_retries=0))
+        ref = endpoint.reference(Endpoint(server.url, "served"), RequestPolicy(retries=0))
         for _ in script:
             slots = ModelSlots(lambda: ["cpu"])
             with slots.borrow(ref) as model:
-                said += [repr(model), repr(vars(model)["_client"]), *map(repr, model.answer([question()], GREEDY))]
+                said += [
+                    repr(model),
+                    repr(vars(model)["_client"]),
+                    *map(repr, model.generate([make_request()], GREEDY)),
+                ]
     assert set(server.keys) == {f"Bearer {KEY}"}
     assert len(server.requests) == len(script)
     assert sum("***" in text for text in said) == 4
@@ -508,10 +519,10 @@ def test_the_key_is_in_the_header_and_nowhere_else(
 
 def test_after_the_key_was_refused_nothing_more_is_sent() -> None:
     with MisbehavingServer(otherwise=lambda body: refusal(401, "Incorrect API key")).running() as server:
-        asked = engine(server, key=KEY, most_at_once=2)
-        answers = asked.answer([question()] * 20, GREEDY) + asked.answer([question()] * 20, GREEDY)
-    assert {str(answer) for answer in answers} == {str(answers[0])}
-    assert "OPENAI_API_KEY" in str(answers[0])
+        asked = engine(server, key=KEY, concurrency=2)
+        completions = asked.generate([make_request()] * 20, GREEDY) + asked.generate([make_request()] * 20, GREEDY)
+    assert {str(completion) for completion in completions} == {str(completions[0])}
+    assert "OPENAI_API_KEY" in str(completions[0])
     assert len(server.requests) <= 2
 
 
@@ -525,15 +536,10 @@ def test_a_key_that_no_header_can_hold_is_refused_without_saying_it(key: str, mo
 
 def test_a_reference_survives_pickling_and_equal_options_share_a_model() -> None:
     with MisbehavingServer().running() as server:
-        one, other = (pickle.loads(pickle.dumps(endpoint.reference(options(server)))) for _ in range(2))
+        reference = endpoint.reference(Endpoint(server.url, "served"), RequestPolicy())
+        one, other = (pickle.loads(pickle.dumps(reference)) for _ in range(2))
         slots = ModelSlots(lambda: ["cpu"])
         counters.reset()
         with slots.borrow(one) as first, slots.borrow(other) as second:
-            assert first.answer([question()], GREEDY) == second.answer([question()], GREEDY) == [CAPTIONED]
+            assert first.generate([make_request()], GREEDY) == second.generate([make_request()], GREEDY) == [CAPTIONED]
     assert counters.counts()[f"models loaded: {one.name}"] == 1
-
-
-def options(server: MisbehavingServer, **changes: Any) -> CaptionOptions:
-    return CaptionOptions(
-        captioning_algorithm="openai", captioning_endpoint=server.url, captioning_endpoint_model="served", **changes
-    )

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from beam_curate.engines.base import Generation, Question
+from beam_curate.engines.base import Request, SamplingParams
 from beam_curate.engines.positions import temporal_positions, video_positions
-from beam_curate.engines.transformers_engine import VlmEngine, load_folder
+from beam_curate.engines.transformers_engine import TransformersEngine, load_folder
 from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 TOKENS_PER_SECOND = 2  # in the config.json of each Qwen2.5-VL, and of Cosmos-Reason1
@@ -91,20 +91,22 @@ def test_a_multiple_of_a_step_is_not_rounded_below_itself() -> None:
 
 
 @pytest.fixture(scope="module", params=[make_qwen2_5_vl, make_qwen3_vl])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VlmEngine]:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield load_folder(request.param(tmp_path_factory.mktemp("model"), seed=1), "cpu", "float32")
     torch.set_num_threads(threads)
 
 
-def question(engine: VlmEngine, frames: int, rate: float, side: int, prompt: str = "What happens?") -> Question:
+def make_request(
+    engine: TransformersEngine, frames: int, rate: float, side: int, prompt: str = "What happens?"
+) -> Request:
     patch = 28 if "Qwen2_5" in type(engine._model).__name__ else 32
     pictures = np.full((frames, side * patch, side * patch, 3), 90, np.uint8)
-    return Question(prompt, pictures, rate, Path("clip.mp4"), 0, round(frames / rate * 10) - 1)
+    return Request(prompt, pictures, rate, Path("clip.mp4"), 0, round(frames / rate * 10) - 1)
 
 
-def seen_positions(engine: VlmEngine, questions: list[Question], words: int) -> list[torch.Tensor]:
+def seen_positions(engine: TransformersEngine, requests: list[Request], words: int) -> list[torch.Tensor]:
     """The positions, [4, num_questions, num_tokens], that the language model is given, one pass after the other."""
     passes: list[torch.Tensor] = []
 
@@ -112,11 +114,11 @@ def seen_positions(engine: VlmEngine, questions: list[Question], words: int) -> 
         passes.append(named["position_ids"].clone())
 
     with engine._model.model.language_model.register_forward_pre_hook(look, with_kwargs=True):
-        engine.answer(questions, Generation(words, min_tokens=words))
+        engine.generate(requests, SamplingParams(words, min_tokens=words))
     return passes
 
 
-def expected_positions(engine: VlmEngine, asked: Question) -> list[tuple[int, int, int]]:
+def expected_positions(engine: TransformersEngine, asked: Request) -> list[tuple[int, int, int]]:
     """By hand from the tokens of the prompt."""
     inputs = engine._inputs(asked)
     tokens = inputs["input_ids"][0].tolist()
@@ -144,9 +146,9 @@ def expected_positions(engine: VlmEngine, asked: Question) -> list[tuple[int, in
     ("frames", "rate", "side"), [(4, 2.0, 2), (12, 0.5, 1), (16, 1.25, 2), (20, 4.0, 3), (5, 0.2, 1)]
 )
 def test_positions_reach_the_model_and_go_on_with_what_it_writes(
-    engine: VlmEngine, frames: int, rate: float, side: int
+    engine: TransformersEngine, frames: int, rate: float, side: int
 ) -> None:
-    asked = question(engine, frames, rate, side)
+    asked = make_request(engine, frames, rate, side)
     expected = expected_positions(engine, asked)
     read, *written = seen_positions(engine, [asked], 5)
     assert list(zip(*read[1:, 0].tolist(), strict=True)) == expected
@@ -156,8 +158,8 @@ def test_positions_reach_the_model_and_go_on_with_what_it_writes(
         assert one[:, 0, 0].tolist() == [len(expected) - 1 + number] + [expected[-1][0] + number] * 3
 
 
-def test_positions_of_a_batch_are_those_of_each_alone(engine: VlmEngine) -> None:
-    batch = [question(engine, 16, 0.5, 1), question(engine, 4, 2.0, 3, "And in this rather longer question?")]
+def test_positions_of_a_batch_are_those_of_each_alone(engine: TransformersEngine) -> None:
+    batch = [make_request(engine, 16, 0.5, 1), make_request(engine, 4, 2.0, 3, "And in this rather longer question?")]
     read, *written = seen_positions(engine, batch, 3)
     for row, asked in enumerate(batch):
         expected = expected_positions(engine, asked)
@@ -167,10 +169,10 @@ def test_positions_of_a_batch_are_those_of_each_alone(engine: VlmEngine) -> None
 
 @pytest.mark.parametrize(("frames", "rate", "side"), [(4, 2.0, 4), (8, 4.0, 5), (2, 0.5, 3), (6, 3.0, 6)])
 def test_positions_are_those_of_the_installed_model_where_a_video_is_short(
-    engine: VlmEngine, frames: int, rate: float, side: int
+    engine: TransformersEngine, frames: int, rate: float, side: int
 ) -> None:
     """It begins what follows a video after the longer side of a frame, which is right while time is not longer."""
-    inputs = engine._inputs(question(engine, frames, rate, side))
+    inputs = engine._inputs(make_request(engine, frames, rate, side))
     named = {name: inputs[name] for name in ("input_ids", "mm_token_type_ids", "video_grid_thw", "attention_mask")}
     named |= {name: inputs[name] for name in ("second_per_grid_ts",) if name in inputs}
     expected, _ = engine._model.model.get_rope_index(**named)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.engines.refusals import Refusal
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
 from tests.support.misbehaving_server import MisbehavingServer, Reply
@@ -165,55 +165,55 @@ SETUP = [
 
 def outcome(status: int, body: Any, media: str = "frames") -> tuple[Any, int]:
     """What one window gets from a server that always refuses, and how often that was asked."""
-    asking = Asking(media, 1, 1, 0.0, 30.0)
-    question = Question("What happens?", PICTURES, 2.0, Path("clip.mp4"), 0, 95)
+    policy = RequestPolicy(concurrency=1, retries=1, delay_s=0.0, timeout_s=30.0)
+    request = Request("What happens?", PICTURES, 2.0, Path("clip.mp4"), 0, 95)
     with MisbehavingServer(otherwise=lambda request: Reply(status, body)).running() as server:
-        engine = EndpointEngine(server.url, "m", asking, "sk-0123456789abcdef", is_vllm=False)
-        (answer,) = engine.answer([question], Generation(100))
+        engine = EndpointEngine(Endpoint(server.url, "m", media), policy, "sk-0123456789abcdef", is_vllm=False)
+        (completion,) = engine.generate([request], SamplingParams(100))
         engine.close()
-    return answer, len(server.requests)
+    return completion, len(server.requests)
 
 
 @pytest.mark.parametrize(("status", "body"), EXHAUSTED)
 def test_a_limit_that_does_not_pass_stops_the_stage(status: int, body: Any) -> None:
-    answer, asked = outcome(status, body)
-    assert isinstance(answer, SetupError) and "--captioning-endpoint" in str(answer)
+    completion, asked = outcome(status, body)
+    assert isinstance(completion, SetupError) and "--captioning-endpoint" in str(completion)
     assert asked == 1
 
 
 @pytest.mark.parametrize(("status", "body"), PASSING)
 def test_what_passes_is_asked_again(status: int, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beam_curate.engines.endpoint.time.sleep", lambda seconds: None)
-    answer, asked = outcome(status, body)
-    assert type(answer) is ModelServerError
+    completion, asked = outcome(status, body)
+    assert type(completion) is ModelServerError
     assert asked == 2
 
 
 @pytest.mark.parametrize(("status", "body"), BLOCKED)
 def test_a_window_may_be_blocked(status: int, body: Any) -> None:
-    assert outcome(status, body) == (Answer("", 0, 0, "blocked"), 1)
+    assert outcome(status, body) == (Completion("", 0, 0, "blocked"), 1)
 
 
 @pytest.mark.parametrize(("status", "body"), TOO_LONG)
 def test_a_window_may_be_too_long(status: int, body: Any) -> None:
-    answer, asked = outcome(status, body)
-    assert isinstance(answer, ModelContextError), answer
-    assert "--captioning-sampling-fps" in str(answer)
+    completion, asked = outcome(status, body)
+    assert isinstance(completion, ModelContextError), completion
+    assert "--captioning-sampling-fps" in str(completion)
     assert asked == 1
 
 
 @pytest.mark.parametrize(("status", "body", "flag"), SETUP)
 def test_a_refusal_of_all_windows_names_the_flag(status: int, body: Any, flag: str) -> None:
-    answer, asked = outcome(status, body)
-    assert isinstance(answer, SetupError), answer
-    assert flag in str(answer)
+    completion, asked = outcome(status, body)
+    assert isinstance(completion, SetupError), completion
+    assert flag in str(completion)
     assert asked == 1
 
 
 def test_a_server_without_videos_names_the_flag() -> None:
     body = openai("Invalid value: 'video_url'. Supported values are: 'text', 'image_url', 'input_audio'.")
-    answer, _ = outcome(400, body, "mp4")
-    assert isinstance(answer, SetupError) and "--captioning-endpoint-media frames" in str(answer)
+    completion, _ = outcome(400, body, "mp4")
+    assert isinstance(completion, SetupError) and "--captioning-endpoint-media frames" in str(completion)
 
 
 def test_the_same_errors_within_an_answer_are_the_same() -> None:
@@ -221,8 +221,8 @@ def test_the_same_errors_within_an_answer_are_the_same() -> None:
         embedded = {"error": body["error"] | {"code": status, "kind": body["error"].get("code")}}
         assert type(outcome(200, embedded)[0]) is type(outcome(status, body)[0])
     for _, body in (EXHAUSTED[0], SETUP[0][:2], SETUP[7][:2]):  # known by their codes alone
-        answer, asked = outcome(200, body)
-        assert isinstance(answer, SetupError) and asked == 1
+        completion, asked = outcome(200, body)
+        assert isinstance(completion, SetupError) and asked == 1
 
 
 def test_what_was_sent_and_comes_back_is_no_reason() -> None:

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from transformers.video_utils import VideoMetadata
 
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking, EndpointEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.engines.server_kind import KEEP_ALL_FRAMES
 from beam_curate.engines.transformers_engine import load_folder
-from beam_curate.engines.vllm import Launch, ServerEngine
+from beam_curate.engines.vllm import VllmEngine, VllmServer
 from tests.support import misbehaving_server
 from tests.support.misbehaving_server import MisbehavingServer, Reply, refusal
 from tests.support.tiny_models import make_qwen3_vl
 
-GREEDY = Generation(100)
-QUESTION = Question("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
+GREEDY = SamplingParams(100)
+REQUEST = Request("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
 VERSION = Reply(body={"version": "0.11.0"})
 NO_PAGE = refusal(404, "no such page")
 
@@ -34,14 +34,17 @@ def listing(*owners: str | None, ids: tuple[str, ...] = ("served", "other", "thi
     return Reply(body={"object": "list", "data": models})
 
 
-def asking(media: str = "mp4") -> Asking:
-    return Asking(media, 4, 0, 0.01, 5.0)
+POLICY = RequestPolicy(concurrency=4, retries=0, delay_s=0.01, timeout_s=5.0)
+
+
+def make_engine(url: str, model: str | None = "served", media: str = "mp4", **known: Any) -> EndpointEngine:
+    return EndpointEngine(Endpoint(url, model, media), POLICY, **known)
 
 
 def told(server: MisbehavingServer, media: str = "mp4", model: str | None = "served") -> list[Any]:
     """What each of three requests says of the processor."""
-    answers = EndpointEngine(server.url, model, asking(media)).answer([QUESTION] * 3, GREEDY)
-    assert all(isinstance(answer, Answer) for answer in answers), answers
+    completions = make_engine(server.url, model, media).generate([REQUEST] * 3, GREEDY)
+    assert all(isinstance(completion, Completion) for completion in completions), completions
     return [body.get("mm_processor_kwargs") for body in server.requests]
 
 
@@ -87,7 +90,7 @@ def test_the_only_model_of_a_server_is_asked_for() -> None:
 
 @pytest.mark.parametrize("host", ["api.openai.com", "example.openai.azure.com"])
 def test_openai_itself_is_never_told_nor_asked(host: str) -> None:
-    engine = EndpointEngine(f"https://{host}/v1", "gpt", asking(), is_vllm=True)
+    engine = make_engine(f"https://{host}/v1", "gpt", is_vllm=True)
     assert not engine._kind.is_vllm("gpt")
 
 
@@ -95,18 +98,18 @@ def test_openai_itself_is_never_told_nor_asked(host: str) -> None:
 def test_a_server_that_is_busy_is_asked_again(status: int) -> None:
     busy = MisbehavingServer(models=refusal(status, "starting"))
     with busy.running():
-        engine = EndpointEngine(busy.url, "served", asking())
-        engine.answer([QUESTION], GREEDY)
+        engine = make_engine(busy.url)
+        engine.generate([REQUEST], GREEDY)
         busy._models = listing("vllm")
-        engine.answer([QUESTION], GREEDY)
+        engine.generate([REQUEST], GREEDY)
     assert [body.get("mm_processor_kwargs") for body in busy.requests] == [None, {"do_sample_frames": False}]
 
 
 def test_a_server_that_cannot_be_asked_now_is_asked_again() -> None:
     with MisbehavingServer(models=listing("vllm")).running() as server:
-        engine = EndpointEngine("http://127.0.0.1:9/v1", "served", asking())
+        engine = make_engine("http://127.0.0.1:9/v1")
         assert not engine._kind.is_vllm("served")
-        engine._kind._client = EndpointEngine(server.url, "served", asking())._client
+        engine._kind._client = make_engine(server.url)._client
         assert engine._kind.is_vllm("served")
 
 
@@ -116,20 +119,20 @@ def test_a_vllm_that_was_started_here_is_known(tmp_path: Path) -> None:
     stand_in = shlex.join([sys.executable, "-c", ECHO, misbehaving_server.__file__])
     program.write_text(f'#!/bin/sh\nwhile [ "$1" != --port ]; do shift; done\nexec {stand_in} "$2"\n')
     program.chmod(0o755)
-    launch = Launch(str(program), "/models/tiny", "mp4", False, 60.0)
-    assert launch.is_vllm
-    engine = ServerEngine(launch, asking(), "cpu")
+    server = VllmServer(str(program), "mp4")
+    assert server.is_vllm
+    engine = VllmEngine(server, "/models/tiny", POLICY, "cpu")
     try:
-        (answer,) = engine.answer([QUESTION], GREEDY)
+        (completion,) = engine.generate([REQUEST], GREEDY)
     finally:
         engine.close()
-    assert isinstance(answer, Answer) and answer.text == "{'do_sample_frames': False}"
+    assert isinstance(completion, Completion) and completion.text == "{'do_sample_frames': False}"
 
 
 ECHO = """
 import runpy, sys, threading
 module = runpy.run_path(sys.argv[1])
-reply = lambda body: module["Reply"](body=module["completion"](str(body.get("mm_processor_kwargs"))))
+reply = lambda body: module["Reply"](body=module["chat_completion"](str(body.get("mm_processor_kwargs"))))
 with module["MisbehavingServer"](otherwise=reply, port=int(sys.argv[2])).running():
     threading.Event().wait()
 """
@@ -137,7 +140,7 @@ with module["MisbehavingServer"](otherwise=reply, port=int(sys.argv[2])).running
 
 @pytest.mark.parametrize("command", ["transformers serve", "python server.py", "/opt/vllm-tools/serve"])
 def test_another_program_is_asked_what_it_is(command: str) -> None:
-    assert not Launch(command, "/models/tiny", "mp4", False, 60.0).is_vllm
+    assert not VllmServer(command).is_vllm
 
 
 @pytest.mark.parametrize(("frames", "rate", "again"), [(40, 4.0, 20), (40, 2.0, 40), (60, 10.0, 12), (6, 30.0, 4)])

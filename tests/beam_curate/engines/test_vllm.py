@@ -25,17 +25,19 @@ import pytest
 
 from beam_curate import counters
 from beam_curate.engines import vllm
-from beam_curate.engines.base import Answer, Generation, Question
-from beam_curate.engines.endpoint import Asking
-from beam_curate.engines.vllm import Launch, ServerEngine
+from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.endpoint import RequestPolicy
+from beam_curate.engines.vllm import VllmEngine, VllmServer
 from beam_curate.errors import ModelServerError
+from beam_curate.models.catalog import by_name
 from beam_curate.models.slot import ModelSlots
-from beam_curate.options.captions import CaptionOptions
+from beam_curate.processes import supervisor
 from tests.support import misbehaving_server
 from tests.support.program import started_by, wait_for
 
-GREEDY = Generation(max_output_tokens=100)
-ASKING = Asking("frames", 4, 0, 0.01, 60.0)
+GREEDY = SamplingParams(max_output_tokens=100)
+POLICY = RequestPolicy(concurrency=4, retries=0, delay_s=0.01, timeout_s=60.0)
+FOLDER = "/models/tiny"
 STAND_IN = f"{shlex.quote(sys.executable)} {shlex.quote(misbehaving_server.__file__)}"
 
 
@@ -47,33 +49,32 @@ def _nothing_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     assert not servers_of(os.getpid())
 
 
-def launch(*flags: str, **changes: Any) -> Launch:
-    command = " ".join((STAND_IN, *flags))
-    fields = {"command": command, "folder": "/models/tiny", "media": "frames", "fp8": False, "timeout_s": 60.0}
-    return Launch(**fields | changes)
+def make_server(*flags: str, **changes: Any) -> VllmServer:
+    return VllmServer(**{"command": " ".join((STAND_IN, *flags)), "start_timeout_s": 60.0} | changes)
 
 
 @contextlib.contextmanager
-def engine(*flags: str, device: str = "cpu", **changes: Any) -> Iterator[ServerEngine]:
-    made = ServerEngine(launch(*flags, **changes), ASKING, device)
+def engine(*flags: str, device: str = "cpu", **changes: Any) -> Iterator[VllmEngine]:
+    made = VllmEngine(make_server(*flags, **changes), FOLDER, POLICY, device)
     try:
         yield made
     finally:
         made.close()
 
 
-def question() -> Question:
-    return Question("What happens?", np.zeros((2, 28, 28, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
+def make_request() -> Request:
+    return Request("What happens?", np.zeros((2, 28, 28, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
 
 
-def texts(answers: list[Answer | Exception]) -> list[str]:
-    return [answer.text if isinstance(answer, Answer) else str(answer) for answer in answers]
+def texts(completions: list[Completion | Exception]) -> list[str]:
+    return [completion.text if isinstance(completion, Completion) else str(completion) for completion in completions]
 
 
 def servers_of(pid: int) -> list[int]:
-    """The servers, without their tethers, that a process has started."""
-    tethers = [child for child in started_by(pid) if b"tether.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return [child for tether in tethers for child in started_by(tether)]
+    """The servers that a process has started, without their supervisors."""
+    program = Path(supervisor.__file__).name.encode()
+    supervisors = [child for child in started_by(pid) if program in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for one in supervisors for child in started_by(one)]
 
 
 def is_running(pid: int) -> bool:
@@ -83,9 +84,11 @@ def is_running(pid: int) -> bool:
 
 
 def test_vllm_gets_its_flags_and_the_user_has_the_last_word() -> None:
-    words = launch(command="/opt/bin/vllm serve --max-model-len=65536 --seed 7", fp8=True, media="mp4").arguments(8123)
+    words = make_server(command="/opt/bin/vllm serve --max-model-len=65536 --seed 7", fp8=True, media="mp4").arguments(
+        FOLDER, 8123
+    )
     assert words[:3] == ["/opt/bin/vllm", "serve", "--max-model-len=65536"]
-    assert words[5:10] == ["/models/tiny", "--host", "127.0.0.1", "--port", "8123"]
+    assert words[5:10] == [FOLDER, "--host", "127.0.0.1", "--port", "8123"]
     given = dict(zip(words[10::2], words[11::2], strict=True))
     assert given["--dtype"] == "bfloat16"
     assert given["--quantization"] == "fp8"
@@ -95,14 +98,14 @@ def test_vllm_gets_its_flags_and_the_user_has_the_last_word() -> None:
 
 
 def test_another_server_gets_folder_host_and_port_alone() -> None:
-    assert launch(command="transformers serve").arguments(8123) == [
-        "transformers", "serve", "/models/tiny", "--host", "127.0.0.1", "--port", "8123",
+    assert make_server(command="transformers serve").arguments(FOLDER, 8123) == [
+        "transformers", "serve", FOLDER, "--host", "127.0.0.1", "--port", "8123",
     ]  # fmt: skip
 
 
 def test_a_server_answers_under_the_name_of_its_folder_and_is_gone_when_it_is_closed() -> None:
     with engine("--child") as asked:
-        assert texts(asked.answer([question()] * 3, GREEDY)) == ["/models/tiny"] * 3
+        assert texts(asked.generate([make_request()] * 3, GREEDY)) == [FOLDER] * 3
         (pid,) = servers_of(os.getpid())
         (child,) = started_by(pid)
         log = asked._life.process.log
@@ -123,58 +126,58 @@ def test_a_server_sees_its_gpu_and_no_key(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("VLLM_API_KEY", "sk-other")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
     with engine("--tells-environment", device="cuda:1") as asked:
-        environment = json.loads(*texts(asked.answer([question()], GREEDY)))
+        environment = json.loads(*texts(asked.generate([make_request()], GREEDY)))
     assert environment["CUDA_VISIBLE_DEVICES"] == "6"
     assert not {"OPENAI_API_KEY", "VLLM_API_KEY"} & environment.keys()
 
 
 def test_a_server_outlives_the_thread_that_started_it() -> None:
     with engine() as asked:
-        thread = threading.Thread(target=asked.answer, args=([question()], GREEDY))
+        thread = threading.Thread(target=asked.generate, args=([make_request()], GREEDY))
         thread.start()
         thread.join()
         before = servers_of(os.getpid())
-        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+        assert texts(asked.generate([make_request()], GREEDY)) == [FOLDER]
         assert servers_of(os.getpid()) == before
 
 
 def test_what_a_dying_server_took_with_it_is_asked_again() -> None:
     # Seven questions reach it before, of which at least four are answered: four at a time are on their way.
     with engine("--dies-at", "8") as asked:
-        assert texts(asked.answer([question()] * 8, GREEDY)) == ["/models/tiny"] * 8
+        assert texts(asked.generate([make_request()] * 8, GREEDY)) == [FOLDER] * 8
     assert len(vllm._failures["cpu"]) == 1
 
 
 def test_a_server_that_was_killed_is_started_again_for_the_next_question() -> None:
     with engine() as asked:
-        asked.answer([question()], GREEDY)
+        asked.generate([make_request()], GREEDY)
         (first,) = servers_of(os.getpid())
         os.kill(first, signal.SIGKILL)
-        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+        assert texts(asked.generate([make_request()], GREEDY)) == [FOLDER]
         (second,) = servers_of(os.getpid())
         assert second != first
 
 
 def test_threads_share_the_server_and_its_restart() -> None:
-    answers: list[str] = []
+    completions: list[str] = []
     with engine("--dies-at", "9") as asked:
         threads = [
-            threading.Thread(target=lambda: answers.extend(texts(asked.answer([question()] * 3, GREEDY))))
+            threading.Thread(target=lambda: completions.extend(texts(asked.generate([make_request()] * 3, GREEDY))))
             for _ in range(4)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert answers == ["/models/tiny"] * 12
+    assert completions == [FOLDER] * 12
     assert len(vllm._failures["cpu"]) == 1
 
 
 def test_a_server_that_always_dies_is_given_up_after_three_restarts() -> None:
     with engine("--dies-at", "1") as asked:
-        (answer,) = asked.answer([question()], GREEDY)
-        (later,) = asked.answer([question()], GREEDY)
-    for error in (answer, later):
+        (completion,) = asked.generate([make_request()], GREEDY)
+        (later,) = asked.generate([make_request()], GREEDY)
+    for error in (completion, later):
         assert isinstance(error, ModelServerError)
         assert error.retriable
         assert "failed 4 times" in str(error)
@@ -183,7 +186,7 @@ def test_a_server_that_always_dies_is_given_up_after_three_restarts() -> None:
 
 def test_a_server_that_does_not_start_says_what_it_printed_and_where_the_rest_is() -> None:
     with engine("--fails") as asked:
-        (error,) = asked.answer([question()], GREEDY)
+        (error,) = asked.generate([make_request()], GREEDY)
     assert isinstance(error, ModelServerError)
     assert "no kernel image is available" in str(error)
     assert "exit status 1" in str(error)
@@ -193,7 +196,7 @@ def test_a_server_that_does_not_start_says_what_it_printed_and_where_the_rest_is
 
 def test_a_server_that_breaks_at_its_questions_tells_its_own_reason_and_its_log_stays() -> None:
     with engine("--breaks") as asked:
-        first, other = asked.answer([question()] * 2, GREEDY)
+        first, other = asked.generate([make_request()] * 2, GREEDY)
         assert servers_of(os.getpid())  # it is alive
     for error in (first, other):
         assert isinstance(error, ModelServerError)
@@ -205,7 +208,7 @@ def test_a_server_that_breaks_at_its_questions_tells_its_own_reason_and_its_log_
 
 def test_a_server_that_answers_otherwise_leaves_no_log(tmp_path: Path) -> None:
     with engine() as asked:
-        asked.answer([question()], GREEDY)
+        asked.generate([make_request()], GREEDY)
     assert not list(tmp_path.glob("*.log"))
 
 
@@ -237,13 +240,13 @@ def test_the_reason_in_a_log(log: str, reason: str, tmp_path: Path) -> None:
 
 def test_a_command_that_is_not_there_is_named() -> None:
     with engine(command="no-such-program serve") as asked:
-        (error,) = asked.answer([question()], GREEDY)
+        (error,) = asked.generate([make_request()], GREEDY)
     assert "no-such-program cannot be started" in str(error)
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
-    with engine("--never-ready", timeout_s=1.5) as asked:
-        (error,) = asked.answer([question()], GREEDY)
+    with engine("--never-ready", start_timeout_s=1.5) as asked:
+        (error,) = asked.generate([make_request()], GREEDY)
         assert not servers_of(os.getpid())
     assert isinstance(error, ModelServerError)
     assert "--vllm-start-timeout-s" in str(error)
@@ -255,9 +258,9 @@ def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
 def test_nothing_is_left_behind_however_the_worker_ends(end: str) -> None:
     program = f"""
 import os, signal, sys
-from beam_curate.engines.endpoint import Asking
-from beam_curate.engines.vllm import Launch, ServerEngine
-engine = ServerEngine({launch("--child")!r}, {ASKING!r}, "cpu")
+from beam_curate.engines.endpoint import RequestPolicy
+from beam_curate.engines.vllm import VllmEngine, VllmServer
+engine = VllmEngine({make_server("--child")!r}, {FOLDER!r}, {POLICY!r}, "cpu")
 engine._living()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -272,22 +275,22 @@ sys.stdin.readline()
     wait_for(lambda: not is_running(pid) and not is_running(child), within_s=60)
 
 
-def test_a_tether_that_is_killed_takes_the_server_with_it() -> None:
+def test_a_supervisor_that_is_killed_takes_the_server_with_it() -> None:
     with engine() as asked:
-        asked.answer([question()], GREEDY)
+        asked.generate([make_request()], GREEDY)
         (pid,) = servers_of(os.getpid())
         os.kill(asked._life.process._process.pid, signal.SIGKILL)
         wait_for(lambda: not is_running(pid), within_s=60)
-        assert texts(asked.answer([question()], GREEDY)) == ["/models/tiny"]
+        assert texts(asked.generate([make_request()], GREEDY)) == [FOLDER]
 
 
 def test_a_reference_survives_pickling_and_names_the_folder_of_the_model(tmp_path: Path) -> None:
-    options = CaptionOptions(captioning_algorithm="cosmos_r1", captioning_engine="vllm", vllm_command=STAND_IN)
-    one, other = (pickle.loads(pickle.dumps(vllm.reference(options, str(tmp_path)))) for _ in range(2))
+    reference = vllm.reference(by_name("cosmos_reason1"), VllmServer(STAND_IN), POLICY, str(tmp_path))
+    one, other = (pickle.loads(pickle.dumps(reference)) for _ in range(2))
     slots = ModelSlots(lambda: ["cpu"])
     counters.reset()
     with slots.borrow(one) as first, slots.borrow(other) as second:
-        answers = first.answer([question()], GREEDY) + second.answer([question()], GREEDY)
-    assert texts(answers) == [str(tmp_path / "models" / "nvidia" / "Cosmos-Reason1-7B")] * 2
+        completions = first.generate([make_request()], GREEDY) + second.generate([make_request()], GREEDY)
+    assert texts(completions) == [str(tmp_path / "models" / "nvidia" / "Cosmos-Reason1-7B")] * 2
     assert counters.counts()[f"models loaded: {one.name}"] == 1
     slots.clear()
