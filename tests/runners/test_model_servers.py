@@ -179,7 +179,7 @@ def test_a_command_that_is_there_passes() -> None:
 
 def test_the_checks_import_nothing_heavy() -> None:
     program = (
-        "import sys; from runners import preflight; from beam_curate.models import endpoint, server; "
+        "import sys; from runners import preflight; from beam_curate.engines import endpoint, vllm; "
         "print({'openai', 'torch', 'transformers', 'apache_beam', 'PIL'} & sys.modules.keys())"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
