@@ -41,7 +41,12 @@ def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:
 
 
 def in_words(lost: Lost) -> list[str]:
-    """Returns one line per cause, the most footage first."""
+    """Returns one line per cause, the most footage first.
+
+    Example:
+        >>> in_words({DAMAGED: {"count": 2, "seconds": 0.5}, FAILED: {"count": 1, "seconds": 4.0}})
+        ['4.0 s could not be encoded (1 x)', '0.5 s damaged or lost frames (2 x)']
+    """
     ordered = sorted(lost.items(), key=lambda item: -(item[1]["seconds"] or 0))
     return [
         f"{one['count']} {cause}" if one["seconds"] is None else f"{one['seconds']:.1f} s {cause} ({one['count']} x)"

@@ -211,7 +211,12 @@ def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
 
 
 def few(things: Sequence[object], most: int = _MOST_NAMED) -> str:
-    """Lists the first items and says how many more there are."""
+    """Lists the first items and says how many more there are.
+
+    Example:
+        >>> few([2, 3, 5, 7], most=2)
+        '2, 3 and 2 more'
+    """
     listed = ", ".join(map(str, things[:most]))
     return listed if len(things) <= most else f"{listed} and {len(things) - most} more"
 

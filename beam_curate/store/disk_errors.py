@@ -28,7 +28,12 @@ OF_THE_PLACE = frozenset(_REMEDIES)
 
 
 def explained(error: OSError) -> str:
-    """Returns what went wrong, with which file and what helps, as one line."""
+    """Returns what went wrong, with which file and what helps, as one line.
+
+    Example:
+        >>> explained(OSError(errno.ENOSPC, "No space left on device", "/out/a.mp4"))
+        '/out/a.mp4: No space left on device; the disk is full: free some space, or name a folder on another disk'
+    """
     if error.strerror is None:
         return " ".join(str(error).split()) or type(error).__name__
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]

@@ -11,7 +11,12 @@ _HASH_BLOCK_BYTES = 1 << 20
 
 
 def json_bytes(value: Any) -> bytes:
-    """Returns a value as JSON with sorted keys, indent 4 and UTF-8: the same value always gives the same bytes."""
+    """Returns a value as JSON with sorted keys, indent 4 and UTF-8: the same value always gives the same bytes.
+
+    Example:
+        >>> json_bytes({"b": 1, "a": 2}) == json_bytes({"a": 2, "b": 1})
+        True
+    """
     return (json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

@@ -65,7 +65,12 @@ def video_error(relative_path: str, index: int = 0) -> PurePosixPath:
 
 
 def done(fingerprint: str, video: Video) -> PurePosixPath:
-    """The marker that says a video needs no more work."""
+    """The marker that says a video needs no more work.
+
+    Example:
+        >>> str(done("4c1f", Video("/in/day 1/a.mp4", "day 1/a.mp4", 900, "17")))
+        '.work/done/4c1f/day%201%2Fa.mp4@900-17'
+    """
     return DONE / fingerprint / done_name(video.relative_path, video.size_bytes, video.etag)
 
 
@@ -85,7 +90,14 @@ def stage_files(stage: str, fingerprint: str) -> PurePosixPath:
 
 
 def bounded_name(name: str, suffix: str = "") -> str:
-    """Returns ``name + suffix``, shortened with a hash in its middle when a file system would refuse it."""
+    """Returns ``name + suffix``, shortened with a hash in its middle when a file system would refuse it.
+
+    Example:
+        >>> bounded_name("talk", ".json")
+        'talk.json'
+        >>> len(bounded_name("talk" * 100, ".json"))
+        255
+    """
     if len((name + suffix).encode()) <= NAME_MAX_BYTES:
         return name + suffix
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]

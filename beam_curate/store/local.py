@@ -29,6 +29,17 @@ class LocalStore(Store):
 
     Attributes:
         root: Absolute path of the folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     output = LocalStore(Path(folder))
+        ...     output.write_if_absent("records/a.json", b"{}")
+        ...     output.write_if_absent("records/a.json", b"too late")
+        ...     output.list_files("records")
+        b'{}'
+        b'{}'
+        [PurePosixPath('records/a.json')]
     """
 
     root: Path

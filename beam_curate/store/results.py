@@ -28,7 +28,13 @@ def _adapter(result_type: Any) -> pydantic.TypeAdapter[Any]:
 
 
 def unit_key(unit: Any) -> str:
-    """Returns a hash of every field of a unit of work: a unit with another field is other work."""
+    """Returns a hash of every field of a unit of work: a unit with another field is other work.
+
+    Example:
+        >>> from beam_curate.elements import Video
+        >>> unit_key(Video("/in/a.mp4", "a.mp4", 900, "17")) == unit_key(Video("/in/a.mp4", "a.mp4", 900, "18"))
+        False
+    """
     return hashlib.sha256(_adapter(type(unit)).dump_json(unit)).hexdigest()
 
 
@@ -105,7 +111,7 @@ class ResultStore(Generic[R]):
             return None
 
     def _checked(self, data: bytes, unit: Any) -> R | Failure | None:
-        """Returns a result that was read, or None when it is not of its shape, not of the unit, or lacks a file."""
+        """Returns a result that was read, or None when it does not validate, is not of the unit, or lacks a file."""
         try:
             result = _adapter(self.result_type).validate_json(data)
         except pydantic.ValidationError:
