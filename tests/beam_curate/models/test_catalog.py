@@ -1,4 +1,4 @@
-"""The table of models, and which of them a run needs."""
+"""The catalog of models, and which of them a run needs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_row_is_one_model_at_one_commit() -> None:
         by_name("no such model")
 
 
-def test_memory_is_parameters_times_their_bytes_and_a_share_for_activations() -> None:
+def test_memory_is_parameters_times_their_bytes_plus_activations() -> None:
     for model in MODELS:
         own = model.parameters * BYTES_PER_PARAMETER[model.precision]
         assert own < model.memory_gb() == pytest.approx(own + model.activations_gb)

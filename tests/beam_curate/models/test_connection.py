@@ -1,4 +1,4 @@
-"""Which proxy leads to a server, and what is said of one that cannot be used."""
+"""The choice of a proxy, and messages about unusable ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_environment_names_the_proxy(
         ("https_proxy", "<nil>", "does not hold a proxy's address"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
+def test_an_unusable_proxy_is_named_by_its_variable(
     name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -74,7 +74,7 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
         connection.proxy_of("https://models.example.org/v1")
 
 
-def test_a_socks_proxy_is_used_where_the_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_is_used_where_the_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv("ALL_PROXY", "socks5://p:1080")
     assert connection.proxy_of("https://models.example.org/v1") == "socks5://p:1080"

@@ -1,4 +1,4 @@
-"""Batches that do not fit are halved down to the item that causes it."""
+"""Batches that do not fit are split down to the offending item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beam_curate.models.oom_backoff import OomBackoff
 
 
 class Device:
-    """Doubles numbers; its memory holds `capacity` of them by sum, and it stumbles over 13."""
+    """Doubles numbers; its memory holds numbers with a sum of `capacity`, and 13 is an error."""
 
     def __init__(self, capacity: int, error: type[BaseException] = torch.OutOfMemoryError) -> None:
         self.capacity, self.error = capacity, error
@@ -27,7 +27,7 @@ class Device:
         return [2 * item for item in batch]
 
 
-def test_what_fits_is_one_batch() -> None:
+def test_items_that_fit_are_one_batch() -> None:
     device, fitting = Device(10), OomBackoff()
     assert fitting.compute([1, 2, 3], sum, device.work) == [2, 4, 6]
     assert device.batches == [[1, 2, 3]]
@@ -35,7 +35,7 @@ def test_what_fits_is_one_batch() -> None:
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
-def test_a_batch_is_halved_until_it_fits_and_the_size_is_remembered(error: type[BaseException]) -> None:
+def test_a_batch_is_split_until_it_fits_and_the_limit_is_kept(error: type[BaseException]) -> None:
     device, fitting = Device(4, error), OomBackoff()
     assert fitting.compute([1] * 16, sum, device.work) == [2] * 16
     assert [len(batch) for batch in device.batches] == [16, 8, 4, 4, 4, 4]
@@ -52,7 +52,7 @@ def test_only_the_item_that_does_not_fit_fails() -> None:
     assert results[2].__traceback__ is None
 
 
-def test_one_large_item_does_not_make_later_batches_small_for_ever() -> None:
+def test_one_large_item_does_not_make_later_batches_small_permanently() -> None:
     device, fitting = Device(10), OomBackoff()
     fitting.compute([99], sum, device.work)
     assert fitting.limit is None

@@ -1,4 +1,4 @@
-"""The slot: one model in memory, loaded when it is used, one user at a time."""
+"""The slot: one model in memory, loaded on first use, one user at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from beam_curate.models.slot import SLOTS, ModelRef, ModelSlots
 
 
 class Model:
-    """Counts how many of it are alive, and how many were when one was loaded."""
+    """Counts its living instances, and their maximum."""
 
     alive: ClassVar[weakref.WeakSet[Model]] = weakref.WeakSet()
     most_alive = 0
@@ -62,7 +62,7 @@ def slot() -> ModelSlots:
     return ModelSlots(lambda: ["cpu"])
 
 
-def test_a_reference_loads_nothing_and_weighs_nothing() -> None:
+def test_a_reference_is_lightweight_and_loads_nothing() -> None:
     one = ref("a")
     assert len(pickle.dumps(one)) < 500
     assert pickle.loads(pickle.dumps(one)).name == "a"
@@ -106,7 +106,7 @@ def test_a_user_who_keeps_a_model_does_not_keep_it_in_memory(slot: ModelSlots) -
         _ = kept[0].name
 
 
-def test_an_error_of_the_user_leaves_the_model(slot: ModelSlots) -> None:
+def test_an_error_of_the_user_keeps_the_model_loaded(slot: ModelSlots) -> None:
     with pytest.raises(ArithmeticError), slot.borrow(ref("a")) as model:
         model.fail()
     with slot.borrow(ref("a")) as model:
@@ -115,7 +115,7 @@ def test_an_error_of_the_user_leaves_the_model(slot: ModelSlots) -> None:
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_an_error_in_loading_leaves_the_slot_usable(slot: ModelSlots, first: bool) -> None:
+def test_a_failed_load_leaves_the_slot_usable(slot: ModelSlots, first: bool) -> None:
     if not first:
         with slot.borrow(ref("a")):
             pass

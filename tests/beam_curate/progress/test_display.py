@@ -29,7 +29,7 @@ def clean() -> Iterator[None]:
 
 
 def rates(seconds: float = 10.0) -> StageRates:
-    """1,000 clips in a time."""
+    """Rates after 1,000 clips in so many seconds."""
     made = StageRates()
     for now_s, done in ((0.0, 0), (seconds, 1000)):
         made.update(now_s, progress_of(CUTTING | {"clips: done": done}))
@@ -63,7 +63,7 @@ def test_the_rate_falls_while_nothing_happens_and_is_not_lost() -> None:
     assert 0 < rate.per_s(510.0) < 0.01
 
 
-def test_the_time_left_is_told_where_the_total_is_known() -> None:
+def test_the_time_left_is_shown_when_the_total_is_known() -> None:
     cutting = rates()
     clips = progress_of(CUTTING)[1]
     assert cutting.time_left(10.0, clips) == "0:00:30"
@@ -73,7 +73,7 @@ def test_the_time_left_is_told_where_the_total_is_known() -> None:
     assert cutting.rate(10.0, unknown) == "100 clips/s"
 
 
-def test_a_slow_rate_is_by_the_minute() -> None:
+def test_a_slow_rate_is_per_minute() -> None:
     assert rates(20000.0).rate(20000.0, progress_of(CUTTING)[1]) == "3.0 clips/min"
 
 
@@ -88,20 +88,20 @@ def test_the_table_fits_the_terminal(columns: int) -> None:
     assert any(one.split()[:2] == ["captions", "0/?"] for one in lines)
 
 
-def test_no_color_is_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     colours = ("\x1b[3", "\x1b[9", "\x1b[38")
     assert any(colour in one for one in drawn(100, color_system="256") for colour in colours)
     monkeypatch.setenv("NO_COLOR", "1")
     assert not any(colour in one for one in drawn(100, color_system="256") for colour in colours)
 
 
-def test_a_line_names_the_stages_at_work_only() -> None:
+def test_a_status_line_names_only_the_stages_at_work() -> None:
     said = status_line(10.0, progress_of(CUTTING), rates())
     assert said == "0 of 12 videos finished; clips 1,000/4,000, 100 clips/s, 0:00:30 left, 2 failed"
 
 
 @pytest.mark.parametrize("kind", ["file", "dumb"])
-def test_lines_where_nothing_can_be_drawn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_lines_without_a_terminal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "PLAIN_INTERVAL_S", 0.0)
     environment = {"TERM": "dumb"} if kind == "dumb" else {}
     console = Console(file=io.StringIO(), width=200, force_terminal=kind == "dumb", _environ=environment)
@@ -113,7 +113,7 @@ def test_lines_where_nothing_can_be_drawn(kind: str, monkeypatch: pytest.MonkeyP
     assert "0 of 12 videos finished; clips 1,000/4,000, 2 failed" in printed
 
 
-def test_log_lines_and_messages_come_whole_and_the_cursor_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_lines_are_printed_above_the_table_and_the_cursor_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     console = Console(file=io.StringIO(), width=80, force_terminal=True, _environ={"TERM": "xterm"})
     counters.set_counts(CUTTING)
@@ -130,7 +130,7 @@ def test_log_lines_and_messages_come_whole_and_the_cursor_comes_back(monkeypatch
     assert console.file.getvalue() == printed  # type: ignore[attr-defined]
 
 
-def test_messages_that_go_to_a_file_still_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_redirected_messages_stay_in_their_file(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, _environ={"TERM": "xterm"})
     handler = logging.StreamHandler(sys.stderr)
     logging.getLogger().addHandler(handler)
@@ -144,7 +144,7 @@ def test_messages_that_go_to_a_file_still_do(capsys: pytest.CaptureFixture[str])
 
 
 def worker_log() -> logging.Logger:
-    """A log that speaks, whatever level earlier runs in this process left to the root."""
+    """A logger that is enabled, whatever level earlier runs in this process set."""
     logger = logging.getLogger("worker")
     logger.setLevel(logging.INFO)
     return logger
@@ -153,5 +153,5 @@ def worker_log() -> logging.Logger:
 def wait_for(console: Console, text: str) -> None:
     deadline = time.monotonic() + 60
     while text not in console.file.getvalue():  # type: ignore[attr-defined]
-        assert time.monotonic() < deadline, "nothing was shown"
+        assert time.monotonic() < deadline, "nothing was printed"
         time.sleep(0.05)

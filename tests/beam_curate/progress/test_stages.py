@@ -1,4 +1,4 @@
-"""How far the stages are: totals only where they are known, and nothing beyond them."""
+"""Progress of the stages: totals only once they are known, and never exceeded."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_fraction(counts: dict[str, int], name: str, fraction: str, complete: bo
         (1500, 1000, 0.0),  # a source does not say how long it is, so only whole videos count
     ],
 )
-def test_frames_move_a_long_video_on(frames: int, expected: int, position: float) -> None:
+def test_frames_advance_a_long_video(frames: int, expected: int, position: float) -> None:
     counts = {"videos to do": 4, "shots: to do": 4, "shots: begun": 2}
     counts |= {"shots: opened": 2, "shots: frames to do": expected, "shots: frames done": frames}
     assert stage(counts, "shots").position == position
 
 
-def test_a_video_that_cannot_be_opened_does_not_hold_the_others_up() -> None:
+def test_an_unreadable_video_does_not_hold_up_the_others() -> None:
     counts = {"videos to do": 4, "shots: to do": 4, "shots: begun": 3, "shots: done": 1, "shots: failed": 1}
     counts |= {"shots: opened": 2, "shots: frames to do": 1000, "shots: frames done": 100}
     assert stage(counts, "shots").position == pytest.approx(1.2)
@@ -64,7 +64,7 @@ def test_stages_that_a_run_does_not_have_are_left_out() -> None:
     assert [one.name for one in progress_of({}, ["shots", "clips"])] == ["shots", "clips", "records"]
 
 
-def test_how_far_a_run_came_in_words() -> None:
+def test_the_summary_of_an_interrupted_run() -> None:
     assert how_far({}) == "No video had been begun."
     assert how_far({"videos to do": 3}) == "0 of 3 videos finished."
     assert how_far(BEGUN | {"shots: frames done": 1200}) == (

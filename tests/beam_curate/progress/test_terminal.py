@@ -1,4 +1,4 @@
-"""What comes from file names and servers reaches a terminal as visible text."""
+"""Text from file names and servers reaches a terminal as visible characters."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from beam_curate.progress import terminal
         ("👩\u200d💻", "👩\u200d💻"),
     ],
 )
-def test_what_moves_the_cursor_is_shown_as_an_escape(text: str, expected: str) -> None:
+def test_control_characters_become_escapes(text: str, expected: str) -> None:
     assert terminal.shown(text) == expected
     expected.encode()
 
 
-def test_lines_stay_lines() -> None:
+def test_line_breaks_are_kept() -> None:
     assert terminal.lines("a\x1b\nb\r\n") == "a\\x1b\nb\\r\n"
 
 
@@ -40,7 +40,7 @@ def test_a_console_prints_texts_without_markup_and_safely() -> None:
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\rb", "a\x9b31mb", "a\u202eb", "a\udce9b", "a\x00b"])
-def test_nothing_that_a_console_prints_holds_what_moves_the_cursor(name: str) -> None:
+def test_a_console_never_prints_control_characters(name: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -61,6 +61,6 @@ def test_nothing_that_a_console_prints_holds_what_moves_the_cursor(name: str) ->
     text.encode()
 
 
-def test_a_complaint_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.complain("no\x1b\nyes")
     assert capsys.readouterr().err == "beam-curate: no\\x1b\nyes\n"

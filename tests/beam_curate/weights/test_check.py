@@ -1,4 +1,4 @@
-"""What is wrong with a model's files is found without reading the weights."""
+"""Problems of a model's files are found without reading the weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def fill(folder: Path) -> None:
-    """Puts a captioner there as another program would: all files, no marker."""
+    """Creates a captioner as another program would: all files, no marker."""
     folder.mkdir(parents=True)
     for name in QWEN.required:
         (folder / name).write_text("{}")
@@ -55,13 +55,13 @@ def one_file(folder: Path) -> None:
     save_file({"weight": torch.ones(3)}, folder / "model.safetensors")
 
 
-def test_folders_of_other_programs_are_accepted_when_they_are_whole(tmp_path: Path, folder: Path) -> None:
+def test_folders_of_other_programs_are_accepted_when_they_are_complete(tmp_path: Path, folder: Path) -> None:
     assert check(QWEN, str(tmp_path)) == check(QWEN, str(tmp_path), hashes=True) == []
     one_file(folder)
     assert check(QWEN, str(tmp_path)) == []
 
 
-BROKEN: list[tuple[Callable[[Path], object], str]] = [
+CORRUPT: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
     (lambda folder: (folder / "tokenizer.json").write_text('{"a": '), "tokenizer.json is corrupt: it is not JSON"),
     (lambda folder: (folder / "preprocessor_config.json").write_text(""), "preprocessor_config.json is corrupt"),
@@ -75,8 +75,8 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "message"), BROKEN)
-def test_a_file_that_is_not_right_is_named(
+@pytest.mark.parametrize(("damage", "message"), CORRUPT)
+def test_a_missing_or_corrupt_file_is_named(
     tmp_path: Path, folder: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(folder)
@@ -84,13 +84,13 @@ def test_a_file_that_is_not_right_is_named(
     assert message in wrong
 
 
-def test_all_that_is_wrong_is_named_at_once(tmp_path: Path, folder: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path, folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / SHARDS[0]).unlink()
     assert check(QWEN, str(tmp_path)) == ["config.json is missing", f"{SHARDS[0]} is missing"]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     assert check(QWEN, str(tmp_path)) == [f"the folder {QWEN.folder(str(tmp_path))} is missing"]
     said = how_to_fix(QWEN, str(tmp_path))
     assert f"beam-curate models download --models qwen2.5_vl --workspace {tmp_path}" in said
@@ -105,7 +105,7 @@ def test_another_revision_is_named(tmp_path: Path, folder: Path) -> None:
     assert check(QWEN, str(tmp_path)) == [f"it holds revision {other}; {QWEN.revision} is required"]
 
 
-def test_what_was_downloaded_must_keep_its_size_and_its_hash(tmp_path: Path, folder: Path) -> None:
+def test_downloaded_files_must_keep_their_size_and_hash(tmp_path: Path, folder: Path) -> None:
     (folder / "merges.txt").write_text("a b\n")
     mark(folder)
     (folder / "merges.txt").write_text("a b")

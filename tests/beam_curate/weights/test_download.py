@@ -1,4 +1,4 @@
-"""Downloads from a hub on this computer, by the command as its user runs it."""
+"""Downloads from a hub on this machine, by the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def t5_state() -> dict[str, torch.Tensor]:
 
 
 def t5() -> Repository:
-    """T5's repository: its weights in torch's oldest format, as T5-11B's are."""
+    """T5's repository, with weights in torch's oldest format, like those of T5-11B."""
     file = io.BytesIO()
     torch.save(t5_state(), file, _use_new_zipfile_serialization=False)
     files = dict.fromkeys(("config.json", "tokenizer.json", "tokenizer_config.json"), b'{"num_layers": 2}')
@@ -63,7 +63,7 @@ def test_a_captioner_is_downloaded_once_with_what_it_needs_and_nothing_else(tmp_
     assert len(hub.sent) == asked
 
 
-def test_files_that_are_missing_or_broken_are_downloaded_and_the_others_are_kept(tmp_path: Path, hub: Hub) -> None:
+def test_missing_or_corrupt_files_are_downloaded_and_the_others_kept(tmp_path: Path, hub: Hub) -> None:
     download(hub, tmp_path, QWEN)
     hub.sent.clear()
     folder = QWEN.folder(str(tmp_path))
@@ -74,7 +74,7 @@ def test_files_that_are_missing_or_broken_are_downloaded_and_the_others_are_kept
     assert check(QWEN, str(tmp_path), hashes=True) == []
 
 
-def test_a_connection_that_is_cut_does_not_end_the_download(tmp_path: Path, hub: Hub) -> None:
+def test_a_lost_connection_does_not_end_the_download(tmp_path: Path, hub: Hub) -> None:
     hub.repositories[QWEN.model_id].cut = {SHARDS[0]: 1 << 20}
     download(hub, tmp_path, QWEN)
     assert hub.names().count(SHARDS[0]) == 2
@@ -82,7 +82,7 @@ def test_a_connection_that_is_cut_does_not_end_the_download(tmp_path: Path, hub:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_download_that_was_stopped_goes_on_where_it_was(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_download_resumes(tmp_path: Path, number: signal.Signals) -> None:
     # huggingface_hub writes 10 MB at a time.
     repository = captioner()
     large = save({"weight.0": torch.arange(6 << 20, dtype=torch.float32)})
@@ -112,7 +112,7 @@ def test_a_download_that_was_stopped_goes_on_where_it_was(tmp_path: Path, number
 
 
 @pytest.mark.parametrize("name", [SHARDS[1], "tokenizer.json"])
-def test_a_file_that_comes_damaged_is_removed_and_named(tmp_path: Path, hub: Hub, name: str) -> None:
+def test_a_file_damaged_on_the_way_is_removed_and_named(tmp_path: Path, hub: Hub, name: str) -> None:
     repository = hub.repositories[QWEN.model_id]
     repository.damaged = {name}
     printed = download(hub, tmp_path, QWEN, expect=1)
@@ -124,7 +124,7 @@ def test_a_file_that_comes_damaged_is_removed_and_named(tmp_path: Path, hub: Hub
     assert check(QWEN, str(tmp_path), hashes=True) == []
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_downloaded(tmp_path: Path, hub: Hub) -> None:
+def test_too_small_a_disk_is_reported_before_the_download(tmp_path: Path, hub: Hub) -> None:
     hub.repositories[QWEN.model_id].claimed_sizes = {SHARDS[0]: 10**16}
     printed = download(hub, tmp_path, QWEN, expect=1)
     assert "qwen2.5_vl needs 10,000,000.0 GB on the disk of" in printed
@@ -146,24 +146,26 @@ def test_a_gated_model_says_where_its_licence_is_accepted(tmp_path: Path, hub: H
         assert part in printed
 
 
-def test_a_revision_that_the_hub_does_not_have(tmp_path: Path, hub: Hub) -> None:
+def test_a_revision_missing_on_the_hub(tmp_path: Path, hub: Hub) -> None:
     hub.repositories[QWEN.model_id].revision = "0" * 40
     assert f"has no revision {QWEN.revision} of qwen2.5_vl" in download(hub, tmp_path, QWEN, expect=1)
 
 
-def test_a_model_that_the_hub_does_not_have(tmp_path: Path, hub: Hub) -> None:
+def test_a_model_missing_on_the_hub(tmp_path: Path, hub: Hub) -> None:
     printed = download(hub, tmp_path, by_name("cosmos_reason1"), expect=1)
     assert "the hub answered 404 for cosmos_reason1 (nvidia/Cosmos-Reason1-7B)" in printed
 
 
 @pytest.mark.parametrize("environment", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}])
-def test_without_a_network_the_offline_way_is_told(tmp_path: Path, hub: Hub, environment: dict[str, str]) -> None:
+def test_without_a_network_the_message_says_how_to_copy_the_folder(
+    tmp_path: Path, hub: Hub, environment: dict[str, str]
+) -> None:
     printed = download(hub, tmp_path, QWEN, expect=1, environment=environment)
     assert "qwen2.5_vl (Qwen/Qwen2.5-VL-7B-Instruct)" in printed
     assert f"on another computer and copy {QWEN.folder(str(tmp_path))}" in printed
 
 
-def test_several_models_are_tried_though_one_fails(tmp_path: Path, hub: Hub) -> None:
+def test_one_failed_model_does_not_stop_the_others(tmp_path: Path, hub: Hub) -> None:
     done = subprocess.run(
         command("download", "--models", "cosmos_reason1,qwen2.5_vl", "--workspace", str(tmp_path)),
         env=os.environ | hub.environment,
@@ -189,7 +191,7 @@ def assert_encoder(folder: Path) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in copied.items())
 
 
-def test_of_t5_the_encoder_is_kept(tmp_path: Path, hub: Hub) -> None:
+def test_only_the_encoder_of_t5_is_kept(tmp_path: Path, hub: Hub) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     assert "encoder.safetensors" in download(hub, tmp_path, T5_XXL)
     assert names_in(folder) == {"config.json", "tokenizer.json", "spiece.model", "encoder.safetensors", MARKER}
@@ -200,7 +202,7 @@ def test_of_t5_the_encoder_is_kept(tmp_path: Path, hub: Hub) -> None:
     assert len(hub.sent) == asked
 
 
-def test_of_t5_the_original_is_kept_where_that_is_asked(tmp_path: Path, hub: Hub) -> None:
+def test_the_original_of_t5_is_kept_on_request(tmp_path: Path, hub: Hub) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     download(hub, tmp_path, T5_XXL, "--keep-original")
     original = hub.repositories[T5_XXL.model_id].files["pytorch_model.bin"]
@@ -209,7 +211,7 @@ def test_of_t5_the_original_is_kept_where_that_is_asked(tmp_path: Path, hub: Hub
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.reduced"])
-def test_of_t5_weights_that_are_there_are_used_without_a_network_and_stay(tmp_path: Path, hub: Hub, name: str) -> None:
+def test_present_weights_of_t5_are_used_without_a_network_and_kept(tmp_path: Path, hub: Hub, name: str) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     folder.mkdir(parents=True)
     files = hub.repositories[T5_XXL.model_id].files
@@ -221,7 +223,7 @@ def test_of_t5_weights_that_are_there_are_used_without_a_network_and_stay(tmp_pa
     assert (folder / name).read_bytes() == files["pytorch_model.bin"]
 
 
-def test_of_t5_another_revision_is_replaced(tmp_path: Path, hub: Hub) -> None:
+def test_another_revision_of_t5_is_replaced(tmp_path: Path, hub: Hub) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     download(hub, tmp_path, T5_XXL, "--keep-original")
     marker = folder / MARKER
@@ -232,7 +234,7 @@ def test_of_t5_another_revision_is_replaced(tmp_path: Path, hub: Hub) -> None:
     assert check(T5_XXL, str(tmp_path), hashes=True) == []
 
 
-def test_of_t5_a_lost_copy_is_made_again(tmp_path: Path, hub: Hub) -> None:
+def test_a_lost_encoder_of_t5_is_extracted_again(tmp_path: Path, hub: Hub) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     download(hub, tmp_path, T5_XXL)
     os.truncate(folder / "encoder.safetensors", 500)
@@ -249,7 +251,7 @@ def test_two_downloads_of_a_model_at_once_share_the_work(tmp_path: Path, hub: Hu
     assert load((QWEN.folder(str(tmp_path)) / SHARDS[0]).read_bytes())
 
 
-def test_of_t5_the_encoder_gives_the_same_states_from_its_copy(tmp_path: Path, hub: Hub) -> None:
+def test_the_extracted_encoder_of_t5_gives_the_same_states(tmp_path: Path, hub: Hub) -> None:
     folder = make_t5(T5_XXL.folder(str(tmp_path)))
     load_encoder = t5_models.reference("t5_11b", str(tmp_path)).load
     encoder = load_encoder("cpu")

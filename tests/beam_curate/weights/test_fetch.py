@@ -1,4 +1,4 @@
-"""Workers that lack a model take it from a folder or a bucket, once a computer."""
+"""Workers that lack a model copy it from a folder or a bucket, once per machine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_model_is_copied_from_a_folder(tmp_path: Path, store: Path) -> None:
     ensure(QWEN, str(tmp_path / "here"), str(store))
 
 
-def test_what_is_incomplete_is_completed_and_what_lies_beside_it_stays(tmp_path: Path, store: Path) -> None:
+def test_an_incomplete_folder_is_completed_and_its_other_files_stay(tmp_path: Path, store: Path) -> None:
     folder = QWEN.folder(str(tmp_path / "here"))
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{")
@@ -66,7 +66,7 @@ def test_what_is_incomplete_is_completed_and_what_lies_beside_it_stays(tmp_path:
     assert (folder / "mine.txt").read_text() == "mine"
 
 
-def test_of_t5_only_the_copy_of_the_encoder_is_taken(tmp_path: Path) -> None:
+def test_only_the_extracted_encoder_of_t5_is_copied(tmp_path: Path) -> None:
     folder = tmp_path / "store" / T5_XXL.model_id
     folder.mkdir(parents=True)
     for name in (*T5_XXL.required, "pytorch_model.bin"):
@@ -79,12 +79,12 @@ def test_of_t5_only_the_copy_of_the_encoder_is_taken(tmp_path: Path) -> None:
     assert there == {*T5_XXL.required, "encoder.safetensors", MARKER}
 
 
-def test_a_copy_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_copy(tmp_path: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"there is no Qwen/.* in .*nowhere/Qwen.*--model-weights-path"):
         ensure(QWEN, str(tmp_path / "here"), str(tmp_path / "nowhere"))
 
 
-def test_a_copy_that_is_broken_does_not_come_into_the_workspace(tmp_path: Path, store: Path) -> None:
+def test_a_corrupt_copy_does_not_reach_the_workspace(tmp_path: Path, store: Path) -> None:
     os.truncate(store / QWEN.model_id / "model.safetensors", 3000)
     with pytest.raises(ModelFilesError, match=r"is not complete: model.safetensors has 3,000 bytes instead of"):
         ensure(QWEN, str(tmp_path / "here"), str(store))
@@ -93,7 +93,7 @@ def test_a_copy_that_is_broken_does_not_come_into_the_workspace(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("path", ["azure://box/models", "gs://", "https://host/models"])
-def test_a_place_of_another_kind_is_refused(tmp_path: Path, path: str) -> None:
+def test_an_unsupported_url_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(UsageError, match=r"--model-weights-path is .*gs://BUCKET"):
         ensure(QWEN, str(tmp_path), path)
 
@@ -107,7 +107,7 @@ ensure(by_name("qwen2.5_vl"), sys.argv[1], sys.argv[2])
 """
 
 
-def test_processes_that_want_it_at_once_copy_it_once(tmp_path: Path, store: Path) -> None:
+def test_concurrent_processes_copy_a_model_once(tmp_path: Path, store: Path) -> None:
     arguments = [sys.executable, "-c", ENSURE, str(tmp_path / "here"), str(store)]
     processes = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     printed = [process.communicate(timeout=60)[0] for process in processes]
@@ -116,7 +116,7 @@ def test_processes_that_want_it_at_once_copy_it_once(tmp_path: Path, store: Path
     assert check(QWEN, str(tmp_path / "here"), hashes=True) == []
 
 
-def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path, store: Path) -> None:
+def test_leftovers_of_a_killed_process_do_no_harm(tmp_path: Path, store: Path) -> None:
     left = QWEN.folder(str(tmp_path / "here")).with_name(".Qwen2.5-VL-7B-Instruct.fetching")
     left.mkdir(parents=True)
     (left / "model.safetensors").write_text("half of it")

@@ -1,4 +1,4 @@
-"""Ways to the hub: proxies, certificates, mirrors that list little, pages that are no hub's."""
+"""Connections to the hub: proxies, certificates, mirrors with short lists, login pages."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def hub() -> Iterator[Hub]:
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])
 @pytest.mark.parametrize("proxy", [NOBODY, "socks5://127.0.0.1:9", "nonsense://"])
-def test_no_proxy_stands_before_a_hub_on_this_computer(tmp_path: Path, hub: Hub, name: str, proxy: str) -> None:
+def test_a_hub_on_this_machine_is_reached_directly(tmp_path: Path, hub: Hub, name: str, proxy: str) -> None:
     download(hub, tmp_path, QWEN, environment={name: proxy})
     assert check(QWEN, str(tmp_path), hashes=True) == []
 
 
-def test_a_hub_elsewhere_is_asked_through_the_proxy(tmp_path: Path, hub: Hub) -> None:
+def test_a_hub_elsewhere_is_reached_through_the_proxy(tmp_path: Path, hub: Hub) -> None:
     download(hub, tmp_path, QWEN, environment={"HF_ENDPOINT": ELSEWHERE, "HTTP_PROXY": hub.url})
     assert check(QWEN, str(tmp_path), hashes=True) == []
 
@@ -66,7 +66,7 @@ def test_a_hub_elsewhere_is_asked_through_the_proxy(tmp_path: Path, hub: Hub) ->
         ({"SSL_CERT_FILE": os.devnull}, ["SSL_CERT_FILE=/dev/null", "correct the variable"]),
     ],
 )
-def test_what_stands_in_the_way_is_named(
+def test_the_cause_of_a_failed_connection_is_named(
     tmp_path: Path, hub: Hub, environment: dict[str, str], words: list[str]
 ) -> None:
     printed = download(hub, tmp_path, QWEN, expect=1, environment={"HF_ENDPOINT": ELSEWHERE} | environment)
@@ -83,7 +83,7 @@ def test_a_socks_proxy_names_its_variable_and_the_package(tmp_path: Path, hub: H
 
 
 def self_signed(path: Path, address: str = "127.0.0.1", days: int = 9) -> Path:
-    """Makes a certificate that nobody vouches for, with its key."""
+    """Makes a self-signed certificate, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "inspected")])
     now = datetime.datetime.now(datetime.UTC)
@@ -100,7 +100,7 @@ def self_signed(path: Path, address: str = "127.0.0.1", days: int = 9) -> Path:
     return path
 
 
-def test_a_certificate_that_is_not_trusted_is_named_and_can_be_given(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_named_and_can_be_provided(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path / "ca.pem")
     with serving({QWEN.model_id: captioner()}, certificate) as hub:
         printed = download(hub, tmp_path, QWEN, expect=1)
@@ -114,7 +114,7 @@ def test_a_certificate_that_is_not_trusted_is_named_and_can_be_given(tmp_path: P
 @pytest.mark.parametrize(
     ("wrong", "words"), [({"days": -9}, "expired"), ({"address": "127.0.0.2"}, "IP address mismatch")]
 )
-def test_what_is_wrong_with_a_certificate_is_said(tmp_path: Path, wrong: dict[str, int], words: str) -> None:
+def test_the_problem_of_a_certificate_is_named(tmp_path: Path, wrong: dict[str, int], words: str) -> None:
     certificate = self_signed(tmp_path / "ca.pem", **wrong)  # type: ignore[arg-type]
     with serving({QWEN.model_id: captioner()}, certificate) as hub:
         printed = download(hub, tmp_path, QWEN, expect=1, environment={"SSL_CERT_FILE": str(certificate)})
@@ -155,14 +155,14 @@ def test_a_mirror_that_lists_little_is_enough(tmp_path: Path, hub: Hub, left_out
     assert check(QWEN, str(tmp_path), hashes=True) == []
 
 
-def test_of_a_mirror_without_hashes_a_cut_connection_costs_nothing(tmp_path: Path, hub: Hub) -> None:
+def test_a_lost_connection_to_a_mirror_without_hashes_does_no_harm(tmp_path: Path, hub: Hub) -> None:
     repository = hub.repositories[QWEN.model_id]
     repository.unlisted, repository.cut = frozenset({"size", "blobId", "lfs"}), {SHARDS[0]: 1 << 20}
     download(hub, tmp_path, QWEN)
     assert (QWEN.folder(str(tmp_path)) / SHARDS[0]).read_bytes() == repository.files[SHARDS[0]]
 
 
-def test_of_a_mirror_without_hashes_whole_files_of_a_broken_download_stay(tmp_path: Path, hub: Hub) -> None:
+def test_complete_files_from_a_mirror_without_hashes_are_kept_after_an_interruption(tmp_path: Path, hub: Hub) -> None:
     hub.repositories[QWEN.model_id].unlisted = frozenset({"size", "blobId", "lfs"})
     download(hub, tmp_path, QWEN)
     folder = QWEN.folder(str(tmp_path))
@@ -173,14 +173,14 @@ def test_of_a_mirror_without_hashes_whole_files_of_a_broken_download_stay(tmp_pa
     assert hub.sent == [(SHARDS[1], 0)]
 
 
-def test_a_page_for_logging_in_is_no_hub(tmp_path: Path, hub: Hub) -> None:
+def test_a_login_page_is_not_taken_for_the_hub(tmp_path: Path, hub: Hub) -> None:
     hub.page = b"<html>Welcome to the hotel</html>"
     printed = download(hub, tmp_path, QWEN, expect=1)
     assert "did not return a list of the files" in printed
     assert "HF_ENDPOINT" in printed
 
 
-def test_the_function_of_the_library_that_resumes_downloads_is_still_there() -> None:
+def test_http_get_of_huggingface_hub_takes_the_arguments_used_here() -> None:
     """`http_get` is not public: an upgrade that changes it must fail here, not in the middle of 45 GB."""
     parameters = inspect.signature(file_download.http_get).parameters
     used = {"resume_size", "headers", "expected_size", "displayed_filename"}

@@ -1,4 +1,4 @@
-"""The encoder-only copy of T5, made from each format that T5 is published in."""
+"""The encoder of T5, extracted from each format in which T5 is published."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def model() -> T5ForConditionalGeneration:
 
 
 def state_of(model: T5ForConditionalGeneration) -> State:
-    """The weights as published: names that share their weights stand beside each other."""
+    """The weights as published, with two names for shared weights."""
     return dict(model.state_dict())
 
 
 def transposed(state: State) -> State:
-    """The same weights as they lie in files that were made of TensorFlow's."""
+    """The same weights, transposed as in files converted from TensorFlow."""
     return {name: tensor.t().contiguous().t() if tensor.ndim == 2 else tensor for name, tensor in state.items()}
 
 
 def in_one_storage(state: State) -> State:
-    """The same weights as parts of one storage."""
+    """The same weights as views of one storage."""
     whole = torch.cat([tensor.flatten() for tensor in state.values()])
     parts = whole.split([tensor.numel() for tensor in state.values()])
     return {name: part.view(tensor.shape) for (name, tensor), part in zip(state.items(), parts, strict=True)}
@@ -136,7 +136,7 @@ def test_the_copy_has_the_precision_of_the_source(
 
 @pytest.mark.parametrize("save", [save_zip, save_legacy, save_safetensors])
 @pytest.mark.parametrize("left", [0.999, 0.5, 0.01, 0])
-def test_a_source_that_was_cut_off_is_found_before_anything_is_written(
+def test_a_truncated_source_is_detected_before_anything_is_written(
     tmp_path: Path, model: T5ForConditionalGeneration, save: Callable[[State, Path], list[Path]], left: float
 ) -> None:
     (path,) = save(state_of(model), tmp_path)
@@ -156,7 +156,7 @@ def test_a_model_without_all_layers_is_refused(tmp_path: Path, model: T5ForCondi
 
 
 class _Harmful:
-    """What would run a command when it is unpickled."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, witness: Path) -> None:
         self.witness = witness
