@@ -1,11 +1,14 @@
 # Each target makes .venv when it is missing or older than pyproject.toml; that takes minutes once, and nothing after.
-PYTHON ?= python3.11
+# Its Python is the first of these that is 3.12 or 3.11 and can make environments; or name one: make test PYTHON=...
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& echo $$name && break; done)
 BIN := .venv/bin
 
 .PHONY: demo test engines soak lint bench clean
 
 demo: .venv/made
-	$(BIN)/python -m beam_curate.run --runner=DirectRunner
+	$(BIN)/beam-curate demo
 
 # Tests of Prism and Flink are skipped where these are not there, unless BEAM_CURATE_REQUIRE_SERVERS is set.
 test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
@@ -28,6 +31,9 @@ bench: .venv/made
 	$(BIN)/python benchmarks/run_all.py
 
 .venv/made: setup.py pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.12 or 3.11 was found. Install one of them with its venv module:" \
+	"apt install python3.12-venv (Debian, Ubuntu), dnf install python3.12 (Fedora), pyenv install 3.12, or" \
+	"uv python install 3.12. One elsewhere is named with: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

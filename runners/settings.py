@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.options.dataset import RunOptions
+from beam_curate.options.run import RunOptions
 from runners import flink
 from runners.servers import listens
 

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 
 from beam_curate.errors import CurateError, UsageError
 from beam_curate.exit_codes import EXIT_FAILED, EXIT_PIPE, EXIT_USAGE
+from beam_curate.processes import signals
 from beam_curate.progress import terminal
 from beam_curate.store import disk_errors
 
 
-def status_of(command: Callable[[], int]) -> int:
-    """Runs a command; returns its exit status, after a message where it did not come to its end.
+def run(command: Callable[[], int], how_far: Callable[[], str] | None = None) -> int:
+    """Runs a command; returns its exit status, after a message if it failed or was interrupted.
 
-    Who reads the output may leave, as ``head`` does: then the command ends without a word.
+    When the reader of its output has left, as ``head`` does, the command ends silently.
+
+    Args:
+        command: Returns its exit status.
+        how_far: Says how far it has come, when a signal ends it.
     """
+
+    def farewell(number: signal.Signals) -> None:
+        word = "Interrupted" if number == signal.SIGINT else f"Stopped by {number.name}"
+        print(f"\n{word}." + (f" {how_far()}" if how_far else ""))
+        print("Finished work is kept. Run the same command again to resume.", flush=True)
+
+    with signals.answered(farewell):
+        return _status_of(command)
+
+
+def _status_of(command: Callable[[], int]) -> int:
     try:
         status = _run(command)
         sys.stdout.flush()
@@ -39,13 +56,13 @@ def status_of(command: Callable[[], int]) -> int:
 def _run(command: Callable[[], int]) -> int:
     try:
         return command()
-    except SystemExit:  # as argparse leaves after --help
+    except SystemExit:  # raised by argparse after --help
         sys.stdout.flush()
         raise
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output or standard error is a pipe whose reader has left."""
+    """Returns whether standard output or standard error is a pipe whose reader has left."""
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)
@@ -53,7 +70,7 @@ def _nobody_reads() -> bool:
 
 
 def _write_to_nowhere() -> None:
-    """Lets what is still buffered go nowhere: Python would complain of it when it ends."""
+    """Discards what is still buffered: Python would complain of it when it ends."""
     with open(os.devnull, "w") as nowhere:
         for number in (1, 2):
             os.dup2(nowhere.fileno(), number)

@@ -4,79 +4,73 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 
+from beam_curate.cli.command import Commands, add_command, show_help
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.models.catalog import LARGE, MODELS, Model, needed
-from beam_curate.options.parse import default_workspace, parse
+from beam_curate.options.parse import parse
+from beam_curate.options.run import WORKSPACE_SHOWN, default_workspace
 from beam_curate.progress import terminal
 
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
 """Downloaded without ``--models`` and ``--for``."""
 
 
-def farewell(number: signal.Signals) -> None:
-    """Says how a command goes on that a signal ends."""
-    word = "Interrupted" if number == signal.SIGINT else f"Stopped by {number.name}"
-    print(f"\n{word}. What is done is kept; the same command goes on from there.", flush=True)
-
-
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Adds the commands to a parser; the parsed namespace's ``command`` runs the one that was given."""
-    commands = parser.add_subparsers(required=True, metavar="list|download|check")
-    workspace = argparse.ArgumentParser(add_help=False)
-    workspace.add_argument(
-        "--workspace",
-        metavar="FOLDER",
-        help="the folder with models/ (default: ${COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX:-$HOME}/"
-        "cosmos_curate_local_workspace)",
-    )
-    choice = argparse.ArgumentParser(add_help=False)
-    which = choice.add_mutually_exclusive_group()
-    which.add_argument("--models", metavar="NAMES", help="their names, with commas; beam-curate models list shows them")
-    which.add_argument(
-        "--for",
-        dest="flags",
-        metavar="FLAGS",
-        help="the models of a run with these flags, in quotes: --for='--captioning-algorithm cosmos_r1'",
-    )
-
-    listing = commands.add_parser(
+def add(commands: Commands) -> None:
+    """Adds the command with its own commands."""
+    summary = "List, download and check models."
+    parser = add_command(commands, "models", _list, summary=summary, description="Lists, downloads and checks models.")
+    show_help(parser)
+    parts = parser.add_subparsers(title="commands", metavar="list|download|check")
+    listing = add_command(
+        parts,
         "list",
-        parents=[workspace],
-        help="show all models and which are there",
+        _list,
+        summary="Show all models and which are there.",
         description="Shows all models: sizes on disk and in the memory of a device, licences, and which are there.",
     )
-    listing.set_defaults(command=_list)
-
-    fetching = commands.add_parser(
+    fetching = add_command(
+        parts,
         "download",
-        parents=[workspace, choice],
-        help="download models from the Hugging Face hub",
-        description="Downloads models at their pinned revisions, goes on with a download that was broken off, and "
-        "checks what came. Without --models and --for: "
+        _download,
+        summary="Download models from the Hugging Face hub.",
+        description="Downloads models at their pinned revisions, resumes interrupted downloads, and checks the files. "
+        "Without --models and --for: "
         f"{', '.join(model.name for model in DEFAULT)} ({sum(model.download_gb for model in DEFAULT):.0f} GB). "
         f"{' and '.join(LARGE)} are large and are downloaded only when they are named. Exit status: 0 all there, "
         "1 something failed, 2 mistakes.",
     )
+    checking = add_command(
+        parts,
+        "check",
+        _check,
+        summary="Check that models are there and intact.",
+        description="Checks that all files of models are there and intact. Without --models and --for: of all models "
+        "that have a folder. Exit status: 0 all intact, 1 problems, 2 mistakes.",
+    )
+    for command in (listing, fetching, checking):
+        command.add_argument(
+            "--workspace", metavar="FOLDER", help=f"The folder with models/. (default: {WORKSPACE_SHOWN})"
+        )
+    for command in (fetching, checking):
+        which = command.add_mutually_exclusive_group()
+        which.add_argument(
+            "--models", metavar="NAMES", help="Their names, separated by commas; beam-curate models list shows them."
+        )
+        which.add_argument(
+            "--for",
+            dest="flags",
+            metavar="FLAGS",
+            help="The models of a run with these flags, in quotes: --for='--captioning-algorithm cosmos_r1'.",
+        )
     fetching.add_argument(
         "--keep-original",
         action="store_true",
-        help="keep T5-11B's own file of 45 GB beside the copy of its encoder, for cosmos-curate",
+        help="Keep T5-11B's own file of 45 GB beside the copy of its encoder, for cosmos-curate.",
     )
-    fetching.set_defaults(command=_download)
-
-    checking = commands.add_parser(
-        "check",
-        parents=[workspace, choice],
-        help="check that models are there and whole",
-        description="Checks that all files of models are there and whole. Without --models and --for: of all models "
-        "that have a folder. Exit status: 0 all whole, 1 faults, 2 mistakes.",
-    )
-    checking.add_argument("--hash", action="store_true", help="also read the files and compare their SHA-256")
-    checking.set_defaults(command=_check)
+    checking.add_argument("--hash", action="store_true", help="Also read the files and compare their SHA-256.")
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -94,12 +88,12 @@ def _list(parsed: argparse.Namespace) -> int:
     gated = {True: "yes", False: "no", None: "see its page"}
     for model in MODELS:
         wrong = check(model, workspace)
-        there = "yes" if not wrong else "broken" if model.folder(workspace).is_dir() else "no"
+        there = "yes" if not wrong else "corrupt" if model.folder(workspace).is_dir() else "no"
         facts = (model.name, model.model_id, model.revision[:12], model.licence, gated[model.gated])
         table.add_row(*facts, f"{model.disk_gb:.1f}", f"{model.memory_gb():.1f}", there)
     # A file or a pipe takes whole lines; a narrow terminal folds the cells.
     terminal.console(width=None if sys.stdout.isatty() else 200).print(table)
-    return 0
+    return EXIT_DONE
 
 
 def _download(parsed: argparse.Namespace) -> int:
@@ -127,7 +121,7 @@ def _check(parsed: argparse.Namespace) -> int:
     failed = False
     for model in models:
         wrong = check(model, workspace, hashes=parsed.hash)
-        print(terminal.shown(f"{model.name}: {'; '.join(wrong) or 'whole'}"))
+        print(terminal.shown(f"{model.name}: {'; '.join(wrong) or 'intact'}"))
         if wrong:
             print(terminal.shown(f"  {how_to_fix(model, workspace)}"))
             failed = True
@@ -138,7 +132,7 @@ def _chosen(parsed: argparse.Namespace) -> tuple[list[Model] | None, str]:
     """Returns the models that were named, or None, and the workspace."""
     if parsed.flags is not None:
         try:
-            options = parse(shlex.split(parsed.flags)).options
+            options = parse(shlex.split(parsed.flags), for_run=False).options
         except ValueError as error:
             raise UsageError(f"--for is {parsed.flags!r}: {error}") from error
         models = needed(options)

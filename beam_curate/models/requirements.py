@@ -90,7 +90,7 @@ def _lighter_captioners(options: CaptionOptions) -> Iterator[tuple[str, CaptionO
     """Yields flags that need less memory, best first, with what they make of the options."""
     if options.captioning_algorithm == "qwen3_vl_30b":
         name = "qwen3_vl_30b_fp8"
-        yield f"--captioning-algorithm {name}", dataclasses.replace(options, captioning_algorithm=name)
+        yield f"--captioning-algorithm {name}", dataclasses.replace(options, captioning_algorithm=name)  # type: ignore[arg-type]
     if options.captioning_algorithm != "qwen3_vl_30b_fp8" and not options.qwen_use_fp8_weights:
         yield (
             "--captioning-engine vllm --qwen-use-fp8-weights",

@@ -6,58 +6,54 @@ Our flags are understood as ``--dash-form`` and as ``--underscore_form``, Beam's
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from beam_curate.errors import UsageError
-from beam_curate.options.cosmos_curate import UNSUPPORTED, beam_flags, nearest, opposite
-from beam_curate.options.flags import Flag, dashes, short
+from beam_curate.options.beam_flags import beam_flags
+from beam_curate.options.cosmos_curate import UNSUPPORTED
+from beam_curate.options.flags import Flag, dashes
+
+_SYNONYMS = {"workers": "threads", "num_workers": "threads", "jobs": "threads"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Arguments:
-    """Arguments sorted by whose they are.
+    """Arguments sorted by whose they are, and what is wrong with them.
 
     Attributes:
-        own: Our flags in dash form, each one string: ``--limit=3``, ``--verbose``.
+        values: Values of our flags by name: texts, and True or False for switches.
         beam: Flags of Apache Beam, unchanged, with their values.
-        accepted: Names of flags that are not built but ask for what happens anyway.
+        accepted: Names of unsupported flags that ask for what happens anyway.
+        problems: Unknown flags, unsupported flags, missing values and stray words, a sentence each.
+        doubtful: Names of our flags that the problems are about, or that unknown flags may mean.
     """
 
-    own: tuple[str, ...] = ()
-    beam: tuple[str, ...] = ()
-    accepted: frozenset[str] = frozenset()
+    values: dict[str, str | bool] = dataclasses.field(default_factory=dict)
+    beam: list[str] = dataclasses.field(default_factory=list)
+    accepted: set[str] = dataclasses.field(default_factory=set)
+    problems: list[str] = dataclasses.field(default_factory=list)
+    doubtful: set[str] = dataclasses.field(default_factory=set)
 
 
 def sort_arguments(argv: Sequence[str], known: Mapping[str, Flag]) -> Arguments:
     """Sorts arguments into ours and Apache Beam's.
 
     Args:
-        argv: Arguments without the program's name. What follows a lone ``--`` is Beam's.
+        argv: Arguments without the program's name. Those after a lone ``--`` are Beam's.
         known: Our flags, from :func:`beam_curate.options.flags.by_name`.
-
-    Raises:
-        UsageError: For unknown flags, flags that are not built and stray words, all in one message.
     """
-    return _Sorter(argv, known).result()
+    sorter = _Sorter(argv, known)
+    sorter.run()
+    return sorter.found
 
 
 class _Sorter:
-    """Walks through arguments once, collecting all that is wrong."""
+    """Walks through arguments once."""
 
     def __init__(self, argv: Sequence[str], known: Mapping[str, Flag]) -> None:
         self.rest = list(argv)
         self.known = known
-        self.own: list[str] = []
-        self.beam: list[str] = []
-        self.accepted: set[str] = set()
-        self.problems: list[str] = []
-
-    def result(self, prefix: str = "") -> Arguments:
-        self.run()
-        if self.problems:
-            raise UsageError("\n".join(prefix + problem for problem in self.problems))
-        return Arguments(tuple(self.own), tuple(self.beam), frozenset(self.accepted))
+        self.found = Arguments()
 
     def run(self) -> None:
         while self.rest:
@@ -68,7 +64,7 @@ class _Sorter:
             if token == "--":
                 self.after_lone_dashes()
             elif not token.startswith("--"):
-                self.problems.append(_stray(token))
+                self.found.problems.append(_stray(token))
             elif name in self.known:
                 self.take_own(option, name, value)
             elif option in beam_flags():
@@ -76,32 +72,33 @@ class _Sorter:
             elif name in UNSUPPORTED:
                 self.take_unsupported(name, value)
             else:
-                self.problems.append(f"unknown flag {option}{nearest(name, self.known)}")
-                self.following_values()
+                self.take_unknown(option, name)
 
     def take_own(self, option: str, name: str, value: str | None) -> None:
-        known = self.known[name]
-        if known.is_switch:
+        flag = self.known[name]
+        if flag.is_switch:
             if value is not None:
-                self.problems.append(_switch_with_value(option, value))
-            self.own.append(dashes(name))
+                self.found.problems.append(_switch_with_value(option, value))
+            self.found.values[flag.name] = name == flag.name
             return
         if value is None:
             value = self.next_value()
-        if not value:
-            self.problems.append(f"{option} needs a value: {option} {known.metavar or '...'}")
+        if value:
+            self.found.values[flag.name] = value
         else:
-            self.own.append(f"{dashes(name)}={value}")
+            empty = "" if value is None else " and got an empty text"
+            self.found.problems.append(f"{option} needs a value{empty}: {option} {flag.value_name}")
+            self.found.doubtful.add(flag.name)
 
     def take_beam(self, token: str, option: str, value: str | None) -> None:
-        self.beam.append(token)
+        self.found.beam.append(token)
         if value is not None or beam_flags()[option] == "0":
             return
         following = self.next_value()
         if following is not None:
-            self.beam.append(following)
+            self.found.beam.append(following)
         elif beam_flags()[option] == "1":
-            self.problems.append(f"{option} (a flag of Apache Beam) needs a value: {option}=...")
+            self.found.problems.append(f"{option} (a flag of Apache Beam) needs a value: {option}=...")
 
     def take_unsupported(self, name: str, value: str | None) -> None:
         entry = UNSUPPORTED[name]
@@ -111,16 +108,24 @@ class _Sorter:
         if entry.is_switch and value is not None and not problem:
             problem = _switch_with_value(dashes(name), value)
         if problem:
-            self.problems.append(problem)
+            self.found.problems.append(problem)
         else:
-            self.accepted.add(name)
+            self.found.accepted.add(name)
+
+    def take_unknown(self, option: str, name: str) -> None:
+        if near := nearest(name, self.known):
+            self.found.doubtful.add(self.known[near].name)
+        self.found.problems.append(f"unknown flag {option}{suggestion(name, dashes(near) if near else '')}")
+        self.following_values()
 
     def after_lone_dashes(self) -> None:
         for token in self.rest:
             option = token.partition("=")[0]
             if option[2:].replace("-", "_") in self.known and option not in beam_flags():
-                self.problems.append(f"{option} stands after --, where only flags for Apache Beam belong: move it")
-        self.beam += self.rest
+                self.found.problems.append(
+                    f"{option} stands after --, where only flags for Apache Beam belong: move it"
+                )
+        self.found.beam += self.rest
         self.rest = []
 
     def next_value(self) -> str | None:
@@ -140,68 +145,29 @@ def _stray(token: str) -> str:
     return f"{token!r} belongs to no flag: quote patterns and paths with spaces, as in 'footage/*.mp4'"
 
 
-def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
-    """Returns the arguments that a YAML or JSON file stands for.
+def nearest(name: str, known: Mapping[str, Flag]) -> str:
+    """Returns our flag that an unknown name may mean, or an empty text; all names have underscores."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    if near:
+        return near[0]
+    return _SYNONYMS[name] if _SYNONYMS.get(name) in known else ""
 
-    The file holds a mapping from names of our flags (dashes or underscores) to values, or, as cosmos-curate
-    has it, ``pipeline: split`` and that mapping under ``args``.
+
+def unknown_flag(token: str, known: Mapping[str, Flag]) -> str:
+    """Returns the message about an unknown flag of a command that takes none of Beam's."""
+    option = token.partition("=")[0]
+    near = nearest(option.lstrip("-").replace("-", "_"), known)
+    return f"unknown flag {option}" + (f"; did you mean {dashes(near)}?" if near else "; --help lists all flags")
+
+
+def suggestion(name: str, near: str) -> str:
+    """Returns the end of a message about an unknown name: the flag that it may mean, ours or Beam's, else ``--help``.
 
     Args:
-        path: The file.
-        known: Our flags, from :func:`beam_curate.options.flags.by_name`.
-
-    Raises:
-        UsageError: If it cannot be read, or for keys and values that are no flags, all in one message.
+        name: The unknown name, with underscores.
+        near: Our flag that it may mean, as it is written there; empty for none.
     """
-    sorter = _Sorter([], known)
-    spellings: dict[str, str] = {}
-    for key, value in _config_entries(path).items():
-        name = str(key).replace("-", "_")
-        first = spellings.setdefault(known[name].name if name in known else name, str(key))
-        if first != str(key):
-            sorter.problems.append(f"{first} and {key} are the same flag: leave one out")
-        try:
-            sorter.rest += _config_tokens(name, value, known)
-        except ValueError as error:
-            sorter.problems.append(str(error))
-    return sorter.result(prefix=f"{path}: ")
-
-
-def _config_entries(path: str) -> dict[Any, Any]:
-    """Reads the file and returns the mapping from names to values."""
-    from beam_curate.options import config_file  # here, because most command lines have no file
-
-    content = config_file.read(path)
-    if isinstance(content, dict):
-        pipeline = content.pop("pipeline", "split")
-        if pipeline != "split":
-            raise UsageError(f"{path}: pipeline is {short(repr(pipeline))}: only split is supported")
-        if "args" in content and len(content) > 1:
-            extra = ", ".join(sorted(str(key) for key in content if key != "args"))
-            raise UsageError(f"{path}: {extra} beside args: move it below args")
-        content = content.get("args", content)
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: a mapping from flag names to values is expected, such as limit: 10")
-    return content
-
-
-def _config_tokens(name: str, value: Any, known: Mapping[str, Flag]) -> list[str]:
-    """Returns the argument that an entry stands for, none where it says nothing; raises ValueError."""
-    entry = known.get(name) or UNSUPPORTED.get(name)
-    if entry is None and f"--{name}" in beam_flags():
-        raise ValueError(f"{name} is a flag of Apache Beam: give it on the command line")
-    if entry is None:
-        raise ValueError(f"unknown key {short(name)}{nearest(name, known, dashes='')}")
-    if value is None:
-        if isinstance(entry, Flag) and entry.default is not None:
-            raise ValueError(f"{name} has no value: give one or leave it out")
-        return []
-    if name == "config":
-        raise ValueError("config cannot stand in a config file: leave it out")
-    if entry.is_switch:
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} is {short(repr(value))}: give true or false")
-        return [dashes(name if value else opposite(name))]
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is {short(repr(value))}: give one value, in quotes")
-    return [f"{dashes(name)}={value}"]
+    if near:
+        return f"; did you mean {near}?"
+    beam = difflib.get_close_matches(f"--{name}", list(beam_flags()), n=1, cutoff=0.8)
+    return f"; did you mean Apache Beam's {beam[0]}?" if beam else "; --help lists all flags"

@@ -1,31 +1,104 @@
-"""The file of `--config`: YAML, read as the rules of YAML 1.2 and its reader would have it, or JSON.
+"""The file of `--config`: YAML, read by the rules of YAML 1.2 as people expect, or JSON.
 
-Numbers stay texts, which their flags read as they do on the command line: ``010`` is ten and ``1:30`` no number,
-whereas YAML 1.1 makes 8 and 90 of them. What a flat file of flags never needs is refused by its line: a name given
-twice, tags, and aliases, by which a file of a few lines can stand for one that fills the memory.
+Numbers stay texts, which their flags read as they do on the command line: ``010`` is ten and ``1:30`` is not a number,
+whereas YAML 1.1 makes 8 and 90 of them. What a flat file of flags never needs is refused with its line: a name given
+twice, tags, and aliases, by which a file of a few lines can expand until memory is full.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from beam_curate.errors import UsageError
+from beam_curate.options.beam_flags import beam_flags
+from beam_curate.options.command_line import Arguments, nearest, sort_arguments, suggestion
+from beam_curate.options.cosmos_curate import UNSUPPORTED, opposite
+from beam_curate.options.flags import Flag, dashes, short
 
 LARGEST = 1 << 20
-"""Bytes of a file that is read; one with every flag has some thousands."""
+"""Most bytes of a file that are read; one with every flag has a few thousand."""
 
 
-def read(path: str) -> Any:
-    """Returns what a file holds: mappings, lists, booleans, None and, for all else, texts.
+def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
+    """Returns the arguments that a YAML or JSON file stands for, with what is wrong with them.
+
+    The file holds a mapping from names of our flags (dashes or underscores) to values, or, as cosmos-curate
+    has it, ``pipeline: split`` and that mapping under ``args``.
+
+    Args:
+        path: The file.
+        known: Our flags, from :func:`beam_curate.options.flags.by_name`.
 
     Raises:
-        UsageError: It cannot be read, or is not written as it must be; with the line where there is one.
+        UsageError: If it cannot be read or is not such a file.
     """
+    tokens: list[str] = []
+    problems: list[str] = []
+    doubtful: set[str] = set()
+    spellings: dict[str, str] = {}
+    for key, value in _entries(path).items():
+        name = str(key).replace("-", "_")
+        first = spellings.setdefault(known[name].name if name in known else name, str(key))
+        if first != str(key):
+            problems.append(f"{first} and {key} are the same flag: leave one out")
+        try:
+            tokens += _tokens(name, value, known)
+        except ValueError as error:
+            problems.append(str(error))
+            if near := name if name in known else nearest(name, known):
+                doubtful.add(known[near].name)
+    found = sort_arguments(tokens, known)
+    found.problems = [f"{path}: {problem}" for problem in (*problems, *found.problems)]
+    found.doubtful |= doubtful
+    return found
+
+
+def _entries(path: str) -> dict[Any, Any]:
+    """Reads the file and returns the mapping from names to values."""
+    content = _read(path)
+    if isinstance(content, dict):
+        pipeline = content.pop("pipeline", "split")
+        if pipeline != "split":
+            raise UsageError(f"{path}: pipeline is {short(repr(pipeline))}: only split is supported")
+        if "args" in content and len(content) > 1:
+            extra = ", ".join(sorted(str(key) for key in content if key != "args"))
+            raise UsageError(f"{path}: {extra} beside args: move it below args")
+        content = content.get("args", content)
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a mapping from flag names to values is expected, such as limit: 10")
+    return content
+
+
+def _tokens(name: str, value: Any, known: Mapping[str, Flag]) -> Iterator[str]:
+    """Yields the argument that an entry stands for, if it says anything; raises ValueError."""
+    entry = known.get(name) or UNSUPPORTED.get(name)
+    if entry is None and f"--{name}" in beam_flags():
+        raise ValueError(f"{name} is a flag of Apache Beam: give it on the command line")
+    if entry is None:
+        raise ValueError(f"unknown key {short(name)}{suggestion(name, nearest(name, known))}")
+    if value is None:
+        if isinstance(entry, Flag) and entry.default is not None:
+            raise ValueError(f"{name} has no value: give one or leave it out")
+    elif name == "config":
+        raise ValueError("config cannot be given in a config file: leave it out")
+    elif entry.is_switch:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {short(repr(value))}: give true or false")
+        yield dashes(name if value else opposite(name))
+    elif isinstance(value, str):
+        yield f"{dashes(name)}={value}"
+    else:
+        raise ValueError(f"{name} is {short(repr(value))}: give one value, in quotes")
+
+
+def _read(path: str) -> Any:
+    """Returns what a file holds: mappings, lists, booleans, None and, for all else, texts."""
     text = _text(path)
     try:
         return _json(text) if path.lower().endswith(".json") else yaml.load(text, _Loader)
@@ -52,7 +125,7 @@ def _text(path: str) -> str:
 
 
 class _RefusedError(Exception):
-    """What is wrong with a file, after its name."""
+    """The problem with a file, to be printed after its name."""
 
 
 def _json(text: str) -> Any:
@@ -68,7 +141,7 @@ def _json(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Makes booleans and None of plain words, and texts of all else."""
+    """Reads plain words as booleans and None, and everything else as texts."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - of the library, which copies it where one is added
 

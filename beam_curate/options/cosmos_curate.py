@@ -1,38 +1,31 @@
-"""Flags that are not ours: Apache Beam's, and those of cosmos-curate's `split` command that are not built.
+"""Flags of cosmos-curate's `split` command that are not supported: each is refused with what to do instead.
 
-A name in the table of the latter is known, and refused with what to do about it. The few spellings that ask
-for what happens anyway (``--no-generate-embeddings``, ``--motion-filter disable``) are accepted.
+The few that ask for what happens anyway (``--no-generate-embeddings``, ``--motion-filter disable``) are accepted.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
-import functools
-import importlib.util
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 _NOT_YET = "is not supported yet; leave it out"
 _CREDENTIALS = "is not supported yet: inputs and outputs are local or mounted folders; leave it out"
 _SERVICE = "has no meaning here: it belongs to the HTTP service of cosmos-curate; leave it out"
-_SHARES = "has no meaning here: Apache Beam's runner shares out cores and workers; leave it out"
+_SHARES = "has no meaning here: Apache Beam's runner assigns cores and workers; leave it out"
 _GPU = "has no meaning here: one model at a time has the whole GPU; leave it out"
 _MODE = "has no meaning here: the runner chosen by --runner schedules the work; leave it out"
-_BATCH = "has no meaning here: clips are cut one by one, in parallel; leave it out"
+_BATCH = "has no meaning here: clips are cut individually, in parallel; leave it out"
 _ENDPOINT_MODEL = "is --captioning-endpoint-model here"
 _BEAM_PROFILER = "is not supported yet; leave it out (Apache Beam's own profiler is --{0})"
 
 
 @dataclasses.dataclass(frozen=True)
 class Unsupported:
-    """What is known of a flag that is not built.
+    """A flag that is not supported.
 
     Attributes:
         reason: What follows the flag's name in the message; empty for a switch that changes nothing.
         is_switch: Whether it takes no value.
-        accepted: Values that change nothing, and so are accepted.
+        accepted: Values that change nothing and are accepted.
     """
 
     reason: str
@@ -96,7 +89,7 @@ _VALUES: dict[str, str] = {
         stage_compare_pass_threshold""",
 }
 
-# Some stand twice: by the flag, and by the key that a config file of cosmos-curate has for it.
+# Some are listed twice: by the flag, and by the key that a config file of cosmos-curate has for it.
 _SWITCHES = """
     multi_cam generate_embeddings generate_previews no_upload_clips upload_clip_info_in_chunks
     upload_clip_info_in_lance upload_cvds_parquet upload_cds_parquet
@@ -109,7 +102,7 @@ _SWITCHES = """
     enable_sam3 sam3_write_annotated_video sam3_annotated_video_trails enable_event_captioning
     event_caption_qwen_fp8 perf_profile profile_tracing profile_gpu"""
 
-# Both ways are a setting of an engine that is not here.
+# Both forms configure an engine that does not exist here.
 _SWITCHES_BOTH_WAYS = """
     vllm_use_inflight_batching vllm_async_enforce_eager vllm_async_trust_remote_code
     vllm_async_disable_log_stats
@@ -153,7 +146,7 @@ _ACCEPTED_VALUES = {
 
 
 def _switch(table: dict[str, Unsupported], name: str, reason: str) -> None:
-    """Enters a switch as refused and its opposite, which changes nothing, as accepted."""
+    """Adds a switch as refused and its opposite, which changes nothing, as accepted."""
     table[name] = Unsupported(reason, is_switch=True)
     table[opposite(name)] = Unsupported("", is_switch=True)
 
@@ -180,41 +173,4 @@ def _build_table() -> dict[str, Unsupported]:
 
 
 UNSUPPORTED: dict[str, Unsupported] = _build_table()
-"""What is known of each flag that is not built, by its name with underscores and without leading dashes."""
-
-
-@functools.lru_cache(maxsize=1)
-def beam_flags() -> Mapping[str, str]:
-    """Returns how many values each flag of Apache Beam takes: ``"0"``, ``"1"``, ``"?"``, ``"*"`` or ``"+"``.
-
-    Read from the text of Beam's options module, because importing Beam takes seconds.
-    """
-    spec = importlib.util.find_spec("apache_beam")
-    if spec is None or spec.origin is None:
-        return {}
-    source = (Path(spec.origin).parent / "options" / "pipeline_options.py").read_text(encoding="utf-8")
-    found: dict[str, str] = {}
-    for node in ast.walk(ast.parse(source)):
-        name = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
-        if isinstance(node, ast.Call) and name in ("add_argument", "add_value_provider_argument"):
-            constants = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
-            is_switch = str(constants.get("action", "")).startswith("store_")
-            values = "0" if is_switch else str(constants.get("nargs", "1"))
-            options = [str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
-            found.update({option: values for option in options if option.startswith("--")})
-    return found
-
-
-def nearest(name: str, known: Iterable[str], dashes: str = "--") -> str:
-    """Returns how to go on after an unknown name: the nearest of our flags, else of Beam's, else ``--help``.
-
-    Args:
-        name: The unknown name, with underscores.
-        known: Names of our flags, with underscores.
-        dashes: What a flag begins with where the name was found; empty in a file.
-    """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
-    if near:
-        return f"; did you mean {dashes}{near[0].replace('_', '-') if dashes else near[0]}?"
-    near = difflib.get_close_matches(f"--{name}", list(beam_flags()), n=1, cutoff=0.8)
-    return f"; did you mean Apache Beam's {near[0]}?" if near else "; --help lists all flags"
+"""The flags by their names with underscores and without leading dashes."""

@@ -1,71 +1,65 @@
-"""Command line flags made from frozen dataclasses.
+"""Groups of flags: frozen dataclasses whose fields have a type, bounds, a unit and a help text.
 
-A group of flags is a frozen dataclass derived from :class:`Group`; its fields come from :func:`flag`, and the
-first line of its docstring is its title in ``--help``. Every switch has a form that undoes it (``--verbose``,
+pydantic checks the values. The groups are plain dataclasses, and pydantic is imported when there is a value to check,
+because importing it takes longer than all of `--help`. Every switch has a form that undoes it (``--verbose``,
 ``--no-verbose``), so that the command line can overrule a file.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import inspect
-import math
-import operator
 import os.path
 import re
-import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from beam_curate.errors import UsageError
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DAY_S = 86_400
-"""Seconds of a day: the longest length of footage and the longest wait that can be asked for."""
+"""Seconds of a day: the longest footage and the longest wait that can be asked for."""
 
 MOST_FRAMES = 10_000_000
 """Frames that can be asked for: a day at 115 frames/s."""
 
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """A flag of a group.
+    """A flag of a group, as its field declares it.
 
     Attributes:
-        help_text: What it is and when to change it.
-        choices: The values it may have; empty for any.
-        planned: Values that are known but not built yet.
-        unit: Unit of a number.
-        metavar: Stands for the value in ``--help``.
-        shown_default: The default in words, where its value says too little.
-        minimum: Smallest value.
-        maximum: Largest value.
-        above: The value must be larger than this.
-        below: The value must be smaller than this.
-        is_path: Whether the value is a path on this computer.
-        convert: Makes the value from the text; raises ValueError with what to give instead.
         name: The field's name, with underscores.
         kind: bool, int, float or str.
         default: The field's default; None where a function makes it.
+        help_text: What it is and when to change it.
+        choices: The values it may have; empty for any.
+        planned: Values that are known but not supported yet.
+        unit: Unit of a number.
+        metavar: Stands for the value in ``--help``; by default the choices or a letter.
+        shown_default: The default in words, where its value says too little.
+        ge: Smallest value.
+        gt: The value must be larger than this.
+        le: Largest value.
+        lt: The value must be smaller than this.
     """
 
+    name: str
+    kind: type
+    default: Any
     help_text: str
     choices: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     unit: str = ""
     metavar: str = ""
     shown_default: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-    below: float | None = None
-    is_path: bool = False
-    convert: Callable[[str], Any] | None = None
-    name: str = ""
-    kind: type = str
-    default: Any = None
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
 
     @property
     def is_switch(self) -> bool:
@@ -79,63 +73,38 @@ class Flag:
 
     @property
     def help(self) -> str:
-        """The help text with unit and default."""
-        value = "off" if self.is_switch else "none" if self.default is None else self.default
-        default = f"default: {self.shown_default or (f'{value:g}' if isinstance(value, float) else value)}"
-        facts = (self.unit, self.bounds if self.is_number else "", default)
-        return f"{self.help_text} ({'; '.join(filter(None, facts))})"
+        """The help text with unit, bounds and default."""
+        value = f"{self.default:g}" if isinstance(self.default, float) else self.default
+        shown = self.shown_default or ("off" if self.is_switch else value)
+        told = "; ".join(filter(None, [self.unit, self.bounds, "" if shown is None else f"default: {shown}"]))
+        return f"{self.help_text} ({told})" if told else self.help_text
 
     @property
-    def is_number(self) -> bool:
-        """Whether its value is a number."""
-        return self.kind in (int, float)
+    def value_name(self) -> str:
+        """What stands for the value in ``--help``."""
+        choices = "{" + ",".join(self.choices) + "}" if self.choices else ""
+        return self.metavar or choices or {int: "N", float: "X"}.get(self.kind, "TEXT")
 
     @property
     def bounds(self) -> str:
         """The values that a number may have, in words."""
-        return " and ".join(f"{word} {limit:,}" for limit, word, _ in self._limits())
+        limits = {words: getattr(self, name) for name, words in _BOUNDS.items()}
+        return " and ".join(f"{words} {limit:,}" for words, limit in limits.items() if limit is not None)
 
-    def _limits(self) -> list[tuple[float, str, Callable[[Any, Any], bool]]]:
-        limits = (
-            (self.minimum, "at least", operator.ge),
-            (self.above, "above", operator.gt),
-            (self.maximum, "at most", operator.le),
-            (self.below, "below", operator.lt),
-        )
-        return [(limit, word, holds) for limit, word, holds in limits if limit is not None]
-
-    def read(self, text: str) -> Any:
-        """Returns the value that a text on the command line means; raises UsageError."""
-        try:
-            if self.is_path:
-                return _local_path(text)
-            return self.convert(text) if self.convert else self.kind(text)
-        except ValueError as error:
-            wanted = {int: "give a whole number", float: "give a number"}.get(self.kind, str(error))
-            raise UsageError(f"{self.option} is {short(text)!r}: {wanted}") from error
-
-    def problem(self, value: Any) -> str | None:
-        """Returns what is wrong with a value and how to mend it, or None."""
-        if value is None:
-            return None
+    def mistake(self, error: ErrorDetails) -> str:
+        """Returns what is wrong with a value that pydantic refused, and what to give instead."""
+        value, kind = short(str(error["input"])), error["type"]
         if value in self.planned:
             return f"{self.option} {value} is not supported yet: use {' or '.join(self.choices)}"
-        if self.choices and value not in self.choices:
+        if kind == "literal_error":
             return f"{self.option} is {value!r}: choose {' or '.join(self.choices)}"
-        if isinstance(value, float) and not math.isfinite(value):
+        if kind == "finite_number":
             return f"{self.option} is {value}: give a finite number"
-        if all(holds(value, limit) for limit, _, holds in self._limits()):
-            return None
-        return f"{self.option} is {short(str(value))}: it must be {self.bounds}" + (
-            f" ({self.unit})" if self.unit else ""
-        )
-
-    def checked(self, text: str) -> Any:
-        """Returns the value that a text means, for a parser whose flags are no group; raises UsageError."""
-        value = self.read(text)
-        if problem := self.problem(value):
-            raise UsageError(problem)
-        return value
+        if kind == "value_error":
+            return f"{self.option} is {value!r}: {error['ctx']['error']}"
+        if "parsing" in kind:
+            return f"{self.option} is {value!r}: give a {'whole ' if self.kind is int else ''}number"
+        return f"{self.option} is {value}: it must be {self.bounds}" + (f" ({self.unit})" if self.unit else "")
 
 
 def flag(default: Any, help_text: str, **facts: Any) -> Any:
@@ -143,13 +112,108 @@ def flag(default: Any, help_text: str, **facts: Any) -> Any:
 
     Args:
         default: Its default; a function is called each time the default is needed.
-        help_text: What it is and when to change it; unit and default are added.
-        **facts: Further attributes of :class:`Flag`, such as ``choices`` or ``minimum``.
+        help_text: What it is and when to change it; unit, bounds and default are added.
+        **facts: Further attributes of :class:`Flag`. pydantic reads ``ge``, ``gt``, ``le`` and ``lt`` here.
     """
-    metadata = {"flag": Flag(help_text, **facts)}
+    metadata = {"help_text": help_text, **facts}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_flag(group: type[Group], name: str, help_text: str) -> Any:
+    """Returns a field with the default, the unit and the bounds of a group's flag, and a help text of its own."""
+    (field,) = (field for field in dataclasses.fields(group) if field.name == name)
+    return flag(field.default, **dict(field.metadata) | {"help_text": help_text})
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """Annotates a type whose values a function makes from texts: pydantic's BeforeValidator without its import."""
+
+    function: Callable[[str], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import BeforeValidator
+
+        return BeforeValidator(self.function).__get_pydantic_core_schema__(source, handler)
+
+
+def local_path(text: str) -> str:
+    """Returns a path on this computer with the home sign resolved; raises ValueError for a URL."""
+    if re.match(r"(?i)file://", text):
+        raise ValueError("give the path without file://")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise ValueError("remote paths are not supported yet: copy to a local folder or mount it")
+    return os.path.expanduser(text)  # pathlib would drop a trailing slash and fail on ~nobody
+
+
+LocalPath = Annotated[str, Converted(local_path)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Base of the groups of flags. The first line of a group's docstring is its title in ``--help``."""
+
+    __pydantic_config__ = {"allow_inf_nan": False}  # noqa: RUF012 - read by pydantic under this name
+
+    def contradictions(self) -> Iterable[str]:
+        """Yields which values contradict each other, one sentence each, with the names of the flags."""
+        return ()
+
+
+AnyGroup = TypeVar("AnyGroup", bound=Group)
+
+
+def flags_of(group: type[Group]) -> tuple[Flag, ...]:
+    """Returns the flags of a group, in the order of its fields."""
+    hints = typing.get_type_hints(group)
+    return tuple(_flag_of(field, hints[field.name]) for field in dataclasses.fields(group))
+
+
+def _flag_of(field: dataclasses.Field[Any], hint: Any) -> Flag:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):  # X | None
+        hint = typing.get_args(hint)[0]
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    kind = hint if hint in (bool, int, float) else str
+    default = None if field.default is dataclasses.MISSING else field.default
+    return Flag(field.name, kind, default, choices=choices, **field.metadata)
+
+
+def by_name(groups: Iterable[type[Group]]) -> dict[str, Flag]:
+    """Returns every flag by its name with underscores; a switch also by ``no_`` and its name."""
+    known = {entry.name: entry for group in groups for entry in flags_of(group)}
+    return known | {f"no_{entry.name}": entry for entry in known.values() if entry.is_switch}
+
+
+def check_values(group: type[AnyGroup], values: Mapping[str, Any]) -> tuple[AnyGroup, dict[str, str]]:
+    """Makes a group from texts and switches.
+
+    Args:
+        group: The class.
+        values: Values by the flags' names; names of other groups are left alone.
+
+    Returns:
+        The group, with the default where a value is wrong, and the mistakes by the flags' names.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = by_name([group])
+    adapter = TypeAdapter(group)
+    given = {name: value for name, value in values.items() if name in known}
+    try:
+        return adapter.validate_python(given), {}
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    mistakes = {str(detail["loc"][0]): known[str(detail["loc"][0])].mistake(detail) for detail in details}
+    sound = {name: value for name, value in given.items() if name not in mistakes}
+    return adapter.validate_python(sound), mistakes
+
+
+def contradictions_without(sentences: Iterable[str], names: Iterable[str]) -> Iterator[str]:
+    """Yields the sentences that name none of some flags: what is wrong with those is told already."""
+    options = [dashes(name) for name in names]
+    yield from (sentence for sentence in sentences if not any(option in sentence for option in options))
 
 
 def dashes(name: str) -> str:
@@ -160,83 +224,3 @@ def dashes(name: str) -> str:
 def short(text: str) -> str:
     """Returns a text as messages quote it: not more than 60 characters."""
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _local_path(text: str) -> str:
-    if re.match(r"(?i)file://", text):
-        raise ValueError("give the path without file://")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        raise ValueError("remote paths are not supported yet: copy to a local folder or mount it")
-    return os.path.expanduser(text)  # pathlib would drop a trailing slash and fail on ~nobody
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Base of the groups of flags."""
-
-    def contradictions(self) -> Iterable[str]:
-        """Yields which values cannot be meant together, one sentence each."""
-        return ()
-
-
-def flags_of(group: type[Group]) -> tuple[Flag, ...]:
-    """Returns the flags of a group, in the order of its fields."""
-    hints = typing.get_type_hints(group)
-    found = []
-    for field in dataclasses.fields(group):
-        hint = hints[field.name]
-        if isinstance(hint, types.UnionType):
-            hint = typing.get_args(hint)[0]
-        default = None if field.default is dataclasses.MISSING else field.default
-        kind = hint if hint in (bool, int, float) else str
-        spec = field.metadata["flag"]
-        found.append(dataclasses.replace(spec, name=field.name, kind=kind, default=default))
-    return tuple(found)
-
-
-def problems_of(group: Group) -> list[str]:
-    """Returns what is wrong with the values of a group, one sentence each."""
-    problems = (known.problem(getattr(group, known.name)) for known in flags_of(type(group)))
-    return [*filter(None, problems), *group.contradictions()]
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError instead of leaving the program."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises argparse's complaint as UsageError."""
-        raise UsageError(message.removeprefix("argument "))
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Puts each help text below its flag, at a width that reads well."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=8, width=100)
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
-
-
-def add_group(parser: argparse.ArgumentParser, group: type[Group]) -> None:
-    """Adds the flags of a group; the parsed namespace holds only those that were given."""
-    title = (inspect.getdoc(group) or group.__name__).splitlines()[0].rstrip(".")
-    section = parser.add_argument_group(title)
-    for known in flags_of(group):
-        common: dict[str, Any] = {"dest": known.name, "default": argparse.SUPPRESS}
-        text = known.help.replace("%", "%%")
-        if known.is_switch:
-            for value, option in ((True, dashes(known.name)), (False, dashes(f"no_{known.name}"))):
-                shown = text if option == known.option else argparse.SUPPRESS
-                section.add_argument(option, action="store_const", const=value, help=shown, **common)
-        else:
-            letter = {int: "N", float: "X"}.get(known.kind, "PATH" if known.is_path else "TEXT")
-            choices = "{" + ",".join(known.choices) + "}" if known.choices else ""
-            metavar = known.metavar or choices or letter
-            section.add_argument(known.option, type=known.read, metavar=metavar, help=text, **common)
-
-
-def by_name(groups: Iterable[type[Group]]) -> dict[str, Flag]:
-    """Returns every flag by its name with underscores; a switch also by ``no_`` and its name."""
-    known = {entry.name: entry for group in groups for entry in flags_of(group)}
-    return known | {f"no_{entry.name}": entry for entry in known.values() if entry.is_switch}

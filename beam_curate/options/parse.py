@@ -1,4 +1,4 @@
-"""Every flag of ``python -m beam_curate.run``, from the command line and a config file to checked options.
+"""Every flag of `beam-curate split`, from the command line and a config file to checked options.
 
 Importing this module imports neither Beam nor torch nor PyAV: ``--help`` and mistakes are answered at once.
 """
@@ -8,40 +8,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_curate.errors import UsageError
 from beam_curate.options.captions import CaptionOptions
-from beam_curate.options.clips import DEMO_OUTPUT, InputOptions, SplitOptions, TranscodeOptions, parse_extensions
-from beam_curate.options.command_line import Arguments, read_config, sort_arguments
-from beam_curate.options.dataset import (
-    TRAINER_MIN_FRAMES,
-    DatasetOptions,
-    RunOptions,
-    TextOptions,
-    default_workspace,
+from beam_curate.options.clips import SplitOptions, TranscodeOptions
+from beam_curate.options.command_line import Arguments, sort_arguments
+from beam_curate.options.dataset import TRAINER_MIN_FRAMES, DatasetOptions, TextOptions
+from beam_curate.options.flags import (
+    Flag,
+    Group,
+    by_name,
+    check_values,
+    contradictions_without,
+    flags_of,
+    local_path,
 )
-from beam_curate.options.flags import Group, HelpFormatter, Parser, add_group, by_name, flags_of, problems_of
-
-__all__ = [
-    "DEMO_OUTPUT",
-    "GROUPS",
-    "TRAINER_MIN_FRAMES",
-    "CaptionOptions",
-    "DatasetOptions",
-    "InputOptions",
-    "Options",
-    "Parsed",
-    "RunOptions",
-    "SplitOptions",
-    "TextOptions",
-    "TranscodeOptions",
-    "default_workspace",
-    "flag_lines",
-    "parse",
-    "parse_extensions",
-]
+from beam_curate.options.help import Parser, add_groups, add_version
+from beam_curate.options.run import RunOptions
+from beam_curate.options.sources import InputOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +54,12 @@ class Parsed:
     Attributes:
         options: Our options.
         beam_args: Flags for Apache Beam, unchanged, with their values.
-        notes: Sentences to say at the start.
+        notes: Sentences to print at the start.
     """
 
     options: Options
-    beam_args: tuple[str, ...]
-    notes: tuple[str, ...]
+    beam_args: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def flag_lines(options: Options) -> dict[str, Any]:
@@ -89,53 +75,72 @@ def flag_lines(options: Options) -> dict[str, Any]:
     return lines
 
 
-def parse(argv: Sequence[str], *, prog: str = "python -m beam_curate.run") -> Parsed:
+def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool = True) -> Parsed:
     """Understands a command line.
 
     Args:
         argv: Arguments without the program's name.
         prog: The program's name, for the help text.
+        for_run: Whether an input and an output must be named.
 
     Raises:
-        UsageError: With all that is wrong, a line each: the problem, the flag, the mend.
-        SystemExit: With 0 after ``--help``.
+        UsageError: With all that is wrong, a line each: the problem, the flag, what to do.
+        SystemExit: With 0 after ``--help`` and ``--version``.
     """
-    parser = _parser(prog)
-    if {"-h", "--help"} & set(argv):
-        parser.print_help()
-        parser.exit(0)
+    for option in ("-h", "--help", "--version"):
+        if option in argv:
+            _parser(prog).parse_args([option])
     known = by_name(GROUPS.values())
-    given, in_file = sort_arguments(argv, known), Arguments()
-    values = vars(parser.parse_args(given.own))
-    if "config" in values:
-        in_file = read_config(values["config"], known)
-        values = vars(parser.parse_args(in_file.own)) | values
-    groups: dict[str, Any] = {
-        attribute: group(**{flag.name: values[flag.name] for flag in flags_of(group) if flag.name in values})
-        for attribute, group in GROUPS.items()
-    }
+    given = sort_arguments(argv, known)
+    in_file, readable = _config(given, known)
+    groups, refused = _checked_groups(in_file.values | given.values)
     options = Options(**groups)
-    problems = [problem for group in groups.values() for problem in problems_of(group)]
-    problems += _contradictions(options)
+    in_file_only = in_file.values.keys() - given.values.keys()
+    problems = [*given.problems, *in_file.problems]
+    problems += [f"{given.values['config']}: {why}" if name in in_file_only else why for name, why in refused.items()]
+    if readable:
+        contradictions = [*_missing(options.input)] if for_run else []
+        contradictions += [sentence for group in groups.values() for sentence in group.contradictions()]
+        doubtful = {*refused, *given.doubtful, *in_file.doubtful}
+        problems += contradictions_without([*contradictions, *_contradictions(options)], doubtful)
     if problems:
         raise UsageError("\n".join(problems))
-    if not options.input.output_clip_path:
-        options = dataclasses.replace(options, input=dataclasses.replace(options.input, output_clip_path=DEMO_OUTPUT))
-    notes = tuple(_notes(options, in_file.accepted | given.accepted))
-    return Parsed(options, given.beam, notes)
+    return Parsed(options, tuple(given.beam), tuple(_notes(options, in_file.accepted | given.accepted)))
+
+
+def _config(given: Arguments, known: Mapping[str, Flag]) -> tuple[Arguments, bool]:
+    """Returns the arguments of the config file, if one is given, and whether it could be read."""
+    if "config" not in given.values:
+        return Arguments(), True
+    from beam_curate.options.config_file import read_config  # YAML is needed for files alone
+
+    try:
+        return read_config(local_path(str(given.values["config"])), known), True
+    except UsageError as error:
+        return Arguments(problems=[str(error)]), False
+    except ValueError:  # a remote path, which the check of the value refuses
+        return Arguments(), False
+
+
+def _checked_groups(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the groups by attribute, with defaults for wrong values, and the mistakes by the flags' names."""
+    groups: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for attribute, group in GROUPS.items():
+        groups[attribute], mistakes = check_values(group, values)
+        refused |= mistakes
+    return groups, refused
 
 
 def _parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
-        usage=f"{prog} [--input-video-path PATH --output-clip-path FOLDER] [flags] [flags of Apache Beam]",
+        usage=f"{prog} --input-video-path PATH --output-clip-path FOLDER [flags] [flags of Apache Beam]",
         description="Turns source videos into captioned clips and a Cosmos-Predict2 training dataset.",
         epilog=_EPILOG.format(prog=prog),
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
-    for group in GROUPS.values():
-        add_group(parser, group)
+    add_version(parser)
+    add_groups(parser, *GROUPS.values())
     return parser
 
 
@@ -154,7 +159,7 @@ Examples:
         --transnetv2-min-length-frames 120 --generate-cosmos-predict-dataset predict2
 
 Exit status:
-  0 the run came to its end; 1 it broke off, a file of the output could not be written, or what was
+  0 the run finished; 1 it was aborted, a file of the output could not be written, or what was
   asked was not done (every video or clip failed, no caption, an empty dataset, a stage stopped, or
   more failures than --max-failure-ratio allows); 2 a mistake, found before the first video; 130 or
   143 ended by Ctrl-C or SIGTERM. The last line says why.
@@ -162,8 +167,19 @@ Exit status:
 Every flag may also be written with underscores, as in --input_video_path."""
 
 
+def _missing(options: InputOptions) -> Iterator[str]:
+    """Yields what a run needs and was not given."""
+    if options.input_video_path is None and options.input_video_list_json_path is None:
+        yield (
+            "no input: name your videos with --input-video-path PATH or --input-video-list-json-path FILE "
+            "(beam-curate demo makes and curates a sample video)"
+        )
+    if not options.output_clip_path:
+        yield "--output-clip-path is missing: name the folder for clips and dataset"
+
+
 def _contradictions(options: Options) -> Iterator[str]:
-    """Yields what options of different groups cannot mean together."""
+    """Yields which values of different groups contradict each other."""
     caption, dataset = options.caption, options.dataset
     if dataset.generate_cosmos_predict_dataset == "disable":
         return
@@ -180,7 +196,7 @@ def _contradictions(options: Options) -> Iterator[str]:
         )
 
 
-def _notes(options: Options, accepted: frozenset[str]) -> Iterator[str]:
+def _notes(options: Options, accepted: set[str]) -> Iterator[str]:
     """Yields what a user should know at the start."""
     dataset = options.dataset
     cores = len(os.sched_getaffinity(0))
@@ -190,7 +206,7 @@ def _notes(options: Options, accepted: frozenset[str]) -> Iterator[str]:
             "takes memory: leave it out"
         )
     if "no_generate_embeddings" not in accepted:
-        yield "embeddings are not built yet and are off (cosmos-curate makes them by default)"
+        yield "video embeddings are not supported yet and are off (cosmos-curate makes them by default)"
     if dataset.generate_cosmos_predict_dataset == "disable":
         if dataset.validation_fraction:
             yield "--validation-fraction has no effect without --generate-cosmos-predict-dataset predict2"

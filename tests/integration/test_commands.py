@@ -33,7 +33,7 @@ def test_a_signal_ends_clean_with_a_message(tmp_path: Path, number: signal.Signa
         printed = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, printed
     assert "Traceback" not in printed
-    assert "the same command goes on from there" in printed
+    assert "Run the same command again to resume" in printed
 
 
 def test_a_signal_ends_verify(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.program import FIXED_STRIDE, children_of, command, dataset_stems, run, start, summary, wait_for
 
-MESSAGE = "What is finished is kept; the same command goes on from there."
+MESSAGE = "Finished work is kept. Run the same command again to resume."
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-crop-s", "0")
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 

@@ -48,7 +48,7 @@ def test_no_prism_is_left_behind(number: signal.Signals, videos: Path, tmp_path:
     wait_for(lambda: not prisms(tmp_path), within_s=WITHIN_S)
     if number == signal.SIGINT:
         assert process.returncode == 128 + number
-        assert "the same command goes on from there" in printed
+        assert "Run the same command again to resume" in printed
         assert "Traceback" not in printed
 
 

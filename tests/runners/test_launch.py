@@ -14,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.runners.worker import data_plane
 
 from beam_curate import counters
-from beam_curate.options.dataset import RunOptions
+from beam_curate.options.run import RunOptions
 from runners.launch import switch_off_timed_flushes
 from runners.settings import with_defaults
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from beam_curate.errors import UsageError
 from beam_curate.models.catalog import T5_XXL
-from beam_curate.options.parse import Options, TranscodeOptions, parse
+from beam_curate.options.clips import TranscodeOptions
+from beam_curate.options.parse import Options, parse
 from runners import preflight
 from tests.support.facts import make_video_element
 from tests.support.output import Output
@@ -212,7 +213,7 @@ def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
         "import os, resource, sys; sys.path[:0] = sys.argv[1].split(':')\n"
         "from beam_curate.options.parse import parse\n"
         "from runners import preflight\n"
-        "options = parse(['--threads', '2']).options\n"
+        "options = parse(['--threads', '2'], for_run=False).options\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root has no such limit
         "resource.setrlimit(resource.RLIMIT_NPROC, (36, 36))\n"
         "preflight.check_threads(options)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import UsageError
-from beam_curate.options.dataset import RunOptions
+from beam_curate.options.run import RunOptions
 from runners.settings import check_runner, flags_of, prism, with_defaults, workers_elsewhere
 
 FLINK = RunOptions(runner="FlinkRunner")

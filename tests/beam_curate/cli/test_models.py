@@ -41,7 +41,7 @@ def test_list_shows_every_model_and_which_are_there(tmp_path: Path, capsys: pyte
         (line,) = [line for line in lines if line.split()[:1] == [model.name]]
         for part in (model.model_id, model.revision[:12], model.licence, f"{model.memory_gb():.1f}"):
             assert part in line
-        there = {"qwen2.5_vl": "yes", "t5_xxl": "broken"}.get(model.name, "no")
+        there = {"qwen2.5_vl": "yes", "t5_xxl": "corrupt"}.get(model.name, "no")
         assert line.split()[-1] == there
     assert str(tmp_path) in lines[-1]
 
@@ -50,7 +50,7 @@ def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path, capsys: pytest.
     folder = fill(tmp_path)
     arguments = ["check", "--workspace", str(tmp_path)]
     assert main([*arguments, "--models", "qwen2.5_vl"]) == main(arguments) == 0
-    assert capsys.readouterr().out == "qwen2.5_vl: whole\n" * 2
+    assert capsys.readouterr().out == "qwen2.5_vl: intact\n" * 2
     (folder / "config.json").unlink()
     assert main(arguments) == 1
     printed = capsys.readouterr().out

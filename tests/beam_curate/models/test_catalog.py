@@ -7,7 +7,9 @@ import re
 import pytest
 
 from beam_curate.models.catalog import BYTES_PER_PARAMETER, CAPTIONERS, LARGE, MODELS, T5_XXL, by_name, needed
-from beam_curate.options.parse import CaptionOptions, parse
+from beam_curate.options.captions import CaptionOptions
+from beam_curate.options.flags import flags_of
+from beam_curate.options.parse import parse
 
 PREDICT2 = ("--generate-cosmos-predict-dataset", "predict2")
 ENDPOINT = ("--captioning-engine", "endpoint", "--captioning-endpoint", "http://127.0.0.1:8000/v1")
@@ -34,8 +36,8 @@ def test_a_run_needs_the_models_of_its_flags_only(flags: list[str], names: list[
 
 
 def test_every_captioner_that_the_flags_know_has_a_model() -> None:
-    (flag,) = [field for field in CaptionOptions.__dataclass_fields__.values() if field.name == "captioning_algorithm"]
-    assert set(flag.metadata["flag"].choices) - {"describe", "openai"} == set(CAPTIONERS)
+    (flag,) = [flag for flag in flags_of(CaptionOptions) if flag.name == "captioning_algorithm"]
+    assert set(flag.choices) - {"describe", "openai"} == set(CAPTIONERS)
 
 
 def test_every_row_is_one_model_at_one_commit() -> None:

@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from beam_curate import __version__
 from beam_curate.errors import UsageError
 from beam_curate.options.flags import flags_of
-from beam_curate.options.parse import (
-    GROUPS,
-    Options,
-    Parsed,
-    default_workspace,
-    flag_lines,
-    parse,
-    parse_extensions,
-)
+from beam_curate.options.parse import GROUPS, Options, Parsed, flag_lines, parse
+from beam_curate.options.run import default_workspace
+from beam_curate.options.sources import parse_extensions
 
 REFERENCE_COMMAND = (
     "--runner=DirectRunner --input-video-path nexar/train/positive/ --output-clip-path out/ "
@@ -86,17 +81,31 @@ def test_a_prompt_of_ones_own_stays_as_it_is(prompt: str) -> None:
             parse(line)
 
 
-def test_nothing_at_all_is_the_demo() -> None:
-    result = parse([])
-    assert result.options.input.is_demo
-    assert result.options.input.output_clip_path == "beam_curate_demo"
-    assert any("embeddings are not built yet and are off" in note for note in result.notes)
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("", ["input", "output"]),
+        ("--runner=DirectRunner", ["input", "output"]),
+        ("--output-clip-path out", ["input"]),
+        ("--input-video-path in", ["output"]),
+        ("--input-video-list-json-path list.json", ["output"]),
+    ],
+)
+def test_a_missing_input_or_output_is_a_mistake(line: str, missing: list[str]) -> None:
+    sentences = {
+        "input": "no input: name your videos with --input-video-path PATH or --input-video-list-json-path FILE "
+        "(beam-curate demo makes and curates a sample video)",
+        "output": "--output-clip-path is missing: name the folder for clips and dataset",
+    }
+    assert error(line).splitlines() == [sentences[name] for name in missing]
+    assert parse(line.split(), for_run=False)
 
 
-def test_the_demo_goes_where_one_says() -> None:
-    options = parsed("--output-clip-path here").options
-    assert options.input.is_demo
-    assert options.input.output_clip_path == "here"
+@pytest.mark.parametrize("empty", [["--input-video-path", ""], ["--input-video-path="]])
+def test_an_empty_variable_of_a_script_is_a_mistake(empty: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse([*empty, "--output-clip-path=out"])
+    assert str(caught.value) == "--input-video-path needs a value and got an empty text: --input-video-path PATH"
 
 
 def test_defaults() -> None:
@@ -215,16 +224,49 @@ def test_mistakes_name_problem_flag_and_mend(line: str, message: str) -> None:
     assert message in error(line)
 
 
-def test_every_mistake_is_told() -> None:
-    message = error("--input-video-path in --limit -1 --threads 0")
-    assert len(message.splitlines()) == 3
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("limit: x\nthreads: 0\nvebose: true\nqwen_use_fp8_weights: true\n")
+    message = error(f"--inptu-extensions mp4 --limit -1 --captioning-algorithm quen --hdr=keep --hdr --config {path}")
+    assert message.splitlines() == [
+        "unknown flag --inptu-extensions; did you mean --input-extensions?",
+        "--hdr needs a value: --hdr {tonemap,keep}",
+        f"{path}: unknown key vebose; did you mean verbose?",
+        "--limit is -1: it must be at least 0 and at most 1,000,000,000 (videos)",
+        "--captioning-algorithm is 'quen': choose describe or qwen or cosmos_r1 or cosmos_r2 or qwen3_vl_30b or "
+        "qwen3_vl_30b_fp8 or openai",
+        f"{path}: --threads is 0: it must be at least 1 and at most 256 (threads)",
+        "no input: name your videos with --input-video-path PATH or --input-video-list-json-path FILE "
+        "(beam-curate demo makes and curates a sample video)",
+        "--output-clip-path is missing: name the folder for clips and dataset",
+        "--qwen-use-fp8-weights is done by vLLM: add --captioning-engine vllm, or leave it out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "mistakes"),
+    [
+        ("--input-vidoe-path in --output-clip-path out", 1),
+        ("--input-video-path in --output-clip-path s3://out", 1),
+        ("--config missing.yaml", 1),
+        (IN_OUT + "--transnetv2-max-length-s x --transnetv2-min-length-s 90", 1),
+        (IN_OUT + "--transnetv2-max-length-s 1 --transcode-crf 99", 2),
+    ],
+)
+def test_what_follows_from_a_mistake_is_not_told(line: str, mistakes: int) -> None:
+    assert len(error(line).splitlines()) == mistakes
+
+
+@pytest.mark.parametrize("flag", ["--workers", "--num-workers", "--jobs"])
+def test_other_words_for_threads_lead_to_the_flag(flag: str) -> None:
+    assert error(f"{IN_OUT} {flag} 2") == f"unknown flag {flag}; did you mean --threads?"
 
 
 @pytest.mark.parametrize(
     ("line", "note"),
     [
         (IN_OUT, None),
-        (IN_OUT.replace("--no-generate-embeddings", ""), "embeddings are not built yet"),
+        (IN_OUT.replace("--no-generate-embeddings", ""), "video embeddings are not supported yet"),
         (IN_OUT + "--validation-fraction 0.1", "--validation-fraction has no effect"),
         (IN_OUT + "--generate-cosmos-predict-dataset predict2 --validation-fraction 0.1", None),
         (
@@ -249,10 +291,10 @@ def test_flags_of_beam_are_passed_on() -> None:
 def test_the_command_line_overrules_the_config_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("limit: 5\ngenerate_captions: false\noutput_clip_path: out\nthreads: 2\n")
-    in_file = parse(["--config", str(path)])
+    in_file = parse(["--config", str(path), "--input-video-path=in"])
     assert in_file.options.input.limit == 5
     assert not in_file.options.caption.generate_captions
-    over = parse(["--limit=7", f"--config={path}", "--generate-captions"])
+    over = parse(["--limit=7", f"--config={path}", "--generate-captions", "--input-video-path=in"])
     assert over.options.input.limit == 7
     assert over.options.caption.generate_captions
     assert over.options.run.threads == 2
@@ -277,7 +319,7 @@ def test_recorded_options_are_a_config_file(tmp_path: Path) -> None:
 
 def test_the_workspace_is_where_cosmos_curate_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX", "/data")
-    assert parse([]).options.run.workspace == "/data/cosmos_curate_local_workspace"
+    assert parse([], for_run=False).options.run.workspace == "/data/cosmos_curate_local_workspace"
     monkeypatch.setenv("COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX", "")
     monkeypatch.setenv("HOME", "/home/me")
     assert default_workspace() == "/home/me/cosmos_curate_local_workspace"
@@ -290,13 +332,13 @@ def test_without_a_home_folder_the_workspace_must_be_named(monkeypatch: pytest.M
     monkeypatch.delenv("COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(UsageError, match="--workspace"):
-        parse([])
-    assert parse(["--workspace=w"]).options.run.workspace == "w"
+        parse([], for_run=False)
+    assert parse(["--workspace=w"], for_run=False).options.run.workspace == "w"
 
 
 def test_the_home_sign_is_understood_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert parse(["--output-clip-path=~/out"]).options.input.output_clip_path == "/home/me/out"
+    assert parse(["--output-clip-path=~/out"], for_run=False).options.input.output_clip_path == "/home/me/out"
 
 
 def test_options_can_be_made_without_a_command_line() -> None:
@@ -323,18 +365,29 @@ def test_every_flag_shows_in_help_with_a_text(capsys: pytest.CaptureFixture[str]
 def test_help_leads_on(capsys: pytest.CaptureFixture[str]) -> None:
     shown = help_text(capsys)
     assert "Flags of Apache Beam are passed on" in shown
-    assert shown.count("python -m beam_curate.run --input-video-path") == 2
     assert max(len(line) for line in shown.splitlines()[3:]) <= 100
     examples = shown.split("Examples:")[1].split("Exit status:")[0].replace("\\\n", " ")
-    for line in examples.splitlines():
-        if "beam_curate.run" in line:
-            parsed(line.split("beam_curate.run")[1])
+    commands = [line for line in examples.splitlines() if "--input-video-path" in line]
+    assert len(commands) == 2
+    for line in commands:
+        parsed(line.split("beam-curate split")[1])
 
 
 def test_help_wins_over_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parsed("--nonsense --help")
     assert "Input and output:" in capsys.readouterr().out
+
+
+def test_no_default_is_said_to_be_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "default: none" not in " ".join(help_text(capsys).split()).lower()
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parsed("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"beam-curate {__version__}\n"
 
 
 def test_a_command_line_costs_no_import_of_beam_torch_or_av() -> None:

@@ -57,6 +57,6 @@ def test_a_dry_run_without_input_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["split", "--dry-run"]) == 0
+    assert main(["demo", "--dry-run"]) == 0
     assert "Nothing was written." in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,35 @@
+"""The command `clean`: removes cached results that are not used any more."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from beam_curate.cli.command import Commands, add_command
+from beam_curate.exit_codes import EXIT_DONE
+from beam_curate.progress.terminal import shown
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "clean",
+        _clean,
+        summary="Remove cached results of other options, and leftovers.",
+        description="Removes cached results that the last run's options do not use, and temporary files left by killed "
+        "runs. Clips, records and the dataset stay. Do not clean a folder while a run is writing to it. "
+        "Exit status: 0 done, 1 something could not be removed, 2 mistakes.",
+    )
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="An output folder.")
+
+
+def _clean(parsed: argparse.Namespace) -> int:
+    from beam_curate.store.clean import clean
+    from beam_curate.store.local import LocalStore
+
+    cleaned = clean(LocalStore(parsed.output.resolve()))
+    for note in cleaned.notes:
+        print(f"note: {shown(note)}")
+    print(f"{cleaned.files} files removed; {cleaned.size_bytes / 1e6:.1f} MB freed")
+    return EXIT_DONE

@@ -1,0 +1,69 @@
+"""Flags for the input and the output."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated
+
+from beam_curate.options.flags import Converted, Group, LocalPath, flag
+
+_EXTENSIONS = ".mp4,.mov,.mkv,.webm,.avi,.m4v,.ts,.mts,.m2ts,.mpg,.mpeg,.mxf,.flv,.wmv,.3gp"
+
+
+def parse_extensions(text: str) -> tuple[str, ...]:
+    """Returns file name extensions, in lower case with a dot, from a comma list; raises ValueError."""
+    parts = [part.strip().lower().removeprefix(".") for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch("[a-z0-9]+", part) for part in parts):
+        raise ValueError("give extensions separated by commas, such as .mp4,.mov")
+    return tuple(dict.fromkeys(f".{part}" for part in parts))
+
+
+@dataclasses.dataclass(frozen=True)
+class InputOptions(Group):
+    """Input and output."""
+
+    input_video_path: LocalPath | None = flag(
+        None,
+        "Your footage: a folder, searched with all its subfolders, or a quoted pattern such as "
+        "'day1/*/front.mp4'. Required, unless --input-video-list-json-path is given.",
+        metavar="PATH",
+    )
+    input_video_list_json_path: LocalPath | None = flag(
+        None,
+        "A JSON file with a list of video paths, to curate a hand-picked set. Together with "
+        "--input-video-path, every listed path must lie below that folder.",
+        metavar="FILE",
+    )
+    output_clip_path: LocalPath = flag(
+        "",
+        "The folder for clips, metadata, dataset and report. Name the same folder again to continue: "
+        "finished videos are not done twice. Required.",
+        metavar="FOLDER",
+    )
+    input_extensions: Annotated[tuple[str, ...], Converted(parse_extensions)] = flag(
+        parse_extensions(_EXTENSIONS),
+        "Which files in a folder count as videos, as a comma list; upper or lower case, with or without the "
+        "dot. Other files are ignored.",
+        metavar="LIST",
+        shown_default=_EXTENSIONS.replace(",", " "),
+    )
+    limit: int = flag(
+        0,
+        "How many unfinished videos to process; 0 means all. Try new settings on a few first.",
+        unit="videos",
+        ge=0,
+        le=1_000_000_000,
+    )
+    limit_clips: int = flag(
+        0,
+        "Clips to cut from each video at most, from its beginning; 0 means all.",
+        unit="clips",
+        ge=0,
+        le=1_000_000,
+    )
+    keep_duplicates: bool = flag(
+        False,
+        "Also curate a file whose content equals that of an earlier one. By default such copies are skipped, "
+        "because footage that occurs twice weighs double in training.",
+    )
