@@ -63,16 +63,16 @@ def make_span(clip_id: str, start: int = 0, end: int = 96) -> Span:
     return Span(clip_id, start, end, start, end, start / RATE, end / RATE)
 
 
-def store(layout: Output, name: str, content: str) -> StoredFile:
+def store(output: Output, name: str, content: str) -> StoredFile:
     """A file in the result store, named by its hash as the program names it."""
-    with layout.scratch() as scratch:
+    with output.scratch() as scratch:
         path = scratch / name
         path.write_bytes(content.encode())
-        return StageFiles(layout, "test", "x").keep(path, Path(name).stem)
+        return StageFiles(output, "test", "x").keep(path, Path(name).stem)
 
 
 def make_window(
-    layout: Output,
+    output: Output,
     stem: str,
     start: int = 0,
     end: int = 95,
@@ -81,19 +81,19 @@ def make_window(
     **fields: Any,
 ) -> Window:
     """A captioned and encoded window, with its own video where one is given."""
-    embedding = store(layout, f"{stem}.pickle", f"states of {text}")
+    embedding = store(output, f"{stem}.pickle", f"states of {text}")
     return Window(
         start,
         end,
         Caption("describe", text, "success"),
         TextEmbedding(embedding, 3, False),
-        store(layout, f"{stem}.mp4", video) if video else None,
+        store(output, f"{stem}.mp4", video) if video else None,
         **fields,
     )
 
 
 def make_clip(
-    layout: Output,
+    output: Output,
     clip_id: str,
     media: str | None = "pictures",
     text: str = "A ball.",
@@ -104,9 +104,9 @@ def make_clip(
     span = make_span(clip_id)
     if media is None:
         return Clip(span, failures=failures)
-    made = ClipFile(store(layout, f"{clip_id}.mp4", media), 320, 180, RATE, 1, 96, 4.0, "h264")
+    made = ClipFile(store(output, f"{clip_id}.mp4", media), 320, 180, RATE, 1, 96, 4.0, "h264")
     if windows is None:
-        windows = (make_window(layout, clip_id, text=text),)
+        windows = (make_window(output, clip_id, text=text),)
     return Clip(span, made, windows, failures)
 
 
@@ -142,9 +142,9 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-def items(layout: Output, root: str = "") -> set[str]:
+def items(output: Output, root: str = "") -> set[str]:
     """The stems that the trainer's loader would find; every one of them is whole."""
-    dataset = layout.dataset / root
+    dataset = output.dataset / root
     stems = {path.stem for path in (dataset / "videos").glob("*.mp4")}
     for stem in stems:
         assert (dataset / "metas" / f"{stem}.txt").is_file(), f"{stem} has no text"

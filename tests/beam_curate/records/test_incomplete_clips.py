@@ -15,25 +15,25 @@ from tests.support.output import Output
 VIDEO = make_video_element()
 
 CASES: dict[str, tuple[bool, Callable[[Output], list[ClipChunk]]]] = {
-    "no clips were found": (True, lambda layout: [make_chunk([])]),
-    "each once": (True, lambda layout: [make_chunk([make_clip(layout, "x"), make_clip(layout, "y")])]),
+    "no clips were found": (True, lambda output: [make_chunk([])]),
+    "each once": (True, lambda output: [make_chunk([make_clip(output, "x"), make_clip(output, "y")])]),
     "one failed": (
         True,
-        lambda layout: [
-            make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(clip_id="y"),))])
+        lambda output: [
+            make_chunk([make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(clip_id="y"),))])
         ],
     ),
-    "neither a file nor a failure": (False, lambda layout: [make_chunk([make_clip(layout, "x", None)])]),
-    "one is gone": (False, lambda layout: [make_chunk([make_clip(layout, "x")], total=2)]),
-    "all are gone": (False, lambda layout: [make_chunk([], total=2)]),
-    "one too many": (False, lambda layout: [make_chunk([make_clip(layout, "x"), make_clip(layout, "y")], total=1)]),
+    "neither a file nor a failure": (False, lambda output: [make_chunk([make_clip(output, "x", None)])]),
+    "one is gone": (False, lambda output: [make_chunk([make_clip(output, "x")], total=2)]),
+    "all are gone": (False, lambda output: [make_chunk([], total=2)]),
+    "one too many": (False, lambda output: [make_chunk([make_clip(output, "x"), make_clip(output, "y")], total=1)]),
     "one in two chunks": (
         False,
-        lambda layout: [make_chunk([make_clip(layout, "x")], index=i, num_chunks=2, total=2) for i in range(2)],
+        lambda output: [make_chunk([make_clip(output, "x")], index=i, num_chunks=2, total=2) for i in range(2)],
     ),
     "a chunk before the first": (
         False,
-        lambda layout: [make_chunk([make_clip(layout, name)], index=i, total=2) for name, i in (("x", 0), ("y", -1))],
+        lambda output: [make_chunk([make_clip(output, name)], index=i, total=2) for name, i in (("x", 0), ("y", -1))],
     ),
 }
 

@@ -20,17 +20,17 @@ from tests.support.output import Output
 A, B = make_video_element("a.mp4"), make_video_element("deep/b.mp4")
 # What b leaves; one of them is taken by a folder that is not empty, or a folder above it by a file.
 PLACES = {
-    "clip": lambda layout: layout.clip("y"),
-    "record of a clip": lambda layout: layout.clip_meta("y"),
-    "record": lambda layout: layout.processed_video("deep/b.mp4"),
-    "record of a chunk": lambda layout: layout.processed_chunk("deep/b.mp4", 0),
-    "record of an error": lambda layout: layout.video_error("deep/b.mp4"),
-    "record of a copy": lambda layout: layout.skipped_video("deep/b.mp4"),
-    "marker": lambda layout: layout.done("A", B),
-    "journal": lambda layout: layout.root / journal._key("deep/b.mp4"),
-    "video of an item": lambda layout: layout.dataset / "videos" / "y_0_95.mp4",
-    "text of an item": lambda layout: layout.dataset / "metas" / "y_0_95.txt",
-    "embedding of an item": lambda layout: layout.dataset / "t5_xxl" / "y_0_95.pickle",
+    "clip": lambda output: output.clip("y"),
+    "record of a clip": lambda output: output.clip_meta("y"),
+    "record": lambda output: output.processed_video("deep/b.mp4"),
+    "record of a chunk": lambda output: output.processed_chunk("deep/b.mp4", 0),
+    "record of an error": lambda output: output.video_error("deep/b.mp4"),
+    "record of a copy": lambda output: output.skipped_video("deep/b.mp4"),
+    "marker": lambda output: output.done("A", B),
+    "journal": lambda output: output.root / journal._key("deep/b.mp4"),
+    "video of an item": lambda output: output.dataset / "videos" / "y_0_95.mp4",
+    "text of an item": lambda output: output.dataset / "metas" / "y_0_95.txt",
+    "embedding of an item": lambda output: output.dataset / "t5_xxl" / "y_0_95.pickle",
 }
 FOLDERS = ("record", "record of a chunk", "record of an error")  # a file stands where their folder should be
 
@@ -45,8 +45,8 @@ def curate(context: RecordContext, video: Video, clip: str, failures: tuple[Fail
     return record_video(context, video, [] if failures else [publish_chunk(context, chunk)], failures)
 
 
-def to_do(layout: Output) -> list[str]:
-    return [video.relative_path for video in select([A, B], layout, "A").work]
+def to_do(output: Output) -> list[str]:
+    return [video.relative_path for video in select([A, B], output, "A").work]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def to_do(layout: Output) -> list[str]:
 )
 def test_one_video_is_refused_and_then_done(tmp_path: Path, what: str, kind: str) -> None:
     context = make_context(tmp_path / "out")
-    layout = context.output
+    output = context.output
     for video, clip in ((A, "x"), (B, "y")):
         assert curate(context, video, clip) is None
-    undisturbed = tree(layout.root)
-    shutil.rmtree(layout.root)
+    undisturbed = tree(output.root)
+    shutil.rmtree(output.root)
 
-    obstacle = PLACES[what](layout)
+    obstacle = PLACES[what](output)
     if kind == "folder":
         (obstacle / "kept").mkdir(parents=True)
     else:
@@ -72,18 +72,18 @@ def test_one_video_is_refused_and_then_done(tmp_path: Path, what: str, kind: str
     why = curate(context, B, "y", failures)
     assert curate(context, A, "x") is None
     assert str(obstacle) in (why or ""), why
-    assert to_do(layout) == ["deep/b.mp4"]
-    assert outcome(layout, A).state == "processed"
-    recorded = outcome(layout, B).failures
+    assert to_do(output) == ["deep/b.mp4"]
+    assert outcome(output, A).state == "processed"
+    recorded = outcome(output, B).failures
     if what != "record of an error":
-        assert outcome(layout, B).state == "failed"
+        assert outcome(output, B).state == "failed"
         assert [(one["error_type"], one["retriable"], one["message"]) for one in recorded] == [
             ("OutputError", True, why)
         ]
     if what != "video of an item":  # which a loader would list
-        assert items(layout) >= {"x_0_95"}
+        assert items(output) >= {"x_0_95"}
 
     shutil.rmtree(obstacle) if kind == "folder" else os.unlink(obstacle)
     assert curate(context, B, "y") is None
-    assert tree(layout.root) == undisturbed
-    assert to_do(layout) == []
+    assert tree(output.root) == undisturbed
+    assert to_do(output) == []

@@ -59,13 +59,13 @@ RUN = RunFacts(num_selected=5, seconds=90.0, counts={"clips cut": 3}, options={"
 def context(tmp_path: Path) -> RecordContext:
     """An output with a video of every fate."""
     context = make_context(tmp_path / "out")
-    layout = context.output
+    output = context.output
     failure = make_failure(clip_id="c", uri=GOOD.uri)
-    short = make_window(layout, "b1", 0, 40, left_out="fewer than 94 frames (--predict2-min-frames): 41")
-    spoken = make_clip(layout, "b", windows=(short,))
+    short = make_window(output, "b1", 0, 40, left_out="fewer than 94 frames (--predict2-min-frames): 41")
+    spoken = make_clip(output, "b", windows=(short,))
     chunks = [
-        make_chunk([make_clip(layout, "a", text="Ein Hündchen."), spoken], GOOD, 0, 2, 3),
-        make_chunk([make_clip(layout, "c", None, failures=(failure,))], GOOD, 1, 2, 3),
+        make_chunk([make_clip(output, "a", text="Ein Hündchen."), spoken], GOOD, 0, 2, 3),
+        make_chunk([make_clip(output, "c", None, failures=(failure,))], GOOD, 1, 2, 3),
     ]
     record_video(context, GOOD, [publish_chunk(context, chunk) for chunk in chunks], [])
     record_video(context, EMPTY, [publish_chunk(context, make_chunk((), EMPTY))], [])
@@ -147,16 +147,16 @@ def test_every_video_has_its_entry(context: RecordContext) -> None:
 
 
 def test_the_keys_of_the_reference_are_there(context: RecordContext) -> None:
-    layout, made = context.output, summary(context)
-    window = read(layout.clip_meta("a"))["windows"][0]
+    output, made = context.output, summary(context)
+    window = read(output.clip_meta("a"))["windows"][0]
     for keys, record in (
         (SUMMARY_KEYS, made),
         (VIDEO_KEYS, made["deep/good.mp4"]),
-        (META_KEYS, read(layout.clip_meta("a"))),
+        (META_KEYS, read(output.clip_meta("a"))),
         (WINDOW_KEYS, window),
-        (PROCESSED_VIDEO_KEYS, read(layout.processed_video("deep/good.mp4"))),
-        (CHUNK_KEYS, read(layout.processed_chunk("deep/good.mp4", 0))),
-        (ERROR_KEYS, read(layout.video_error("deep/good.mp4", 1))),
+        (PROCESSED_VIDEO_KEYS, read(output.processed_video("deep/good.mp4"))),
+        (CHUNK_KEYS, read(output.processed_chunk("deep/good.mp4", 0))),
+        (ERROR_KEYS, read(output.video_error("deep/good.mp4", 1))),
     ):
         assert not keys - set(record)
 

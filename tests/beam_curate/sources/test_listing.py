@@ -275,11 +275,11 @@ def test_a_file_that_changed_after_it_was_listed(tmp_path: Path) -> None:
 
 def output_at(folder: Path, *, run: bool = True) -> Output:
     """An output folder with a clip, a dataset item and a stored file."""
-    layout = Output(folder)
+    output = Output(folder)
     make(folder, "clips/own.mp4", f"{DATASET}/videos/own.mp4", f"{DATASET}/train/videos/own.mp4", ".work/files/a/b.mp4")
     if run:
-        layout.fingerprints.write_text("[]")
-    return layout
+        output.fingerprints.write_text("[]")
+    return output
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Place:
         self.context = make_context(folder / "out")
 
     @property
-    def layout(self) -> Output:
+    def output(self) -> Output:
         return self.context.output
 
     def put(self, **contents: str) -> None:
@@ -35,7 +35,7 @@ class Place:
 
     def select(self, **how: object) -> Selection:
         videos = list_videos(str(self.source), None, frozenset({".mp4"})).videos
-        return select(videos, self.layout, self.context.fingerprint, **how)  # type: ignore[arg-type]
+        return select(videos, self.output, self.context.fingerprint, **how)  # type: ignore[arg-type]
 
     def run(self, failures: dict[str, Failure] | None = None, **how: object) -> list[str]:
         """Records what is selected, and returns it: ``b=a`` for a copy."""

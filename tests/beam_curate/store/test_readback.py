@@ -79,10 +79,10 @@ def context(tmp_path: Path) -> RecordContext:
     return context
 
 
-def chunks(layout: Output, video: Video) -> list[ClipChunk]:
-    made = [make_clip(layout, f"{video.relative_path[:-4]}{index}") for index in range(2)]
+def chunks(output: Output, video: Video) -> list[ClipChunk]:
+    made = [make_clip(output, f"{video.relative_path[:-4]}{index}") for index in range(2)]
     if video == HALF:
-        made[1] = make_clip(layout, "half1", None, failures=(make_failure(uri=HALF.uri, clip_id="half1"),))
+        made[1] = make_clip(output, "half1", None, failures=(make_failure(uri=HALF.uri, clip_id="half1"),))
     return [make_chunk([clip], video, index, 2, 2) for index, clip in enumerate(made)]
 
 
@@ -98,19 +98,19 @@ def chosen(context: RecordContext) -> Selection:
     return select([WHOLE, HALF, BROKEN, COPY], context.output, context.fingerprint, keep_duplicates=True)
 
 
-def marker(layout: Output, video: Video) -> Path:
-    return layout.done("A", video)
+def marker(output: Output, video: Video) -> Path:
+    return output.done("A", video)
 
 
 RECORDS: dict[str, tuple[Video, Callable[[Output], Path]]] = {
-    "video": (WHOLE, lambda layout: layout.processed_video("whole.mp4")),
-    "first chunk": (WHOLE, lambda layout: layout.processed_chunk("whole.mp4", 0)),
-    "last chunk": (WHOLE, lambda layout: layout.processed_chunk("whole.mp4", 1)),
-    "error of a video": (BROKEN, lambda layout: layout.video_error("broken.mp4")),
-    "error of a chunk": (HALF, lambda layout: layout.video_error("half.mp4", 1)),
-    "skip": (COPY, lambda layout: layout.skipped_video("copy.mp4")),
-    "marker": (WHOLE, lambda layout: marker(layout, WHOLE)),
-    "marker of a failure": (BROKEN, lambda layout: marker(layout, BROKEN)),
+    "video": (WHOLE, lambda output: output.processed_video("whole.mp4")),
+    "first chunk": (WHOLE, lambda output: output.processed_chunk("whole.mp4", 0)),
+    "last chunk": (WHOLE, lambda output: output.processed_chunk("whole.mp4", 1)),
+    "error of a video": (BROKEN, lambda output: output.video_error("broken.mp4")),
+    "error of a chunk": (HALF, lambda output: output.video_error("half.mp4", 1)),
+    "skip": (COPY, lambda output: output.skipped_video("copy.mp4")),
+    "marker": (WHOLE, lambda output: marker(output, WHOLE)),
+    "marker of a failure": (BROKEN, lambda output: marker(output, BROKEN)),
 }
 
 
@@ -131,10 +131,10 @@ def test_sound_records_are_believed(context: RecordContext) -> None:
 @pytest.mark.parametrize("part", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["some values", "all values"])
 @pytest.mark.parametrize("record", RECORDS)
 def test_a_record_that_is_no_record_has_its_video_done_again(context: RecordContext, record: str, part: int) -> None:
-    layout = context.output
+    output = context.output
     video, where = RECORDS[record]
-    before = tree(layout.root)
-    original = json.loads(where(layout).read_bytes())
+    before = tree(output.root)
+    original = json.loads(where(output).read_bytes())
     wrong = dict(TEXTS)
     for number, key in enumerate(sorted(KEYS & original.keys())):
         for name, value in list(VALUES.items())[number % part :: part]:
@@ -149,15 +149,15 @@ def test_a_record_that_is_no_record_has_its_video_done_again(context: RecordCont
         wrong["other count"] = json.dumps(original | {"failures": 9}).encode()
         del wrong["without video"]
     for what, text in wrong.items():
-        where(layout).write_bytes(text)
+        where(output).write_bytes(text)
         selection = chosen(context)
         assert video in selection.videos, what
         assert set(selection.videos) <= {video, COPY}, what
         assert selection.unreadable == (video.relative_path,), what
         everything_reads(context)
         make_all(context)
-        assert tree(layout.root) | LEFT == before | LEFT, what
-    where(layout).unlink()
+        assert tree(output.root) | LEFT == before | LEFT, what
+    where(output).unlink()
     assert chosen(context).videos[-1 if video == COPY else 0] == video
     make_all(context)
     assert chosen(context).videos == ()
@@ -181,26 +181,26 @@ LEFT = {"summary.json": "", "failures.jsonl": "", "v0/all_window_captions.json":
 
 
 def test_a_name_in_a_record_never_leads_out_of_the_output(context: RecordContext, tmp_path: Path) -> None:
-    layout = context.output
+    output = context.output
     outside = tmp_path / "mine.mp4"
     outside.write_text("mine")
-    path = layout.processed_chunk("whole.mp4", 0)
+    path = output.processed_chunk("whole.mp4", 0)
     record = json.loads(path.read_text())
     for name in ("../../mine", str(tmp_path / "mine"), "train/../../../mine", "../mine", "x/../../../mine"):
         for key in ("clips", "failed_clips", "dataset_items"):
             path.write_text(json.dumps(record | {key: [name]}))
-            journal.write(layout, "whole.mp4", {"num_clip_chunks": 1, "clips": [], "dataset_items": [], key: [name]})
+            journal.write(output, "whole.mp4", {"num_clip_chunks": 1, "clips": [], "dataset_items": [], key: [name]})
             record_video(context, WHOLE, (), (make_failure(uri=WHOLE.uri),))
             make_all(context)
             assert outside.read_text() == "mine"
-    assert items(layout)
+    assert items(output)
 
 
 def test_journals_of_any_content_are_read(context: RecordContext) -> None:
-    layout = context.output
+    output = context.output
     entry = {"num_clip_chunks": 2, "clips": ["x"], "dataset_items": ["x_0_95"], "text_encoder": None}
-    journal.write(layout, "whole.mp4", entry)
-    (path,) = layout.published.iterdir()
+    journal.write(output, "whole.mp4", entry)
+    (path,) = output.published.iterdir()
     for text in TEXTS.values():
         with path.open("ab") as file:
             file.write(b"\n" + text.replace(b"\n", b" "))
@@ -208,22 +208,22 @@ def test_journals_of_any_content_are_read(context: RecordContext) -> None:
         for value in VALUES.values():
             with path.open("ab") as file:
                 file.write(b"\n" + json.dumps(entry | {key: value}).encode())
-    journal.write(layout, "whole.mp4", entry)
-    read = journal.read(layout, "whole.mp4")
+    journal.write(output, "whole.mp4", entry)
+    read = journal.read(output, "whole.mp4")
     assert read[0] == read[-1] == entry
-    assert "../../../x" not in made_before(layout, "whole.mp4").clips
+    assert "../../../x" not in made_before(output, "whole.mp4").clips
     everything_reads(context)
 
 
 @pytest.mark.parametrize("what", TEXTS)
 def test_counts_and_fingerprints_of_any_content_are_read(context: RecordContext, what: str) -> None:
-    layout = context.output
-    counts = layout.tmp / "counts" / "w.json"
+    output = context.output
+    counts = output.tmp / "counts" / "w.json"
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_bytes(TEXTS[what])
-    with worker_counts.collected(layout):
+    with worker_counts.collected(output):
         pass
-    layout.fingerprints.write_bytes(TEXTS[what])
+    output.fingerprints.write_bytes(TEXTS[what])
     with pytest.raises(UsageError):
-        clean(layout)
-    assert marker(layout, WHOLE).exists()
+        clean(output)
+    assert marker(output, WHOLE).exists()

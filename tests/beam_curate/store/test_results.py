@@ -27,13 +27,13 @@ from tests.support.output import Output
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Output:
+def output(tmp_path: Path) -> Output:
     return Output(tmp_path)
 
 
 @pytest.fixture
-def store(layout: Output) -> ResultStore[ClipChunk]:
-    return ResultStore(layout, "clips", "f", ClipChunk)
+def store(output: Output) -> ResultStore[ClipChunk]:
+    return ResultStore(output, "clips", "f", ClipChunk)
 
 
 def shots(frames: int = 100) -> VideoShots:
@@ -43,15 +43,15 @@ def shots(frames: int = 100) -> VideoShots:
 UNIT = make_chunk(())
 
 
-def test_what_was_stored_comes_back(store: ResultStore[ClipChunk], layout: Output) -> None:
-    result = make_chunk([make_clip(layout, "x", text="Ein Hündchen.\n"), make_clip(layout, "y", None)])
+def test_what_was_stored_comes_back(store: ResultStore[ClipChunk], output: Output) -> None:
+    result = make_chunk([make_clip(output, "x", text="Ein Hündchen.\n"), make_clip(output, "y", None)])
     assert store.get(UNIT) is None
     assert store.put(UNIT, result) == result
     assert store.get(UNIT) == result
 
 
-def test_numbers_come_back_to_the_last_digit(layout: Output) -> None:
-    store = ResultStore(layout, "shots", "f", VideoShots)
+def test_numbers_come_back_to_the_last_digit(output: Output) -> None:
+    store = ResultStore(output, "shots", "f", VideoShots)
     generator = random.Random(1)
     spans = tuple(
         dataclasses.replace(
@@ -77,14 +77,14 @@ def test_numbers_come_back_to_the_last_digit(layout: Output) -> None:
     ],
 )
 def test_another_stage_fingerprint_or_file_is_other_work(
-    layout: Output, stage: str, fingerprint: str, video: object
+    output: Output, stage: str, fingerprint: str, video: object
 ) -> None:
-    ResultStore(layout, "shots", "f", VideoShots).put(make_video_element(), shots())
-    assert ResultStore(layout, stage, fingerprint, VideoShots).get(video) is None
+    ResultStore(output, "shots", "f", VideoShots).put(make_video_element(), shots())
+    assert ResultStore(output, stage, fingerprint, VideoShots).get(video) is None
 
 
-def test_the_first_of_many_threads_wins(layout: Output) -> None:
-    store = ResultStore(layout, "shots", "f", VideoShots)
+def test_the_first_of_many_threads_wins(output: Output) -> None:
+    store = ResultStore(output, "shots", "f", VideoShots)
     video = make_video_element()
     barrier = threading.Barrier(12)
 
@@ -102,22 +102,22 @@ def _put(output: Path, frames: int) -> VideoShots | Failure:
     return ResultStore(Output(output), "shots", "f", VideoShots).put(make_video_element(), shots(frames))
 
 
-def test_the_first_of_many_processes_wins(layout: Output) -> None:
+def test_the_first_of_many_processes_wins(output: Output) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        agreed = set(pool.starmap(_put, [(layout.root, frames) for frames in range(1, 10)]))
-    assert agreed == {ResultStore(layout, "shots", "f", VideoShots).get(make_video_element())}
+        agreed = set(pool.starmap(_put, [(output.root, frames) for frames in range(1, 10)]))
+    assert agreed == {ResultStore(output, "shots", "f", VideoShots).get(make_video_element())}
 
 
-def test_a_failure_that_may_pass_is_never_stored(store: ResultStore[ClipChunk], layout: Output) -> None:
+def test_a_failure_that_may_pass_is_never_stored(store: ResultStore[ClipChunk], output: Output) -> None:
     passing = make_failure(retriable=True)
     assert store.put(UNIT, passing) == passing
-    result = make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(), passing))])
+    result = make_chunk([make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(), passing))])
     assert store.put(UNIT, result) == result
     assert store.get(UNIT) is None
 
 
-def test_a_permanent_failure_is_stored_until_it_is_retried(layout: Output) -> None:
-    store = ResultStore(layout, "shots", "f", VideoShots)
+def test_a_permanent_failure_is_stored_until_it_is_retried(output: Output) -> None:
+    store = ResultStore(output, "shots", "f", VideoShots)
     again = dataclasses.replace(store, retry_failed=True)
     video = make_video_element()
     store.put(video, make_failure())
@@ -128,18 +128,18 @@ def test_a_permanent_failure_is_stored_until_it_is_retried(layout: Output) -> No
 
 
 def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
-    store: ResultStore[ClipChunk], layout: Output
+    store: ResultStore[ClipChunk], output: Output
 ) -> None:
     again = dataclasses.replace(store, retry_failed=True)
-    whole = make_chunk([make_clip(layout, "x")])
-    broken = make_chunk([make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(),))], index=1)
+    whole = make_chunk([make_clip(output, "x")])
+    broken = make_chunk([make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(),))], index=1)
     store.put(whole, whole)
     store.put(broken, broken)
     assert again.get(whole) == whole
     assert again.get(broken) is None
     still = dataclasses.replace(
         broken,
-        clips=(make_clip(layout, "x"), make_clip(layout, "y", None, failures=(make_failure(stage="again"),))),
+        clips=(make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(stage="again"),))),
     )
     assert again.put(broken, still) == still
     assert store.get(broken) == still
@@ -148,11 +148,11 @@ def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
 @pytest.mark.parametrize("part", ["clip", "embedding", "window"])
 @pytest.mark.parametrize("harm", ["gone", "other size"])
 def test_a_record_without_its_files_is_a_miss(
-    store: ResultStore[ClipChunk], layout: Output, part: str, harm: str
+    store: ResultStore[ClipChunk], output: Output, part: str, harm: str
 ) -> None:
     def made() -> ClipChunk:
-        windows = tuple(make_window(layout, f"x_{i}", text=str(i), video=str(i)) for i in range(2))
-        return make_chunk([make_clip(layout, "x", windows=windows)])
+        windows = tuple(make_window(output, f"x_{i}", text=str(i), video=str(i)) for i in range(2))
+        return make_chunk([make_clip(output, "x", windows=windows)])
 
     result = made()
     store.put(UNIT, result)
@@ -160,9 +160,9 @@ def test_a_record_without_its_files_is_a_miss(
     assert clip.media and clip.windows[1].embedding and clip.windows[1].video
     file = {"clip": clip.media.file, "embedding": clip.windows[1].embedding.file, "window": clip.windows[1].video}[part]
     if harm == "gone":
-        layout.stored(file).unlink()
+        output.stored(file).unlink()
     else:
-        layout.stored(file).write_bytes(b"much longer than it was before")
+        output.stored(file).write_bytes(b"much longer than it was before")
     assert store.get(UNIT) is None
     assert store.put(UNIT, made()) == result
     assert store.get(UNIT) == result
@@ -171,11 +171,11 @@ def test_a_record_without_its_files_is_a_miss(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"video": 1}', b"\0" * 100], ids=lambda data: repr(data[:8])
 )
-def test_a_corrupt_record_is_a_miss_and_gets_replaced(layout: Output, content: bytes) -> None:
-    store = ResultStore(layout, "shots", "f", VideoShots)
+def test_a_corrupt_record_is_a_miss_and_gets_replaced(output: Output, content: bytes) -> None:
+    store = ResultStore(output, "shots", "f", VideoShots)
     video = make_video_element()
     store.put(video, shots(1))
-    (layout.root / store.key(video)).write_bytes(content)
+    (output.root / store.key(video)).write_bytes(content)
     assert store.get(video) is None
     assert store.put(video, shots(2)) == shots(2)
     assert store.get(video) == shots(2)
@@ -198,33 +198,33 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("what", OUTSIDE)
 def test_a_path_that_is_not_of_the_programs_own_files_is_a_miss(tmp_path: Path, what: str) -> None:
-    layout = Output(tmp_path / "out")
-    store = ResultStore(layout, "clips", "f", ClipChunk)
-    chunk = make_chunk([make_clip(layout, "x")])
+    output = Output(tmp_path / "out")
+    store = ResultStore(output, "clips", "f", ClipChunk)
+    chunk = make_chunk([make_clip(output, "x")])
     outside = tmp_path / "outside.mp4"
     outside.write_text("pictures")
-    (layout.root / "clips").mkdir()
-    (layout.root / "clips" / "mine.mp4").write_text("pictures")
-    (layout.files / "link.mp4").symlink_to(outside)
-    (layout.files / "linked").symlink_to(tmp_path)
-    os.mkfifo(layout.files / "pipe")
+    (output.root / "clips").mkdir()
+    (output.root / "clips" / "mine.mp4").write_text("pictures")
+    (output.files / "link.mp4").symlink_to(outside)
+    (output.files / "linked").symlink_to(tmp_path)
+    os.mkfifo(output.files / "pipe")
     media = chunk.clips[0].media
     assert media is not None
     for size_bytes in (media.file.size_bytes, Path("/etc/passwd").stat().st_size):
         moved = dataclasses.replace(media, file=StoredFile(OUTSIDE[what], size_bytes, media.file.sha256))
         wrong = dataclasses.replace(chunk, clips=(dataclasses.replace(chunk.clips[0], media=moved),))
-        layout.delete(store.key(UNIT))
+        output.delete(store.key(UNIT))
         store.put(UNIT, wrong)
         assert store.get(UNIT) is None
     assert store.put(UNIT, chunk) == chunk == store.get(UNIT)
 
 
 @pytest.mark.parametrize("clip_id", ["../x", "/x", "a/b", "", ".", "..", "x\0", "x\n", "-x", "x" * 300, "é"])
-def test_an_id_that_is_no_file_name_is_a_miss(layout: Output, store: ResultStore[ClipChunk], clip_id: str) -> None:
-    clip = make_clip(layout, "x")
+def test_an_id_that_is_no_file_name_is_a_miss(output: Output, store: ResultStore[ClipChunk], clip_id: str) -> None:
+    clip = make_clip(output, "x")
     store.put(UNIT, make_chunk([dataclasses.replace(clip, span=dataclasses.replace(clip.span, clip_id=clip_id))]))
     assert store.get(UNIT) is None
-    of_shots = ResultStore(layout, "shots", "f", VideoShots)
+    of_shots = ResultStore(output, "shots", "f", VideoShots)
     video = make_video_element()
     of_shots.put(video, VideoShots(video, make_info(), (make_span(clip_id),)))
     assert of_shots.get(video) is None
