@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
-from beam_curate import counters, stage
+from beam_curate import counters
 from beam_curate.dataset import predict2
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
-from beam_curate.options.parse import Options, Parsed, flag_lines
-from beam_curate.plan.plan import Plan, make_plan
+from beam_curate.plan.plan import Plan
+from beam_curate.plan.settings import SourceSettings
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
 from beam_curate.progress.stages import VIDEOS_TO_DO
@@ -28,9 +25,9 @@ from beam_curate.report.verdict import Asked, verdict
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import Listing, list_videos
 from beam_curate.sources.selection import Selection, select, write_selection
+from beam_curate.stage import restart_stages
 from beam_curate.store import disk_errors, layout
 from beam_curate.store.base import LockState, Store
-from beam_curate.store.local import LocalStore
 from beam_curate.store.outcomes import outcome
 from runners import preflight
 from runners.settings import check_runner
@@ -42,8 +39,8 @@ _NOT_ALONE = {
 }
 
 
-def curate(parsed: Parsed) -> int:
-    """Curates the videos that the options name.
+def curate(plan: Plan) -> int:
+    """Curates the videos of a plan.
 
     Returns:
         The exit status: 1 when the run broke off or did not do what was asked; see `beam_curate.report.verdict`.
@@ -53,40 +50,38 @@ def curate(parsed: Parsed) -> int:
     """
     start = time.monotonic()
     console = terminal.console()
-    options = parsed.options
     counters.reset()
-    stage.restart_stages()
+    restart_stages()
     preflight.check_packages()
-    check_runner(options.run, parsed.beam_args)
-    output = LocalStore(Path(os.path.abspath(options.input.output_clip_path)))
-    listing = _list(options, output)
+    check_runner(plan.runner)
+    output, sources = plan.output, plan.sources
+    listing = _list(sources, output)
     if listing.searched:
         preflight.check_folders(listing.root, output.location())
-    plan = make_plan(options, output)
     chosen = select(
         listing.videos,
         output,
-        plan.fingerprints.done,
-        limit=options.input.limit,
-        retry_failed=options.run.retry_failed,
-        repair=options.run.repair,
-        keep_duplicates=options.input.keep_duplicates,
+        plan.context.fingerprint,
+        limit=sources.limit,
+        retry_failed=sources.retry_failed,
+        repair=sources.repair,
+        keep_duplicates=sources.keep_duplicates,
     )
     check_sources(chosen.videos, output)
-    for note in (*parsed.notes, *listing.notes):
+    for note in (*plan.report.notes, *listing.notes):
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
     if chosen.unreadable:
         names = terminal.shown(", ".join(chosen.unreadable[:5])) + (" ..." if len(chosen.unreadable) > 5 else "")
         console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
-    if options.run.dry_run:
+    if plan.report.dry_run:
         print_dry_run(console, plan, chosen.work)
         return EXIT_DONE
     preflight.check_output(output)
     with output.run_lock() as lock:
         if lock in _NOT_ALONE:
             console.print(f"warning: {_NOT_ALONE[lock]}")
-        broken = _work(console, plan, chosen, parsed.beam_args)
+        broken = _work(console, plan, chosen)
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
         except OSError as error:  # what broke the work off, a full disk for one, is the better message
@@ -98,49 +93,44 @@ def curate(parsed: Parsed) -> int:
     return status
 
 
-def _list(options: Options, output: Store) -> Listing:
-    listing = list_videos(
-        options.input.input_video_path,
-        options.input.input_video_list_json_path,
-        frozenset(options.input.input_extensions),
-        output.location(),
-    )
+def _list(sources: SourceSettings, output: Store) -> Listing:
+    listing = list_videos(sources.path, sources.list_path, frozenset(sources.extensions), output.location())
     if not listing.videos:
         raise UsageError(
-            f"no videos in {listing.root}; files that end in {', '.join(options.input.input_extensions)} count "
+            f"no videos in {listing.root}; files that end in {', '.join(sources.extensions)} count "
             "(--input-extensions)" + "".join(f"\n{note}" for note in listing.notes)
         )
     return listing
 
 
-def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[str]) -> str | None:
+def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
     """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
         console.print("Nothing to do: nothing was computed and no model was loaded.")
         return None
-    for sentence in preflight.check_models(plan.options):
+    for sentence in preflight.check_models(plan):
         console.print(f"warning: {sentence}")
-    preflight.check_endpoint(plan.options)
-    preflight.check_encoder(plan.options, plan.output)
-    preflight.check_threads(plan.options)
+    preflight.check_model_server(plan)
+    preflight.check_encoder(plan.encoding, plan.output)
+    preflight.check_threads(plan.runner)
     if warning := preflight.check_disk(plan.output, chosen.work):
         console.print(f"warning: {warning}")
     if plan.context.text_encoder == "t5_random":
         predict2.mark_random(plan.output, plan.context.validation_fraction)
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
-    plan.output.write_json(layout.FINGERPRINTS, list(dataclasses.asdict(plan.fingerprints).values()))
+    plan.output.write_json(layout.FINGERPRINTS, plan.fingerprints)
     counters.add(VIDEOS_TO_DO, len(chosen.work))
-    with plan.output.temporary_folder() as folder, live(console, plan.stages):
+    with plan.output.temporary_folder() as folder, live(console, [planned.name for planned in plan.stages]):
         selection = folder / "selection"  # of this run alone: another may work on the same output
         write_selection(plan.output, selection, chosen.videos)
         from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
 
         try:
-            run_pipeline(plan, selection, beam_args)
+            run_pipeline(plan, selection)
             if found := missing.settle(plan.context, missing.recorded(selection), chosen.videos):
                 return missing.sentence(found)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
-            if plan.options.run.verbose:
+            if plan.runner.verbose:
                 console.print_exception()
             # Runners put the worker's traceback into the message: its last line says what happened.
             why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
@@ -149,17 +139,16 @@ def _work(console: Console, plan: Plan, chosen: Selection, beam_args: Sequence[s
 
 
 def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
-    options, output = plan.options, plan.output
+    output = plan.output
     outcomes = [outcome(output, video) for video in videos]
-    facts = RunFacts(len(chosen.work), seconds, counters.counts(), flag_lines(options))
-    everything = options.dataset.write_all_caption_json
-    summary = write_summary(plan.context, outcomes, facts, all_captions=everything)
+    facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
+    summary = write_summary(plan.context, outcomes, facts, all_captions=plan.report.all_captions)
     still_random = predict2.still_random(output)
     print_report(console, summary, outcomes)
     console.print(f"output: {output.location()}")
     if plan.context.text_encoder is not None:
         console.print(f"dataset: {output.location(layout.DATASET)}")
-        if still := predict2.remove_empty(output, options.dataset.validation_fraction):
+        if still := predict2.remove_empty(output, plan.context.validation_fraction):
             folders = " and ".join(output.location(layout.DATASET / part) for part in still)
             console.print(
                 f"warning: {folders} still hold items of videos that were not done with this --validation-fraction: "
@@ -167,7 +156,7 @@ def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selec
             )
     if still_random:
         console.print("warning: its text embeddings are random; do not train on them (--text-encoder t5_11b)")
-    asked = Asked(plan.captioner is not None, plan.windows is not None, options.run.max_failure_ratio)
+    asked = Asked(bool(plan.stage("captions")), bool(plan.stage("windows")), plan.report.max_failure_ratio)
     if why := verdict(outcomes, {video.uri for video in chosen.work}, asked):
         console.print(f"error: {why}")
         return EXIT_FAILED

@@ -1,35 +1,109 @@
-"""One element never takes down another: errors become failures of the clip or video they belong to."""
+"""A stage: the work done to one unit, a video or a chunk of clips. Its errors become failures of what they belong to.
+
+A stage is one frozen dataclass derived from `Stage`. Its fields are all that it needs to know; its fingerprint follows
+from them (`Stage.identity`), so that a new field can not be forgotten there.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from beam_curate import counters
-from beam_curate.elements import Clip, ClipChunk, Failure, Video, VideoShots, failures_in
+from beam_curate.elements import Clip, ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import SetupError
+from beam_curate.store.results import ResultStore
+from beam_curate.store.stage_files import StageFiles
 
 if TYPE_CHECKING:
     from beam_curate.models.slot import ModelRef
 
-Unit = TypeVar("Unit", contravariant=True)
-Result = TypeVar("Result", covariant=True)
+U = TypeVar("U", Video, ClipChunk)
+R = TypeVar("R")
 
-_stopped: dict[str, SetupError] = {}  # by stage, of this process: why no unit of it can be done
+_stopped: dict[str, SetupError] = {}  # by stage, of this process: why no unit of it can be processed
 
 
-class Worker(Protocol[Unit, Result]):
-    """What a stage does to one unit of work; plain Python that knows nothing of Beam."""
+class Stage(Generic[U, R]):
+    """The base of stages, each a frozen dataclass.
+
+    Attributes:
+        name: In counters, failures, the live table and the names of its folders: a plural noun such as ``captions``.
+        version: Raised by hand when the code of the stage gives other results.
+        result_type: The dataclass of its results.
+        transient: Names of fields that do not change a result: limits, batch sizes of a server, handles.
+        model: The model that it uses, or None.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    result_type: ClassVar[type[Any]] = ClipChunk
+    transient: ClassVar[frozenset[str]] = frozenset()
+    model: ModelRef | None
+
+    def run(self, unit: U, files: StageFiles) -> R:
+        """Processes one unit; an exception is a failure of the unit.
+
+        Args:
+            unit: A video or a chunk; a chunk has at least one clip.
+            files: Where the stage reads the files of earlier stages and keeps those that it makes.
+        """
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what a result depends on besides the unit: the fields of the stage, as JSON values."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # stages are dataclasses
+        return {one.name: _plain(getattr(self, one.name)) for one in fields if one.name not in self.transient}
+
+
+def _plain(value: Any) -> Any:
+    """Returns JSON values: of a dataclass its fields, of a `ModelRef` its identity."""
+    if hasattr(value, "identity"):
+        return value.identity
+    if dataclasses.is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedStage(Generic[U, R]):
+    """A stage of a run, with the place of its results.
+
+    Attributes:
+        stage: What is done.
+        results: The store of its results, under the fingerprint of the stage.
+    """
+
+    stage: Stage[U, R]
+    results: ResultStore[R]
 
     @property
-    def model(self) -> ModelRef | None:
-        """The model it uses, or None."""
-        ...
+    def name(self) -> str:
+        """The name of the stage."""
+        return self.stage.name
 
-    def run(self, unit: Unit) -> Result:
-        """Does the work; an exception is a failure of the unit."""
-        ...
+    def attempt(self, unit: U) -> R | Failure:
+        """Runs the stage on a unit. An exception becomes the failure of the video, or of each clip of the chunk."""
+        if isinstance(unit, ClipChunk) and not unit.clips:
+            return unit  # type: ignore[return-value]  # stages on chunks return chunks
+        with counters.working(self.name, size(unit)):
+            try:
+                result: Any = self._run(unit)
+            except Exception as error:  # noqa: BLE001 - one unit never takes down another
+                result = _failure(self.name, unit, error)
+        counters.add(f"{self.name}: failed", _num_failures(result) - _num_failures(unit))
+        return result
+
+    def _run(self, unit: U) -> R:
+        """Runs the stage unless it has stopped; a `SetupError` stops it."""
+        if self.name in _stopped:
+            raise _stopped[self.name]
+        try:
+            return self.stage.run(unit, self.results.files)
+        except SetupError as error:
+            _stopped[self.name] = error.with_traceback(None)
+            raise
 
 
 def restart_stages() -> None:
@@ -37,41 +111,7 @@ def restart_stages() -> None:
     _stopped.clear()
 
 
-def _run(worker: Worker[Any, Any], stage: str, unit: Any) -> Any:
-    """Runs a worker unless its stage has stopped; a `SetupError` stops it."""
-    if stage in _stopped:
-        raise _stopped[stage]
-    try:
-        return worker.run(unit)
-    except SetupError as error:
-        _stopped[stage] = error.with_traceback(None)
-        raise
-
-
-def attempt_video(worker: Worker[Video, VideoShots], stage: str, video: Video) -> VideoShots | Failure:
-    """Runs a worker on a video; an exception becomes the video's failure."""
-    with counters.working(stage, size(video)):
-        try:
-            return _run(worker, stage, video)
-        except Exception as error:  # noqa: BLE001 - see the module's first line
-            counters.add(f"{stage}: failed")
-            return Failure.of(error, stage, video.uri)
-
-
-def attempt_chunk(worker: Worker[ClipChunk, ClipChunk], stage: str, chunk: ClipChunk) -> ClipChunk:
-    """Runs a worker on a chunk; an exception becomes the failure of each of its clips."""
-    if not chunk.clips:
-        return chunk
-    with counters.working(stage, size(chunk)):
-        try:
-            result = _run(worker, stage, chunk)
-        except Exception as error:  # noqa: BLE001 - see the module's first line
-            result = chunk.with_clips(tuple(failed(chunk, clip, stage, error) for clip in chunk.clips))
-    counters.add(f"{stage}: failed", _num_failures(result) - _num_failures(chunk))
-    return result
-
-
-def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) -> ClipChunk:
+def attempt_clips(stage: Stage[ClipChunk, ClipChunk], chunk: ClipChunk, work: Callable[[Clip], Clip]) -> ClipChunk:
     """Applies work to each clip that was cut; an exception becomes that clip's failure."""
 
     def attempt(clip: Clip) -> Clip:
@@ -79,22 +119,28 @@ def attempt_clips(chunk: ClipChunk, stage: str, work: Callable[[Clip], Clip]) ->
             return clip
         try:
             return work(clip)
-        except Exception as error:  # noqa: BLE001 - see the module's first line
-            return failed(chunk, clip, stage, error)
+        except Exception as error:  # noqa: BLE001 - one clip never takes down another
+            return failed(stage.name, chunk, clip, error)
 
     return chunk.with_clips(tuple(attempt(clip) for clip in chunk.clips))
 
 
-def size(unit: Video | ClipChunk) -> int:
-    """Returns what a unit of work counts in `beam_curate.counters`: a chunk as many as it has clips, a video one."""
-    return len(unit.clips) if isinstance(unit, ClipChunk) else 1
-
-
-def failed(chunk: ClipChunk, clip: Clip, stage: str, error: BaseException) -> Clip:
+def failed(stage: str, chunk: ClipChunk, clip: Clip, error: BaseException) -> Clip:
     """Returns a clip with one more failure."""
     failure = Failure.of(error, stage, chunk.video.uri, clip.clip_id)
     return dataclasses.replace(clip, failures=(*clip.failures, failure))
 
 
-def _num_failures(chunk: ClipChunk) -> int:
-    return sum(1 for _ in failures_in(chunk))
+def size(unit: Video | ClipChunk) -> int:
+    """Returns what a unit counts in `beam_curate.counters`: a chunk as many as it has clips, a video one."""
+    return len(unit.clips) if isinstance(unit, ClipChunk) else 1
+
+
+def _failure(stage: str, unit: Video | ClipChunk, error: BaseException) -> ClipChunk | Failure:
+    if isinstance(unit, Video):
+        return Failure.of(error, stage, unit.uri)
+    return unit.with_clips(tuple(failed(stage, unit, clip, error) for clip in unit.clips))
+
+
+def _num_failures(element: Any) -> int:
+    return sum(1 for _ in failures_in(element))

@@ -7,7 +7,6 @@ decodes, captions, decodes, captions. At best that is twice as fast.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 import tempfile
@@ -22,12 +21,13 @@ from footage_clips import RATE, chunks_of
 from beam_curate.captions import frames
 from beam_curate.captions.frames import FrameSampling
 from beam_curate.captions.prompts import Prompts
-from beam_curate.captions.stage import VlmCaptioner
+from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.engines import transformers_engine
 from beam_curate.engines.base import Request, SamplingParams
 from beam_curate.models.slot import ModelRef
 from tests.support.output import Output
+from tests.support.plans import Placed
 from tests.support.tiny_models import make_qwen2_5_vl
 
 SIZE = (1280, 720)
@@ -60,8 +60,7 @@ def main() -> int:
         footage = make_footage(Path(folder) / "footage.mp4", size=SIZE, rate=RATE, seconds=FRAMES / RATE)
         chunks = chunks_of(layout, footage, SIZE, FRAMES, CHUNKS)
         model = make_qwen2_5_vl(Path(folder) / "model", width=256)
-        worker = VlmCaptioner(
-            output=layout,
+        captioner = VlmCaptioner(
             windows=WindowRules(FRAMES, FRAMES),
             algorithm="qwen",
             model=ModelRef("tiny", functools.partial(load, folder=model)),
@@ -70,14 +69,15 @@ def main() -> int:
             frame_sampling=FrameSampling(0.5, 28),
             batch_tokens=32768,
         )
+        worker = Placed(captioner, layout)
         worker.run(chunks[0])  # loads the model
         media = chunks[0].clips[0].media
         assert media is not None
-        seen = frames.sample_window(media, (0, FRAMES - 1), worker.frame_sampling)
+        seen = frames.sample_window(media, (0, FRAMES - 1), captioner.frame_sampling)
         decoding_s = min(timed(lambda: list(frames.sample_frames(footage, [seen]))) for _ in range(3))
         (pictures,) = frames.sample_frames(footage, [seen])
-        request = Request(worker.prompts.first, pictures, seen.frame_rate, footage, 0, FRAMES - 1)
-        worker = dataclasses.replace(worker, sampling=SamplingParams(tokens_for(worker, request, decoding_s)))
+        request = Request(captioner.prompts.first, pictures, seen.frame_rate, footage, 0, FRAMES - 1)
+        worker = worker.having(sampling=SamplingParams(tokens_for(captioner, request, decoding_s)))
         both_s = timed(lambda: worker.run(chunks[0]))
 
         def one_after_the_other() -> None:

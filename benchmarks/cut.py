@@ -19,10 +19,12 @@ from footage import make_footage
 from beam_curate.elements import Span, VideoShots
 from beam_curate.shots.stage import FixedStrideDetector
 from beam_curate.sources.listing import list_videos
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import KEYFRAME_INTERVAL, Encoding
 from beam_curate.video.stage import ClipCutter, chunks_of
 from tests.support.output import Output
+from tests.support.plans import NO_FILES
 
 CORES = len(os.sched_getaffinity(0))
 ENCODING = Encoding()
@@ -37,7 +39,7 @@ X264 = (
 def ours(shots: VideoShots, folder: Path) -> None:
     """Cuts as the program does: in a child process, files kept under the hash of their content."""
     (chunk,) = chunks_of(shots, 32)
-    made = ClipCutter(Output(folder), "benchmark", ENCODING, Limits()).run(chunk)
+    made = ClipCutter(ENCODING, 32, Limits()).run(chunk, StageFiles(Output(folder), "clips", "benchmark"))
     for clip in made.clips:
         assert clip.media is not None, clip.failures
         assert clip.media.num_frames == clip.span.num_frames
@@ -108,7 +110,7 @@ def main() -> None:
         (video,) = list_videos(str(source), None, frozenset({".mp4"})).videos
         frames = decoded(source)
         for seconds, target in ((10, ">=1.1"), (2, ">=1.3")):
-            shots = FixedStrideDetector(seconds, 0, 0, Limits()).run(video)
+            shots = FixedStrideDetector(seconds, 0, 0, Limits()).run(video, NO_FILES)
             mine, other, least = in_turn(
                 functools.partial(in_fresh_folder, folder / "ours", functools.partial(ours, shots)),
                 functools.partial(in_fresh_folder, folder / "theirs", functools.partial(theirs, source, shots)),

@@ -28,12 +28,13 @@ from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGene
 from beam_curate import counters
 from beam_curate.captions.frames import FrameSampling
 from beam_curate.captions.prompts import Prompts
-from beam_curate.captions.stage import VlmCaptioner
+from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.engines.base import SamplingParams
 from beam_curate.engines.transformers_engine import TransformersEngine
 from beam_curate.models.slot import ModelRef
 from tests.support.output import Output
+from tests.support.plans import Placed
 from tests.support.tiny_models import make_qwen2_5_vl
 
 # Of Qwen2.5-VL-7B's config.json.
@@ -130,8 +131,7 @@ def main() -> int:
         footage = make_footage(Path(folder) / "footage.mp4", size=size.picture, rate=RATE, seconds=seconds)
         chunks = chunks_of(layout, footage, size.picture, size.frames, size.chunks)
         model = make_qwen2_5_vl(Path(folder) / "model")
-        worker = VlmCaptioner(
-            output=layout,
+        captioner = VlmCaptioner(
             windows=WindowRules() if not tiny else WindowRules(32, 32),
             algorithm="qwen",
             model=ModelRef("random 7B", functools.partial(load, folder=model, tiny=tiny)),
@@ -140,21 +140,22 @@ def main() -> int:
             frame_sampling=FrameSampling(2.0, 28),
             batch_tokens=32768,
         )
+        worker = Placed(captioner, layout)
         worker.run(chunks[0])  # makes the model and warms the device up
 
-        windows = size.chunks * len(worker.windows.divide(size.frames))
+        windows = size.chunks * len(captioner.windows.divide(size.frames))
 
         def loop() -> None:
-            alone = dataclasses.replace(worker, batch_tokens=1)
+            alone = worker.having(batch_tokens=1)
             for chunk in chunks:
                 alone.run(chunk)
 
-        def captioner() -> None:
+        def batched() -> None:
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(worker.run, chunks))
 
         loop_s = measured("one at a time", loop, windows)
-        captioner_s = measured("captioner", captioner, windows)
+        captioner_s = measured("captioner", batched, windows)
     report("gpu_caption_tiny" if tiny else "gpu_caption", loop_s / captioner_s, "none", "a plain loop, batch 1")
     return 0
 

@@ -20,9 +20,7 @@ from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import select
-from beam_curate.stage import attempt_chunk, attempt_video
-from beam_curate.video.stage import chunks_of
-from tests.support.output import Output
+from beam_curate.video.stage import ClipCutter
 from tests.support.program import command, run, snapshot
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop
@@ -32,11 +30,10 @@ OF_THE_PROGRAM = ("summary.json", "failures.jsonl", "v0/", "report")
 
 
 def loop(source: Path, output: Path) -> None:
-    """Curates each video from beginning to end, a thread a core: no results remembered, no runner between."""
-    options = parse(command(source, output, *FLAGS)[3:]).options
-    plan = make_plan(options, Output(Path(output)))
-    listing = list_videos(str(source), None, frozenset(options.input.input_extensions))
-    videos = select(listing.videos, plan.output, plan.fingerprints.done).work
+    """Curates each video from beginning to end, a thread a core: no cached results, no runner between."""
+    plan = make_plan(parse(command(source, output, *FLAGS)[3:]))
+    listing = list_videos(str(source), None, frozenset(plan.sources.extensions))
+    videos = select(listing.videos, plan.output, plan.context.fingerprint).work
     predict2.mark_random(plan.output, plan.context.validation_fraction)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(lambda video: curate_one(plan, video), videos))
@@ -44,13 +41,14 @@ def loop(source: Path, output: Path) -> None:
 
 def curate_one(plan: Plan, video: Video) -> None:
     """Does all that the pipeline does to one video."""
-    shots = attempt_video(plan.detector, "shots", video)
+    shots = plan.shots.attempt(video)
     assert not isinstance(shots, Failure), shots
+    cutter = plan.clips.stage
+    assert isinstance(cutter, ClipCutter)
     done = []
-    for chunk in chunks_of(shots, plan.options.split.clip_re_chunk_size):
-        for worker in (plan.cutter, plan.captioner, plan.encoder, plan.windows):
-            assert worker is not None
-            chunk = attempt_chunk(worker, "loop", chunk)
+    for chunk in cutter.chunks(shots):
+        for planned in plan.stages[1:]:
+            chunk = planned.attempt(chunk)
         done.append(publish_chunk(plan.context, chunk))
     record_video(plan.context, video, done, [])
 

@@ -23,6 +23,7 @@ from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import FrameRange, SceneRules, scenes_of
 from beam_curate.shots.stage import TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
+from tests.support.plans import NO_FILES
 
 # All scenes, not only those worth keeping.
 RULES = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=86400, crop_s=0)
@@ -39,12 +40,14 @@ def compare(name: str, path: Path, package: TransNetV2, workspace: str) -> bool:
     video = Video(str(path), path.name, facts.st_size, str(facts.st_mtime_ns))
     detector = TransNetV2Detector(transnetv2.reference(workspace), RULES, 0, Limits())
     fast = TransNetV2Detector(detector.model, RULES, 0, Limits(), fast=True)
-    found = detector.run(video)  # loads the network and starts the child process, too
+    found = detector.run(video, NO_FILES)  # loads the network and starts the child process, too
     expected = scenes_of(package.predict_video(str(path), quiet=True)[1].numpy(), RULES.threshold)
-    in_fast = set(scenes(fast.run(video)))
+    in_fast = set(scenes(fast.run(video, NO_FILES)))
 
     ours_s, fast_s, theirs_s = in_turn(
-        lambda: detector.run(video), lambda: fast.run(video), lambda: package.predict_video(str(path), quiet=True)
+        lambda: detector.run(video, NO_FILES),
+        lambda: fast.run(video, NO_FILES),
+        lambda: package.predict_video(str(path), quiet=True),
     )
     frames = found.info.num_frames
     same = scenes(found) == expected

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import apache_beam as beam
@@ -35,29 +35,28 @@ from transforms import concurrency
 _CANCEL_S = 1.5
 
 
-def run_pipeline(plan: Plan, selection: PurePosixPath, beam_args: Sequence[str]) -> None:
+def run_pipeline(plan: Plan, selection: PurePosixPath) -> None:
     """Runs the pipeline of a plan to its end.
 
     Args:
         plan: What to do.
         selection: The list of videos to work on.
-        beam_args: Flags of Beam, passed on as they are.
 
     Raises:
         RuntimeError: The job failed as a whole, or a server that the runner needs did not start.
     """
-    run = plan.options.run
+    run = plan.runner
     logging.getLogger().setLevel(logging.INFO if run.verbose else logging.CRITICAL)
-    options = PipelineOptions(with_defaults(run, beam_args))
+    options = PipelineOptions(with_defaults(run))
     switch_off_timed_flushes()
     threading.excepthook = _log_end_of_thread
     worker_counts.disable()  # the driver needs no file with its own counters
     with contextlib.ExitStack() as stack:
         if not run.verbose:
             stack.enter_context(_without_traces())
-        if workers_elsewhere(run, beam_args):
+        if workers_elsewhere(run):
             stack.enter_context(worker_counts.collected(plan.output))
-        pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, beam_args, options)), options=options)
+        pipeline = beam.Pipeline(runner=stack.enter_context(_runner(plan, options)), options=options)
         build(pipeline, plan, selection)
         _run(pipeline, options)
 
@@ -73,23 +72,23 @@ def switch_off_timed_flushes() -> None:
 
 
 @contextlib.contextmanager
-def _runner(plan: Plan, beam_args: Sequence[str], options: PipelineOptions) -> Iterator[PipelineRunner | None]:
+def _runner(plan: Plan, options: PipelineOptions) -> Iterator[PipelineRunner | None]:
     """Gives the runner, with the server that it needs running beside it; None leaves the choice to Beam.
 
     ``DirectRunner`` is the in-process runner with a thread per core. Beam's own class of that name would first
     look for another runner to download.
     """
-    run, flags = plan.options.run, flags_of(beam_args)
+    run, flags = plan.runner, flags_of(plan.runner.beam_args)
     portable = options.view_as(PortableOptions)
-    if run.runner == "DirectRunner":
+    if run.name == "DirectRunner":
         yield FnApiRunner()
-    elif run.runner == "PrismRunner" and not portable.job_endpoint:
+    elif run.name == "PrismRunner" and not portable.job_endpoint:
         options.view_as(PrismRunnerOptions).prism_location = prism(flags)
         concurrency.bound(workers(run))
         command, portable.job_endpoint = PrismJobServer(options).subprocess_cmd_and_endpoint()
         with server("Prism", [str(word) for word in command], portable.job_endpoint):
             yield PrismRunner()
-    elif run.runner == "FlinkRunner" and not portable.job_endpoint and not flags.flink_submit_uber_jar:
+    elif run.name == "FlinkRunner" and not portable.job_endpoint and not flags.flink_submit_uber_jar:
         with _flink_job_server(plan, options):
             yield FlinkRunner()
     else:

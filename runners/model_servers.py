@@ -7,27 +7,26 @@ import shutil
 from typing import Any
 
 from beam_curate.engines import openai_protocol
+from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.refusals import Refusal, shortened
 from beam_curate.errors import ModelServerError, SetupError, UsageError
 from beam_curate.models import connection
-from beam_curate.options.captions import CaptionOptions
 
 _TIMEOUT_S = 10.0
 _LOADING_S = 60.0  # some servers load a model when it is asked for
 
 
-def check_endpoint(options: CaptionOptions) -> None:
+def check_endpoint(endpoint: Endpoint) -> None:
     """Checks that ``--captioning-endpoint`` answers, takes the key and has the model.
 
     Raises:
         UsageError: It does not.
     """
-    assert options.captioning_endpoint is not None
-    url, model = options.captioning_endpoint, options.captioning_endpoint_model
+    url, model = endpoint.url, endpoint.model
     try:
         key = openai_protocol.api_key()
-        names = _models(url, key, must_list=model == "auto")
-        if model == "auto":
+        names = _models(url, key, must_list=model is None)
+        if model is None:
             openai_protocol.only_model(names, url)
         elif model not in names:  # servers may know more than they list
             _try(url, key, model, names)
@@ -35,21 +34,21 @@ def check_endpoint(options: CaptionOptions) -> None:
         raise UsageError(str(error)) from error
 
 
-def check_command(options: CaptionOptions) -> None:
+def check_command(command: str) -> None:
     """Checks that the program of ``--vllm-command`` is there.
 
     Raises:
         UsageError: It is not.
     """
     try:
-        words = shlex.split(options.vllm_command)
+        words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"--vllm-command {options.vllm_command!r} cannot be read ({error})") from error
+        raise UsageError(f"--vllm-command {command!r} cannot be read ({error})") from error
     if words and shutil.which(words[0]):
         return
     name = words[0] if words else ""
     raise UsageError(
-        f"--captioning-engine vllm starts a server with --vllm-command {options.vllm_command!r}, and there is no "
+        f"--captioning-engine vllm starts a server with --vllm-command {command!r}, and there is no "
         f"program {name!r}: install vLLM (pip install vllm), or say how it is started"
     )
 

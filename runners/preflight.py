@@ -14,20 +14,23 @@ from fractions import Fraction
 from pathlib import Path
 
 from beam_curate.elements import Video
+from beam_curate.engines.endpoint import Endpoint
+from beam_curate.engines.vllm import VllmServer
 from beam_curate.errors import UsageError
 from beam_curate.models import requirements
-from beam_curate.models.catalog import needed
-from beam_curate.options.parse import Options
+from beam_curate.plan.plan import Plan
+from beam_curate.plan.settings import RunnerSettings
 from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.store import disk_errors
 from beam_curate.store.base import Store
+from beam_curate.video.encode import Encoding
 from beam_curate.weights import fetch
 from beam_curate.weights.check import check, how_to_fix
 from runners import model_servers
 from runners.settings import workers
 
 _LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this computer
-# Output and remembered results of a video take about this much of its size at the default quality; long
+# Output and cached results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
 # Measured with --threads 2 and 8 on the local runner: 61 and 180 threads and child processes at most.
@@ -70,8 +73,8 @@ def check_packages() -> None:
         )
 
 
-def check_models(options: Options) -> list[str]:
-    """Checks that the files of the models that the options name are there, and that the models fit into memory.
+def check_models(plan: Plan) -> list[str]:
+    """Checks that the files of the models of a run are there, and that the models fit into memory.
 
     Files that are missing are fine where workers can take them from ``--model-weights-path``.
 
@@ -81,27 +84,27 @@ def check_models(options: Options) -> list[str]:
     Raises:
         UsageError: Files are missing or broken, or a model does not fit into the GPU.
     """
-    workspace, weights_path = options.run.workspace, options.run.model_weights_path
+    workspace, weights_path = plan.models.workspace, plan.models.weights_path
     if weights_path is not None:
         fetch.check_weights_path(weights_path)
-    is_local = options.run.runner in _LOCAL_RUNNERS
-    models = needed(options)
-    for model in models:
+    is_local = plan.runner.name in _LOCAL_RUNNERS
+    for required in plan.required:
+        model = required.model
         wrong = check(model, workspace)
         if not wrong:
             continue
-        what = f"{requirements.flag_of(model, options)} needs {model.model_id}"
+        what = f"{required.flag} needs {model.model_id}"
         if weights_path is None:
             raise UsageError(f"{what}: {'; '.join(wrong)}; {how_to_fix(model, workspace)}")
         if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
             raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights_path}")
-    if not is_local or not models:
+    if not is_local or not plan.required:
         return []
     gpu_gb = _smallest_gpu_gb()
     if gpu_gb is None:
         ram_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-        return list(requirements.without_gpu(options, ram_gb, bfloat16=has_bfloat16()))
-    if wrong := list(requirements.too_large(options, gpu_gb)):
+        return list(requirements.without_gpu(plan.required, ram_gb, bfloat16=has_bfloat16()))
+    if wrong := list(requirements.too_large(plan.required, gpu_gb)):
         raise UsageError("\n".join(wrong))
     return []
 
@@ -116,25 +119,25 @@ def _smallest_gpu_gb() -> float | None:
     return min(sizes) / 1e9 if sizes else None
 
 
-def check_endpoint(options: Options) -> None:
+def check_model_server(plan: Plan) -> None:
     """Checks the model server that writes captions, or the command that starts it, where workers are on this computer.
 
     Raises:
         UsageError: The server does not answer, refuses the key, lacks the model; or there is no such command.
     """
-    if not options.caption.generate_captions or options.run.runner not in _LOCAL_RUNNERS:
+    if plan.runner.name not in _LOCAL_RUNNERS:
         return
-    if options.caption.engine == "endpoint":
-        model_servers.check_endpoint(options.caption)
-    elif options.caption.engine == "vllm":
-        model_servers.check_command(options.caption)
+    if isinstance(plan.model_server, Endpoint):
+        model_servers.check_endpoint(plan.model_server)
+    elif isinstance(plan.model_server, VllmServer):
+        model_servers.check_command(plan.model_server.command)
 
 
-def check_threads(options: Options) -> None:
+def check_threads(runner: RunnerSettings) -> None:
     """Checks that as many threads can be started as a local run needs: else a runner waits for them for ever."""
-    if options.run.runner not in _LOCAL_RUNNERS:
+    if runner.name not in _LOCAL_RUNNERS:
         return
-    wanted = _THREADS_PER_WORKER * workers(options.run) + _MORE_THREADS
+    wanted = _THREADS_PER_WORKER * workers(runner) + _MORE_THREADS
     end = threading.Event()
     started: list[threading.Thread] = []
     try:
@@ -144,7 +147,7 @@ def check_threads(options: Options) -> None:
             started.append(thread)
     except RuntimeError as error:
         raise UsageError(
-            f"--threads {workers(options.run)} needs about {wanted} threads and processes, and {len(started)} more can "
+            f"--threads {workers(runner)} needs about {wanted} threads and processes, and {len(started)} more can "
             "be started here: raise the limit (ulimit -u, or pids.max of the container), or lower --threads"
         ) from error
     finally:
@@ -153,7 +156,7 @@ def check_threads(options: Options) -> None:
             thread.join()
 
 
-def check_encoder(options: Options, output: Store) -> None:
+def check_encoder(encoding: Encoding, output: Store) -> None:
     """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU.
 
     Raises:
@@ -161,7 +164,6 @@ def check_encoder(options: Options, output: Store) -> None:
     """
     import av
 
-    from beam_curate.plan.plan import encoding_of
     from beam_curate.video.conform import Conform
     from beam_curate.video.encode import ClipWriter
 
@@ -170,16 +172,14 @@ def check_encoder(options: Options, output: Store) -> None:
         frame = av.VideoFrame(256, 256, "yuv420p")
         try:
             conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
-            with ClipWriter(path, encoding_of(options), Fraction(24), Fraction(1, 24), conform, None) as writer:
+            with ClipWriter(path, encoding, Fraction(24), Fraction(1, 24), conform, None) as writer:
                 writer.write(frame, 0)
         except (OSError, ValueError) as error:
             # An encoder that fails has an errno, too: what names the file is about the disk.
             if isinstance(error, OSError) and error.errno in disk_errors.OF_THE_PLACE and error.filename == str(path):
                 raise UsageError(f"--output-clip-path {output.location()}: {disk_errors.explained(error)}") from error
-            other = "" if options.transcode.transcode_encoder == "libx264" else "; take --transcode-encoder libx264"
-            raise UsageError(
-                f"--transcode-encoder {options.transcode.transcode_encoder} does not work here ({error}){other}"
-            ) from error
+            other = "" if encoding.encoder == "libx264" else "; take --transcode-encoder libx264"
+            raise UsageError(f"--transcode-encoder {encoding.encoder} does not work here ({error}){other}") from error
 
 
 def check_disk(output: Store, videos: Iterable[Video]) -> str | None:

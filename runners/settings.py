@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.options.run import RunOptions
+from beam_curate.plan.settings import RunnerSettings
 from runners import flink
 from runners.servers import listens
 
@@ -34,25 +34,25 @@ def flags_of(beam_args: Sequence[str]) -> argparse.Namespace:
     return parser.parse_known_args(list(beam_args))[0]
 
 
-def check_runner(run: RunOptions, beam_args: Sequence[str]) -> None:
+def check_runner(run: RunnerSettings) -> None:
     """Checks that what a runner needs is there.
 
     Raises:
         UsageError: With the problem, the flag and the mend.
     """
-    flags = flags_of(beam_args)
+    flags = flags_of(run.beam_args)
     if any(_TIMED_FLUSH in experiment for experiment in flags.experiments):
         raise UsageError(
             f"--experiments={_TIMED_FLUSH} makes Beam lose elements: its timer empties buffers that are being written; "
             "leave it out"
         )
-    if run.runner not in _RUNNERS and "." not in run.runner:  # a dotted name is a class of the user's own
-        raise UsageError(f"--runner {run.runner} is not supported; choose {', '.join(_RUNNERS)} (docs/runners.md)")
-    if run.runner == "PrismRunner" and not flags.job_endpoint:
+    if run.name not in _RUNNERS and "." not in run.name:  # a dotted name is a class of the user's own
+        raise UsageError(f"--runner {run.name} is not supported; choose {', '.join(_RUNNERS)} (docs/runners.md)")
+    if run.name == "PrismRunner" and not flags.job_endpoint:
         prism(flags)
-    if run.runner == "FlinkRunner":
+    if run.name == "FlinkRunner":
         _check_flink(flags)
-    if run.runner == "PortableRunner" and not flags.job_endpoint:
+    if run.name == "PortableRunner" and not flags.job_endpoint:
         raise UsageError(
             "--runner=PortableRunner needs the job server to send the job to; add --job_endpoint=HOST:PORT, "
             "or take --runner=FlinkRunner or PrismRunner, which start one"
@@ -77,38 +77,38 @@ def prism(flags: argparse.Namespace) -> str:
     raise UsageError(f"--runner=PrismRunner needs the program prism; {how}, and add --prism_location=PATH/TO/prism")
 
 
-def with_defaults(run: RunOptions, beam_args: Sequence[str]) -> list[str]:
+def with_defaults(run: RunnerSettings) -> list[str]:
     """Returns flags for Beam: what is right for this pipeline, and then, overruling it, what the user said."""
-    return [*_defaults(run, flags_of(beam_args)), *beam_args, *_ours(run)]
+    return [*_defaults(run, flags_of(run.beam_args)), *run.beam_args, *_ours(run)]
 
 
-def _defaults(run: RunOptions, flags: argparse.Namespace) -> list[str]:
-    if run.runner == "PrismRunner":
+def _defaults(run: RunnerSettings, flags: argparse.Namespace) -> list[str]:
+    if run.name == "PrismRunner":
         return ["--prism_log_kind=text"]
-    if run.runner != "FlinkRunner":
+    if run.name != "FlinkRunner":
         return []
     # Flink itself would take one slot of all that it has.
     slots = 0 if flags.parallelism else _slots(run, flags)
     return [f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}", *([f"--parallelism={slots}"] if slots else [])]
 
 
-def _ours(run: RunOptions) -> list[str]:
-    if run.runner == "DirectRunner":
+def _ours(run: RunnerSettings) -> list[str]:
+    if run.name == "DirectRunner":
         return ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers(run)}"]
-    return [f"--runner={run.runner}"]
+    return [f"--runner={run.name}"]
 
 
-def workers(run: RunOptions) -> int:
+def workers(run: RunnerSettings) -> int:
     """Returns how many units are worked on at once where that is for this process to say: one a core it may use."""
     return run.threads or len(os.sched_getaffinity(0))
 
 
-def workers_elsewhere(run: RunOptions, beam_args: Sequence[str]) -> bool:
+def workers_elsewhere(run: RunnerSettings) -> bool:
     """Whether the stages run in other processes than this one."""
-    flags = flags_of(beam_args)
-    if run.runner in ("DirectRunner", "PrismRunner") or flags.environment_type == "LOOPBACK":
+    flags = flags_of(run.beam_args)
+    if run.name in ("DirectRunner", "PrismRunner") or flags.environment_type == "LOOPBACK":
         return False
-    return run.runner != "FlinkRunner" or flags.flink_master not in flink.LOCAL_MASTERS or bool(flags.environment_type)
+    return run.name != "FlinkRunner" or flags.flink_master not in flink.LOCAL_MASTERS or bool(flags.environment_type)
 
 
 def _check_flink(flags: argparse.Namespace) -> None:
@@ -133,5 +133,5 @@ def _check_flink(flags: argparse.Namespace) -> None:
         raise UsageError(f"--flink_job_server_jar {jar} is not there; leave it out and Beam downloads its own")
 
 
-def _slots(run: RunOptions, flags: argparse.Namespace) -> int:
+def _slots(run: RunnerSettings, flags: argparse.Namespace) -> int:
     return workers(run) if flags.flink_master in flink.LOCAL_MASTERS else flink.slots(flags.flink_master)

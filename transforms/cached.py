@@ -1,4 +1,4 @@
-"""Running a costly stage only on units whose result is not stored yet."""
+"""Results of a stage from its store, and work only on units that have none there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)
-class Remembered(beam.PTransform):
-    """Returns stored and new results alike.
+class Cached(beam.PTransform):
+    """Returns cached and new results alike.
 
     Attributes:
         store: Where results are; see `beam_curate.store.results`.
@@ -28,7 +28,7 @@ class Remembered(beam.PTransform):
     work: beam.PTransform
 
     def expand(self, units: beam.PCollection[Any]) -> beam.PCollection[Any]:
-        """Looks every unit up, works on what is missing, and stores that."""
+        """Looks every unit up, works on those without a result, and stores what that gives."""
         looked_up = units | "Look up" >> beam.ParDo(LookUp(self.store)).with_outputs("missing", main="stored")
         made = looked_up.missing | "Spread" >> Spread() | "Work" >> self.work | "Store" >> beam.ParDo(Store(self.store))
         return (looked_up.stored, made) | beam.Flatten()
@@ -48,7 +48,7 @@ class LookUp(CountingDoFn):
             counters.add(f"{self._store.stage}: to do", size(unit))
             yield beam.pvalue.TaggedOutput("missing", unit)
         else:
-            counters.add(f"{self._store.stage}: remembered", size(unit))
+            counters.add(f"{self._store.stage}: cached", size(unit))
             yield result
 
 

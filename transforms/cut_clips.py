@@ -7,22 +7,23 @@ import dataclasses
 import apache_beam as beam
 
 from beam_curate.elements import ClipChunk, VideoShots
-from beam_curate.video.stage import chunks_of
+from beam_curate.stage import PlannedStage
+from beam_curate.video.stage import ClipCutter
 from transforms.chunk_stage import ChunkStage
 
 
 @dataclasses.dataclass(eq=False)
-class CutClips(ChunkStage):
+class CutClips(beam.PTransform):
     """Divides videos into chunks and cuts each chunk's clips in one decoding pass.
 
     Attributes:
-        worker: See `beam_curate.video.stage`.
-        store: Of its results.
-        clips_per_chunk: Value of ``--clip-re-chunk-size``.
+        planned: The stage, with the store of its results.
     """
 
-    clips_per_chunk: int = 32
+    planned: PlannedStage[ClipChunk, ClipChunk]
 
     def expand(self, shots: beam.PCollection[VideoShots]) -> beam.PCollection[ClipChunk]:
         """Returns chunks with their clips."""
-        return super().expand(shots | "Chunks" >> beam.FlatMap(chunks_of, self.clips_per_chunk))
+        cutter = self.planned.stage
+        assert isinstance(cutter, ClipCutter)
+        return shots | "Chunks" >> beam.FlatMap(cutter.chunks) | "Cut" >> ChunkStage(self.planned)

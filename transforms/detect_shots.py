@@ -7,31 +7,27 @@ import dataclasses
 import apache_beam as beam
 
 from beam_curate.elements import Failure, Video, VideoShots
-from beam_curate.plan.fingerprints import SHOTS_STAGE
-from beam_curate.stage import Worker, attempt_video
-from beam_curate.store.results import ResultStore
-from transforms.cached import Remembered
+from beam_curate.stage import PlannedStage
+from transforms.cached import Cached
 from transforms.inference import infer
 
 
 @dataclasses.dataclass(eq=False)
 class DetectShots(beam.PTransform):
-    """Finds the spans of each video. Duplicates pass by without work.
+    """Finds the spans of each video. Duplicates are left out.
 
     Attributes:
-        detector: How; see `beam_curate.shots.stage`.
-        store: Of its results.
+        planned: The stage, with the store of its results; see `beam_curate.shots.stage`.
     """
 
-    detector: Worker[Video, VideoShots]
-    store: ResultStore[VideoShots]
+    planned: PlannedStage[Video, VideoShots]
 
     def expand(self, videos: beam.PCollection[Video]) -> tuple[beam.PCollection[VideoShots], beam.PCollection[Failure]]:
         """Returns shots, and the failures of videos that have none."""
         results = (
             videos
             | "Not duplicates" >> beam.Filter(_is_original)
-            | "Remembered" >> Remembered(self.store, infer(self.detector, attempt_video, SHOTS_STAGE))
+            | "Cached" >> Cached(self.planned.results, infer(self.planned))
         )
         shots = results | "Shots" >> beam.Filter(_is_shots)
         failures = results | "Failures" >> beam.Filter(_is_failure)

@@ -1,280 +1,54 @@
-"""Captions by a model that looks at video: the windows of a chunk, in batches, through an engine."""
+"""The stage ``captions``: what its captioners have in common, and the one that needs no model."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import ClassVar
 
 from beam_curate import counters
-from beam_curate.captions import judge, reasons
-from beam_curate.captions.frames import FrameSampling, SampledWindow, clip_times, sample_frames, sample_window
-from beam_curate.captions.prompts import Prompts
-from beam_curate.captions.unwrap import printable, unwrap
-from beam_curate.captions.windows import STAGE, WindowRules
-from beam_curate.elements import Caption, Clip, ClipChunk, Failure, Window
-from beam_curate.engines.base import Completion, Engine, Request, SamplingParams
-from beam_curate.errors import ContentError, SetupError
-from beam_curate.models.slot import ModelRef
-from beam_curate.store.base import Store
-
-_DECODED_AHEAD = threading.BoundedSemaphore(2)
-"""Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""
-
-_CHARACTERS_PER_TOKEN = 3  # of a prompt, about: what counts is that batches do not depend on a tokenizer
-_LABEL_TOKENS = 12  # of what some models put before each pair of frames: its time, a beginning and an end
+from beam_curate.captions.describe import describe_windows
+from beam_curate.captions.windows import WindowRules
+from beam_curate.elements import Caption, Clip, ClipChunk, Window
+from beam_curate.stage import Stage, attempt_clips
+from beam_curate.store.stage_files import StageFiles
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asked:
-    """A window that a question is asked about."""
-
-    clip: Clip
-    sampling: SampledWindow
-    tokens: int
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.clip.clip_id, self.sampling.start_frame
-
-
-@dataclasses.dataclass(frozen=True)
-class VlmCaptioner:
-    """Has a model caption the windows of a chunk.
-
-    Frames of a batch are decoded and resized outside the model's lock: while one thread has the model, another
-    prepares the next batch. Batches are a function of the chunk alone, so answers do not depend on timing.
+class Captioner(Stage[ClipChunk, ClipChunk]):
+    """The base of captioners: each gives every window of a clip a caption.
 
     Attributes:
-        output: The output.
         windows: How clips are divided.
         algorithm: Value of ``--captioning-algorithm``.
-        model: What loads an `Engine`.
-        prompts: What the model is told. Where the second pass gives no caption, the first one stays.
-        sampling: How text is generated.
-        frame_sampling: How the model looks at a window.
-        batch_tokens: Most tokens of the prompts of a batch, padding included.
     """
 
-    output: Store
     windows: WindowRules
     algorithm: str
-    model: ModelRef
-    prompts: Prompts
-    sampling: SamplingParams
-    frame_sampling: FrameSampling
-    batch_tokens: int
 
-    def run(self, chunk: ClipChunk) -> ClipChunk:
-        """Returns the chunk with captioned windows; a window that failed has a caption without text.
+    name: ClassVar[str] = "captions"
+    version: ClassVar[int] = 3
 
-        Raises:
-            SetupError: Every window would fail for the same reason.
-        """
-        asked = [one for clip in chunk.clips for one in self._windows(clip)]
-        requests = self._requests(asked)
-        captions: dict[tuple[str, int], Caption | Exception] = {}
-        for batch in batches([one.tokens for one in asked], self.batch_tokens):
-            answered = self._answer(requests, len(batch))
-            captions.update(zip((asked[position].key for position in batch), answered, strict=True))
-            ending = {asked[position].clip.clip_id for position in batch}
-            after = {one.clip.clip_id for one in asked[batch.stop : batch.stop + 1]}
-            counters.step(len(ending - after))
-        _count(captions.values())
-        return chunk.with_clips(tuple(self._captioned(chunk, clip, captions) for clip in chunk.clips))
 
-    def _windows(self, clip: Clip) -> Iterator[_Asked]:
-        if clip.media is None:
-            return
-        times = clip_times(self.output.local_path(clip.media.file.path), clip.media)
-        text = self.prompts.num_characters // _CHARACTERS_PER_TOKEN
-        for window in self.windows.divide(clip.media.num_frames):
-            seen = sample_window(clip.media, window, self.frame_sampling, times)
-            yield _Asked(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
+@dataclasses.dataclass(frozen=True)
+class DescribeCaptioner(Captioner):
+    """Describes what can be measured in the frames; needs no model."""
 
-    def _requests(self, asked: Sequence[_Asked]) -> Iterator[Request | Exception]:
-        """Decodes each clip once, as far as it is asked for; an exception stands for each window that it costs."""
-        position = 0
-        while position < len(asked):
-            clip = asked[position].clip
-            mine = [one.sampling for one in asked[position:] if one.clip.clip_id == clip.clip_id]
-            position += len(mine)
-            done = 0
-            try:
-                for request in self._requests_of(clip, mine):
-                    done += 1
-                    yield request
-            except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
-                failure = error.with_traceback(None)
-                for _ in mine[done:]:
-                    yield failure
+    algorithm: str = "describe"
 
-    def _requests_of(self, clip: Clip, windows: Sequence[SampledWindow]) -> Iterator[Request]:
+    model = None
+
+    def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
+        """Returns the chunk with captioned windows."""
+        return attempt_clips(self, chunk, lambda clip: self._caption(clip, files))
+
+    def _caption(self, clip: Clip, files: StageFiles) -> Clip:
         assert clip.media is not None
-        path = self.output.local_path(clip.media.file.path)
-        for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
-            name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
-            seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-            span = window.start_frame, window.end_frame
-            prompt, system = self.prompts.first_message, self.prompts.system
-            yield Request(prompt, pictures, window.frame_rate, path, *span, seed, system, window.times)
-
-    def _answer(self, requests: Iterator[Request | Exception], number: int) -> list[Caption | Exception]:
-        """Captions the next windows."""
-        with _Decoded() as decoded:
-            batch = [next(requests) for _ in range(number)]
-            usable = [request for request in batch if isinstance(request, Request)]
-            if not usable:
-                return [one for one in batch if isinstance(one, Exception)]
-            try:
-                with self.model.use() as engine:
-                    decoded.release()
-                    captions = iter(self._captions(engine, usable))
-            except SetupError:
-                raise  # no window can be captioned
-            except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
-                captions = iter([error.with_traceback(None)] * len(usable))
-            return [next(captions) if isinstance(one, Request) else one for one in batch]
-
-    def _captions(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
-        captions = self._asked(engine, requests)
-        if self.prompts.second is None:
-            return captions
-        first = {i: caption for i, caption in enumerate(captions) if isinstance(caption, Caption) and caption.usable}
-        again = [
-            dataclasses.replace(requests[i], prompt=self.prompts.second_message(caption.text))
-            for i, caption in first.items()
-        ]
-        refined = self._asked(engine, again) if again else []
-        for (position, caption), second in zip(first.items(), refined, strict=True):
-            captions[position] = _refined(caption, second)
-        return captions
-
-    def _asked(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
-        """Asks questions, and those whose answer only repeats itself once more with a penalty on repetition."""
-        captions = [self._caption(completion) for completion in engine.generate(requests, self.sampling)]
-        loops = {
-            position: caption
-            for position, caption in enumerate(captions)
-            if isinstance(caption, Caption) and caption.failure_reason == judge.DEGENERATE
-        }
-        if not loops:
-            return captions
-        counters.add("captions asked again for repetition", len(loops))
-        penalized = dataclasses.replace(self.sampling, against_repetition=True)
-        completions = engine.generate([requests[position] for position in loops], penalized)
-        for (position, caption), completion in zip(loops.items(), completions, strict=True):
-            second = self._caption(completion)
-            if isinstance(second, Caption):
-                captions[position] = _both(caption, second)
-        return captions
-
-    def _caption(self, completion: Completion | Exception) -> Caption | Exception:
-        if isinstance(completion, SetupError):
-            raise completion
-        if isinstance(completion, Exception):
-            return completion
-        tokens = completion.prompt_tokens, completion.output_tokens
-        if completion.finish == "blocked":
-            return Caption(self.algorithm, "", "blocked", *tokens)
-        cut = completion.finish == "length"
-        # A character may have been cut in its middle.
-        text = unwrap(printable(completion.text.rstrip("\ufffd") if cut else completion.text))
-        told = self.prompts.texts
-        for prompt in told:
-            text = unwrap(text.removeprefix(prompt)) or text  # some servers repeat the prompt before the completion
-        reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, prompt) for prompt in told) else None)
-        if reason is not None:
-            reason = reasons.CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
-            return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
-        return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
-
-    def _captioned(self, chunk: ClipChunk, clip: Clip, captions: dict[tuple[str, int], Caption | Exception]) -> Clip:
-        if clip.media is None:
-            return clip
-        windows, failures = [], list(clip.failures)
-        for start, end in self.windows.divide(clip.media.num_frames):
-            found = captions[clip.clip_id, start]
-            error: Exception | None = None
-            if isinstance(found, Exception):
-                error, found = found, Caption(self.algorithm, "", "error", failure_reason=reasons.reason_of(found))
-            elif found.status == "error":
-                error = reasons.answer_without_caption(found.failure_reason, found.output_tokens)
-            windows.append(Window(start, end, found))
-            if error is not None:
-                failure = Failure.of(error, STAGE, chunk.video.uri, clip.clip_id)
-                message = f"frames {start} to {end}: {failure.message}"
-                failures.append(dataclasses.replace(failure, message=message))
-        return dataclasses.replace(clip, windows=tuple(windows), failures=tuple(failures))
-
-
-class _Decoded:
-    """Holds one of the places for decoded batches until the model is there, or until it is left."""
-
-    def __enter__(self) -> _Decoded:
-        _DECODED_AHEAD.acquire()
-        self._held = True
-        return self
-
-    def release(self) -> None:
-        if self._held:
-            self._held = False
-            _DECODED_AHEAD.release()
-
-    def __exit__(self, *exception: Any) -> None:
-        self.release()
-
-
-def batches(tokens: Sequence[int], budget: int) -> list[range]:
-    """Divides windows, in order, into batches of at most ``budget`` tokens once they are padded to the longest.
-
-    Args:
-        tokens: Of each window's prompt with its pictures.
-        budget: Most tokens of a batch; a window that has more is a batch of its own.
-
-    Returns:
-        Positions in ``tokens``, a range a batch.
-    """
-    found: list[range] = []
-    start, longest = 0, 0
-    for position, size in enumerate(tokens):
-        longest = max(longest, size)
-        if position > start and longest * (position + 1 - start) > budget:
-            found.append(range(start, position))
-            start, longest = position, size
-    return [*found, range(start, len(tokens))] if tokens else []
-
-
-def _both(first: Caption, second: Caption | Exception) -> Caption | Exception:
-    """Returns the second caption with the tokens of both."""
-    if isinstance(second, Exception):
-        return second
-    return dataclasses.replace(
-        second,
-        prompt_tokens=first.prompt_tokens + second.prompt_tokens,
-        output_tokens=first.output_tokens + second.output_tokens,
-    )
-
-
-def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception:
-    """Returns the second pass's caption, or the first one where that pass fails for good.
-
-    What may pass is tried again by the next run, and what a filter refuses stays blocked.
-    """
-    failed_for_good = isinstance(second, ContentError) or (isinstance(second, Caption) and second.status == "error")
-    if not failed_for_good:
-        return _both(first, second)
-    counters.add("captions kept from the first pass")
-    both = _both(first, second)
-    if isinstance(both, Exception):
-        return first
-    return dataclasses.replace(first, prompt_tokens=both.prompt_tokens, output_tokens=both.output_tokens)
-
-
-def _count(captions: Iterable[Caption | Exception]) -> None:
-    found = [caption for caption in captions if isinstance(caption, Caption)]
-    counters.add("windows captioned", sum(caption.usable for caption in found))
-    counters.add("caption prompt tokens", sum(caption.prompt_tokens for caption in found))
-    counters.add("caption output tokens", sum(caption.output_tokens for caption in found))
+        spans = self.windows.divide(clip.media.num_frames)
+        texts = describe_windows(files.path(clip.media.file), spans) if spans else []
+        counters.add("windows captioned", len(texts))
+        counters.step()
+        windows = tuple(
+            Window(start, end, Caption(self.algorithm, text, "success"))
+            for (start, end), text in zip(spans, texts, strict=True)
+        )
+        return dataclasses.replace(clip, windows=windows)

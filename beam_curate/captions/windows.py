@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-STAGE = "captions"
-
 # A captioner is given at least this many frames, as in cosmos-curate.
 MIN_FRAMES = 4
 

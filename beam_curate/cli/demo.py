@@ -44,6 +44,7 @@ def _demo(parsed: argparse.Namespace) -> int:
     options: DemoOptions = parsed.options
     from beam_curate.cli.sample_video import make_sample_video
     from beam_curate.curate import curate
+    from beam_curate.plan.plan import make_plan
     from beam_curate.progress import terminal
 
     console = terminal.console()
@@ -64,7 +65,7 @@ def _demo(parsed: argparse.Namespace) -> int:
         text=TextOptions(text_encoder="t5_random"),
         run=RunOptions(dry_run=options.dry_run, verbose=options.verbose),
     )
-    status = curate(Parsed(run))
+    status = curate(make_plan(Parsed(run)))
     return status if status != EXIT_DONE or options.dry_run else _verify(run)
 
 

@@ -9,9 +9,10 @@ import sys
 from beam_curate.cli.command import Commands, add_command, show_help
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
-from beam_curate.models.catalog import LARGE, MODELS, Model, needed
+from beam_curate.models.catalog import LARGE, MODELS, Model
 from beam_curate.options.parse import parse
 from beam_curate.options.run import WORKSPACE_SHOWN, default_workspace
+from beam_curate.plan.requirements import required_models
 from beam_curate.progress import terminal
 
 DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
@@ -135,7 +136,7 @@ def _chosen(parsed: argparse.Namespace) -> tuple[list[Model] | None, str]:
             options = parse(shlex.split(parsed.flags), for_run=False).options
         except ValueError as error:
             raise UsageError(f"--for is {parsed.flags!r}: {error}") from error
-        models = needed(options)
+        models = [one.model for one in required_models(options)]
         if not models:
             print("A run with these flags needs no models in the workspace.")
         return models, _workspace(parsed, options.run.workspace)

@@ -19,8 +19,9 @@ def main(argv: Sequence[str], prog: str = "beam-curate split") -> int:
 def _run(argv: Sequence[str], prog: str) -> int:
     parsed = parse(argv, prog=prog)
     from beam_curate.curate import curate
+    from beam_curate.plan.plan import make_plan
 
-    return curate(parsed)
+    return curate(make_plan(parsed))
 
 
 def how_far() -> str:

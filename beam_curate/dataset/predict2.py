@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
+from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, StoredFile, Video
 from beam_curate.store import journal, layout, readback
 from beam_curate.store.base import Store
@@ -72,7 +72,7 @@ def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
     """
     root = part_of(chunk.video, validation_fraction)
     for clip in chunk.clips:
-        if any(failure.stage == WINDOWS_STAGE for failure in clip.failures):
+        if any(failure.stage == WindowCutter.name for failure in clip.failures):
             continue
         for window in clip.windows:
             if clip.media is None or window.caption is None or window.embedding is None or window.left_out:

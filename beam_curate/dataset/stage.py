@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
-from beam_curate import counters, stage
+from beam_curate import counters
 from beam_curate.dataset.format import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
-from beam_curate.store import layout
-from beam_curate.store.base import Store
+from beam_curate.stage import Stage, attempt_clips
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.encode import Encoding
 from beam_curate.video.stage import cut_files
 from beam_curate.video.timeline import Timeline
-
-STAGE = "windows"
 
 
 def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | None:
@@ -45,29 +44,29 @@ def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | No
 
 
 @dataclasses.dataclass(frozen=True)
-class WindowCutter:
+class WindowCutter(Stage[ClipChunk, ClipChunk]):
     """Gives each window of the dataset its video: the clip itself, or a piece of it where it has several windows.
 
     Attributes:
-        output: The output.
-        fingerprint: Of this stage.
         encoding: As the clips were encoded.
-        limits: Of the child process.
         min_frames: Fewest frames of a window.
+        limits: Of the child process.
     """
 
-    output: Store
-    fingerprint: str
     encoding: Encoding
-    limits: decoder_pool.Limits
     min_frames: int
-    model: None = None
+    limits: decoder_pool.Limits
 
-    def run(self, chunk: ClipChunk) -> ClipChunk:
+    name: ClassVar[str] = "windows"
+    version: ClassVar[int] = 3
+    transient: ClassVar[frozenset[str]] = frozenset({"limits"})
+    model = None
+
+    def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         """Returns the chunk with the videos of its windows, or the reasons why they are left out."""
-        return stage.attempt_clips(chunk, STAGE, self._cut)
+        return attempt_clips(self, chunk, lambda clip: self._cut(clip, files))
 
-    def _cut(self, clip: Clip) -> Clip:
+    def _cut(self, clip: Clip, files: StageFiles) -> Clip:
         assert clip.media is not None
         size = clip.media.width, clip.media.height
         windows = [
@@ -75,24 +74,24 @@ class WindowCutter:
         ]
         wanted = [position for position, window in enumerate(windows) if window.left_out is None]
         if len(windows) > 1 and wanted:
-            for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted]), strict=True):
+            for position, media in zip(wanted, self._pieces(clip, [windows[i] for i in wanted], files), strict=True):
                 windows[position] = dataclasses.replace(windows[position], video=media.file)
         for position in wanted:
-            if fault := self._blank(windows[position], clip.media.file):
+            if fault := self._blank(windows[position], clip.media.file, files):
                 windows[position] = dataclasses.replace(windows[position], video=None, left_out=f"its video {fault}")
         counters.add("windows ready", sum(window.left_out is None for window in windows))
         counters.step()
         return dataclasses.replace(clip, windows=tuple(windows))
 
-    def _blank(self, window: Window, whole: StoredFile) -> str | None:
+    def _blank(self, window: Window, whole: StoredFile, files: StageFiles) -> str | None:
         """Returns what is wrong with the pictures of a window's video, looked at as `verify` does."""
-        path = str(self.output.local_path((window.video or whole).path))
+        path = str(files.path(window.video or whole))
         arguments = path, window.num_frames, MIN_PICTURE_STD
         return blank_fault(decoder_pool.call("picture_std", *arguments, limits=self.limits))
 
-    def _pieces(self, clip: Clip, windows: list[Window]) -> list[ClipFile]:
+    def _pieces(self, clip: Clip, windows: list[Window], files: StageFiles) -> list[ClipFile]:
         assert clip.media is not None
-        path = str(self.output.local_path(clip.media.file.path))
+        path = str(files.path(clip.media.file))
         header, times = decoder_pool.stream("packet_times", path, limits=self.limits)
         timeline = Timeline(header, times)
         spans = [
@@ -105,9 +104,8 @@ class WindowCutter:
         ]
         # The clip has the frames it shall have, whatever limit it was cut with.
         encoding = dataclasses.replace(self.encoding, max_output_frames=None)
-        folder = layout.stage_files(STAGE, self.fingerprint)
         pieces = []
-        for _, media in cut_files(self.output, folder, path, timeline.info, spans, encoding, self.limits):
+        for _, media in cut_files(files, path, timeline.info, spans, encoding, self.limits):
             if isinstance(media, Exception):
                 raise media
             pieces.append(media)

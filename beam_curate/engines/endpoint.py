@@ -283,7 +283,8 @@ class EndpointEngine:
 def reference(endpoint: Endpoint, policy: RequestPolicy) -> ModelRef:
     """Returns a reference to the model behind an endpoint; it holds no key."""
     load = functools.partial(_load, endpoint=endpoint, policy=policy)
-    return ModelRef(endpoint.model or "auto", load, shared=True)
+    name = endpoint.model or "auto"
+    return ModelRef(name, load, identity=f"endpoint {name}, {endpoint.media}", shared=True)
 
 
 def _load(device: str, endpoint: Endpoint, policy: RequestPolicy) -> EndpointEngine:

@@ -170,7 +170,7 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
         dtype: ``float32`` or ``bfloat16``; None for bfloat16 where the device computes in it.
     """
     load = functools.partial(_load, model=model, workspace=workspace, weights_path=weights_path, dtype=dtype)
-    return ModelRef(model.name, load)
+    return ModelRef(model.name, load, identity=f"transformers {model.identity}")
 
 
 def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> TransformersEngine:

@@ -188,7 +188,8 @@ def reference(
     load = functools.partial(
         _load, model=model, server=server, policy=policy, workspace=workspace, weights_path=weights_path
     )
-    return ModelRef(model.name, load, shared=True)
+    identity = f"vllm {model.identity}, {server.media}{', fp8' if server.fp8 else ''}"
+    return ModelRef(model.name, load, identity, shared=True)
 
 
 def _load(

@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from beam_curate.options.parse import Options
-
 BYTES_PER_PARAMETER = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0}
 ENCODER_COPY = "encoder.safetensors"
 """File with the part of T5-11B that is used; see `beam_curate.weights.t5_encoder`."""
@@ -89,6 +87,11 @@ class Model:
     def page(self) -> str:
         """The model's page, where its licence can be accepted."""
         return f"https://huggingface.co/{self.model_id}"
+
+    @property
+    def identity(self) -> str:
+        """Which weights it has: id and revision, whatever folder they lie in."""
+        return f"{self.model_id}@{self.revision}"
 
     def folder(self, workspace: str) -> Path:
         """Returns the folder of the model's files.
@@ -278,17 +281,3 @@ def by_name(name: str) -> Model:
     'Qwen/Qwen2.5-VL-7B-Instruct'
     """
     return {model.name: model for model in MODELS}[name]
-
-
-def needed(options: Options) -> list[Model]:
-    """Returns the models whose files a run needs in the workspace, in the order of its stages.
-
-    TransNetV2 is none of them: its weights are installed with the program.
-    """
-    found = []
-    caption = options.caption
-    if caption.generate_captions and caption.engine in ("transformers", "vllm"):
-        found.append(by_name(CAPTIONERS[caption.captioning_algorithm]))
-    if options.dataset.generate_cosmos_predict_dataset == "predict2" and options.text.text_encoder == "t5_11b":
-        found.append(T5_XXL)
-    return found

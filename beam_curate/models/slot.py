@@ -31,11 +31,13 @@ class ModelRef:
         name: The name that users see; two references with equal fields are the same model.
         load: Loads it onto a device, by torch's name (``cuda:0``, ``cpu``): a module-level function or a
             `functools.partial` of one. A loaded model's method ``close``, if any, is called before it is freed.
+        identity: All that its results depend on: id, revision, precision and the engine; not where its files lie.
         shared: Whether several threads may use it at once, as with a server that does its own batching.
     """
 
     name: str
     load: Callable[[str], Any]
+    identity: str = ""
     shared: bool = False
 
     @contextlib.contextmanager

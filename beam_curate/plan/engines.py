@@ -32,6 +32,16 @@ def engine_reference(options: Options) -> ModelRef:
     return transformers_engine.reference(model, run.workspace, run.model_weights_path)
 
 
+def model_server(options: Options) -> Endpoint | VllmServer | None:
+    """Returns the server that captions come from; None where the worker itself runs the model, or without one."""
+    caption = options.caption
+    if not caption.generate_captions:
+        return None
+    if caption.engine == "endpoint":
+        return endpoint_of(caption)
+    return vllm_server(caption) if caption.engine == "vllm" else None
+
+
 def captioning_model(options: CaptionOptions) -> Model | None:
     """Returns the model that ``--captioning-algorithm`` names; None for one that only an endpoint knows."""
     name = CAPTIONERS.get(options.captioning_algorithm)

@@ -1,30 +1,30 @@
-"""From options to what each stage does: workers, stores and fingerprints of one run."""
+"""From options to what a run does. Nothing below this room knows the options."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from beam_curate.dataset.stage import STAGE as WINDOWS_STAGE
-from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import ClipChunk, Video, VideoShots
-from beam_curate.options.parse import Options
-from beam_curate.plan.captions import STAGE as CAPTIONS_STAGE
-from beam_curate.plan.captions import captioner
-from beam_curate.plan.fingerprints import SHOTS_STAGE, Fingerprints, fingerprints
+from beam_curate.engines.endpoint import Endpoint
+from beam_curate.engines.vllm import VllmServer
+from beam_curate.models.requirements import Requirement
+from beam_curate.options.parse import Options, Parsed, flag_lines
+from beam_curate.plan.engines import model_server
+from beam_curate.plan.fingerprints import digest, fingerprint
+from beam_curate.plan.requirements import required_models
+from beam_curate.plan.settings import ModelSettings, ReportSettings, RunnerSettings, SourceSettings
+from beam_curate.plan.stages import limits_of, stages_of
 from beam_curate.records.records import RecordContext
-from beam_curate.shots import transnetv2
-from beam_curate.shots.scenes import SceneRules
-from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
-from beam_curate.stage import Worker
+from beam_curate.stage import PlannedStage, Stage
 from beam_curate.store.base import Store
+from beam_curate.store.layout import DATASET
+from beam_curate.store.local import LocalStore
 from beam_curate.store.results import ResultStore
-from beam_curate.text_embeddings import t5
-from beam_curate.text_embeddings.stage import STAGE as TEXT_STAGE
-from beam_curate.text_embeddings.stage import CaptionEncoder
-from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
-from beam_curate.video.stage import STAGE as CLIPS_STAGE
 from beam_curate.video.stage import ClipCutter
 
 
@@ -33,114 +33,126 @@ class Plan:
     """What a run does; `beam_curate.pipeline` puts it into a graph.
 
     Attributes:
-        options: As given.
-        output: Where all is written.
-        fingerprints: Of the stages.
-        detector: Finds spans.
-        cutter: Cuts clips.
-        captioner: Captions windows; None with ``--no-generate-captions``.
-        encoder: Encodes captions; None without a dataset.
-        windows: Makes the windows' videos; None without a dataset.
-        context: What all records hold.
+        output: Where everything is written.
+        stages: In order: shots, clips, and the stages on chunks that the options ask for.
+        context: What all records have in common.
+        sources: Which videos are taken.
+        runner: Where the pipeline runs.
+        models: Where models lie.
+        required: The models whose files the run needs there.
+        model_server: The server that captions come from, or None.
+        report: What is said of the run.
     """
 
-    options: Options
     output: Store
-    fingerprints: Fingerprints
-    detector: Worker[Video, VideoShots]
-    cutter: Worker[ClipChunk, ClipChunk]
-    captioner: Worker[ClipChunk, ClipChunk] | None
-    encoder: Worker[ClipChunk, ClipChunk] | None
-    windows: Worker[ClipChunk, ClipChunk] | None
+    stages: tuple[PlannedStage[Any, Any], ...]
     context: RecordContext
+    sources: SourceSettings
+    runner: RunnerSettings
+    models: ModelSettings
+    required: tuple[Requirement, ...]
+    model_server: Endpoint | VllmServer | None
+    report: ReportSettings
 
     @property
-    def limits(self) -> str:
-        """Limits of the processes that read sources, in words."""
-        split = self.options.split
-        return f"--decode-timeout-s {split.decode_timeout_s:g} --decode-memory-mb {split.decode_memory_mb}"
+    def shots(self) -> PlannedStage[Video, VideoShots]:
+        """The stage from videos to spans."""
+        return self.stages[0]
 
     @property
-    def stages(self) -> list[str]:
-        """Names of the remembered stages, in order."""
-        workers = {
-            SHOTS_STAGE: self.detector,
-            CLIPS_STAGE: self.cutter,
-            CAPTIONS_STAGE: self.captioner,
-            TEXT_STAGE: self.encoder,
-            WINDOWS_STAGE: self.windows,
-        }
-        return [stage for stage, worker in workers.items() if worker is not None]
+    def clips(self) -> PlannedStage[ClipChunk, ClipChunk]:
+        """The stage that cuts clips."""
+        return self.stages[1]
 
-    def store(self, stage: str, result_type: type[Any] = ClipChunk) -> ResultStore[Any]:
-        """Returns the store of a stage's results."""
-        fingerprint = {
-            SHOTS_STAGE: self.fingerprints.shots,
-            CLIPS_STAGE: self.fingerprints.clips,
-            CAPTIONS_STAGE: self.fingerprints.captions,
-            TEXT_STAGE: self.fingerprints.text,
-            WINDOWS_STAGE: self.fingerprints.windows,
-        }[stage]
-        run = self.options.run
-        return ResultStore(self.output, stage, fingerprint, result_type, run.retry_failed, self.limits, run.repair)
+    @property
+    def encoding(self) -> Encoding:
+        """How clips are encoded."""
+        cutter = self.clips.stage
+        assert isinstance(cutter, ClipCutter)
+        return cutter.encoding
+
+    @property
+    def after_clips(self) -> tuple[PlannedStage[ClipChunk, ClipChunk], ...]:
+        """The stages from chunks with clips to chunks with more."""
+        return self.stages[2:]
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Of the stages, and the one under which videos are done: what `beam-curate clean` keeps."""
+        return [*(planned.results.fingerprint for planned in self.stages), self.context.fingerprint]
+
+    def stage(self, name: str) -> Any:
+        """Returns the stage of a name, such as ``captions``; None where the run has none."""
+        return next((planned.stage for planned in self.stages if planned.name == name), None)
 
 
-def make_plan(options: Options, output: Store) -> Plan:
-    """Works out what a run does."""
-    prints = fingerprints(options)
-    limits = Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
-    encoding = encoding_of(options)
+def make_plan(parsed: Parsed) -> Plan:
+    """Returns what a run does.
+
+    Args:
+        parsed: A command line, understood.
+    """
+    options = parsed.options
+    output = LocalStore(Path(os.path.abspath(options.input.output_clip_path)))
+    stages = _planned(stages_of(options), options, output)
     with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
-    minimum = options.dataset.predict2_min_frames
-    text, run = options.text, options.run
-    model = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, run.model_weights_path)
+    validation_fraction = options.dataset.validation_fraction if with_dataset else 0.0
+    run = options.run
     return Plan(
-        options=options,
         output=output,
-        fingerprints=prints,
-        detector=_detector(options, limits),
-        cutter=ClipCutter(output, prints.clips, encoding, limits),
-        captioner=captioner(options, output) if options.caption.generate_captions else None,
-        encoder=CaptionEncoder(output, prints.text, model, minimum) if with_dataset else None,
-        windows=WindowCutter(output, prints.windows, encoding, limits, minimum) if with_dataset else None,
+        stages=stages,
         context=RecordContext(
             output,
-            prints.done,
+            _fingerprint_of_done(stages, validation_fraction, options),
             options.text.text_encoder if with_dataset else None,
-            options.dataset.validation_fraction,
+            validation_fraction,
+        ),
+        sources=SourceSettings(
+            options.input.input_video_path,
+            options.input.input_video_list_json_path,
+            options.input.input_extensions,
+            options.input.limit,
+            options.input.keep_duplicates,
+            run.retry_failed,
+            run.repair,
+        ),
+        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose),
+        models=ModelSettings(run.workspace, run.model_weights_path),
+        required=required_models(options),
+        model_server=model_server(options),
+        report=ReportSettings(
+            flag_lines(options),
+            parsed.notes,
+            options.dataset.write_all_caption_json,
+            run.max_failure_ratio,
+            run.dry_run,
         ),
     )
 
 
-def encoding_of(options: Options) -> Encoding:
-    """Returns how clips are encoded."""
-    transcode = options.transcode
-    return Encoding(
-        encoder=transcode.transcode_encoder,
-        crf=transcode.transcode_crf,
-        preset=transcode.transcode_preset,
-        threads=transcode.transcode_encoder_threads,
-        bit_rate_kbps=transcode.transcode_bit_rate_kbps,
-        use_input_bit_rate=transcode.transcode_use_input_video_bit_rate,
-        max_output_frames=transcode.transcode_max_output_frames,
-        max_decode_errors=options.split.max_decode_errors,
-        interlaced=transcode.interlaced,
-        hdr=transcode.hdr,
-    )
+def _planned(stages: Sequence[Stage[Any, Any]], options: Options, output: Store) -> tuple[PlannedStage[Any, Any], ...]:
+    """Gives each stage the store of its results, under its fingerprint."""
+    split, run = options.split, options.run
+    limits = f"--decode-timeout-s {split.decode_timeout_s:g} --decode-memory-mb {split.decode_memory_mb}"
+    planned: list[PlannedStage[Any, Any]] = []
+    before = ""
+    for stage in stages:
+        before = fingerprint(stage, before)
+        results = ResultStore(output, stage.name, before, stage.result_type, run.retry_failed, limits, run.repair)
+        planned.append(PlannedStage(stage, results))
+    return tuple(planned)
 
 
-def _detector(options: Options, limits: Limits) -> Worker[Video, VideoShots]:
-    split, limit = options.split, options.input.limit_clips
-    if split.splitting_algorithm == "fixed-stride":
-        return FixedStrideDetector(
-            split.fixed_stride_split_duration, split.fixed_stride_min_clip_length_s, limit, limits
-        )
-    rules = SceneRules(
-        threshold=split.transnetv2_threshold,
-        min_length_s=split.transnetv2_min_length_s,
-        min_length_frames=split.transnetv2_min_length_frames,
-        max_length_s=split.transnetv2_max_length_s,
-        max_length_mode=split.transnetv2_max_length_mode,
-        crop_s=split.transnetv2_crop_s,
+def _fingerprint_of_done(stages: Sequence[PlannedStage[Any, Any]], validation_fraction: float, options: Options) -> str:
+    """Returns the fingerprint under which videos are done: of the last stage, and of what records depend on besides.
+
+    Other limits of decoding may make more of a video, so it is done only within the same ones.
+    """
+    return digest(
+        stage=DATASET.name,
+        version=1,
+        before=stages[-1].results.fingerprint,
+        validation_fraction=validation_fraction,
+        keep_duplicates=options.input.keep_duplicates,
+        limits=dataclasses.asdict(limits_of(options)),
     )
-    return TransNetV2Detector(transnetv2.reference(options.run.workspace), rules, limit, limits, split.fast_shots)

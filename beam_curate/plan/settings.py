@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,3 +22,58 @@ class RunnerSettings:
     threads: int | None = None
     beam_args: tuple[str, ...] = ()
     verbose: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSettings:
+    """Which videos a run works on.
+
+    Attributes:
+        path: A folder, a file or a glob; None when there is only a list.
+        list_path: A JSON file with paths, or None.
+        extensions: File name extensions of videos, in lower case with a dot.
+        limit: Most videos to take; 0 for all.
+        keep_duplicates: Whether a file with the content of another is curated, too.
+        retry_failed: Whether videos that failed permanently are tried again.
+        repair: Whether videos that are done are looked at again.
+    """
+
+    path: str | None
+    list_path: str | None
+    extensions: tuple[str, ...]
+    limit: int = 0
+    keep_duplicates: bool = False
+    retry_failed: bool = False
+    repair: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """Where models lie.
+
+    Attributes:
+        workspace: The folder with ``models/``.
+        weights_path: Where a worker takes a model from that it lacks: ``--model-weights-path``; None without.
+    """
+
+    workspace: str
+    weights_path: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportSettings:
+    """What is said at the beginning and at the end of a run.
+
+    Attributes:
+        flags: Every option by its flag, for ``summary.json``.
+        notes: Sentences to say at the start.
+        all_captions: Whether the file with all captions is written.
+        max_failure_ratio: Share of videos or clips above which a run has failed; None without a limit.
+        dry_run: Whether the run only says what it would do.
+    """
+
+    flags: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    all_captions: bool = True
+    max_failure_ratio: float | None = None
+    dry_run: bool = False

@@ -122,8 +122,8 @@ def stage_table(now_s: float, stages: Sequence[StageProgress], rates: StageRates
 def _bar(stage: StageProgress) -> RenderableType:
     if not stage.total_known:
         return ""
-    total = stage.remembered + stage.to_do
-    return ProgressBar(total=total or 1, completed=stage.remembered + stage.position if total else 1)
+    total = stage.cached + stage.to_do
+    return ProgressBar(total=total or 1, completed=stage.cached + stage.position if total else 1)
 
 
 def status_line(now_s: float, stages: Sequence[StageProgress], rates: StageRates) -> str:

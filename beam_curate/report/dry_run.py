@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.table import Table
 
-from beam_curate.captions.windows import caption_windows
+from beam_curate.captions.stage import Captioner
 from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.elements import Video
-from beam_curate.options.parse import Options
 from beam_curate.plan.plan import Plan
 from beam_curate.progress.terminal import shown
+from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
+from beam_curate.text_embeddings.stage import CaptionEncoder
 from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
 from beam_curate.video.decoder_pool import Limits
@@ -31,7 +32,7 @@ _BYTES_PER_TOKEN = 1024 * 2  # float16
 
 def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None:
     """Prints a table of the videos to be done and an estimate."""
-    limits = Limits(plan.options.split.decode_timeout_s, plan.options.split.decode_memory_mb)
+    limits = _detector(plan).limits
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
         headers = list(pool.map(lambda video: _header(video, limits), videos))
@@ -39,7 +40,7 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
     core_s = bytes_out = 0.0
     for video, header in zip(videos, headers, strict=True):
         if isinstance(header, SourceHeader):
-            seconds, size = estimate(header, plan.options)
+            seconds, size = estimate(header, plan)
             core_s, bytes_out = core_s + seconds, bytes_out + size
             picture = shown(f"{header.width}x{header.height} {header.video_codec}")
             table.add_row(shown(video.relative_path), picture, f"{header.claimed_duration_s:.1f} s", _stages(plan))
@@ -53,42 +54,48 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
 
 
 def _stages(plan: Plan) -> str:
-    stages = [f"shots ({plan.options.split.splitting_algorithm})", "clips"]
-    stages += [f"captions ({plan.options.caption.captioning_algorithm})"] if plan.captioner else []
-    stages += [f"dataset ({plan.options.text.text_encoder})"] if plan.encoder else []
+    stages = [f"shots ({_detector(plan).algorithm})", "clips"]
+    captioner: Captioner | None = plan.stage("captions")
+    stages += [f"captions ({captioner.algorithm})"] if captioner else []
+    stages += [f"dataset ({plan.context.text_encoder})"] if plan.context.text_encoder else []
     return ", ".join(stages)
+
+
+def _detector(plan: Plan) -> FixedStrideDetector | TransNetV2Detector:
+    detector = plan.shots.stage
+    assert isinstance(detector, FixedStrideDetector | TransNetV2Detector)
+    return detector
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
-def estimate(header: SourceHeader, options: Options) -> tuple[float, float]:
+def estimate(header: SourceHeader, plan: Plan) -> tuple[float, float]:
     """Returns (core seconds, bytes of output) that a video may take, from what its header claims.
 
     What is published is a link to what is stored, and counts once. A clip of several windows is there as a whole and
     window by window. An embedding has as many tokens as T5 takes at most.
     """
-    split, caption = options.split, options.caption
+    detector, captioner = _detector(plan), plan.stage("captions")
+    encoder: CaptionEncoder | None = plan.stage("text")
     rate = float(header.frame_rate)
     frames = header.claimed_duration_s * rate
     pixels = frames * header.width * header.height
-    uses_network = split.splitting_algorithm == "transnetv2"
+    uses_network = isinstance(detector, TransNetV2Detector)
     core_s = pixels / _ENCODED_PIXELS_PER_S + (frames / _SHOT_FRAMES_PER_S if uses_network else 0.0)
     size = pixels * _BITS_PER_PIXEL / 8
-    if options.dataset.generate_cosmos_predict_dataset == "disable" or not frames:
+    if encoder is None or not frames:
         return core_s, size
-    minimum = options.dataset.predict2_min_frames
-    clip_frames = min(frames, split.fixed_stride_split_duration * rate)
-    if uses_network:
-        shortest = max(split.transnetv2_min_length_s * rate, split.transnetv2_min_length_frames, minimum)
+    if isinstance(detector, FixedStrideDetector):
+        clip_frames = min(frames, detector.duration_s * rate)
+    else:
+        shortest = max(detector.rules.min_length_s * rate, detector.rules.min_length_frames, encoder.min_frames)
         clip_frames = min(frames, max(_SHOT_S * rate, shortest))
     windows = [
         window
-        for window in caption_windows(
-            round(clip_frames), caption.captioning_window_size, caption.captioning_remainder_threshold
-        )
-        if window[1] - window[0] + 1 >= minimum
+        for window in captioner.windows.divide(round(clip_frames))
+        if window[1] - window[0] + 1 >= encoder.min_frames
     ]
     embeddings = frames / clip_frames * len(windows) * MAX_TOKENS * _BYTES_PER_TOKEN
     return core_s, size * (2 if len(windows) > 1 else 1) + embeddings

@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
 from beam_curate.shots.sliding_windows import windows
 from beam_curate.sources.listing import check_unchanged
+from beam_curate.stage import Stage
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times
@@ -26,8 +28,17 @@ from beam_curate.video.timeline import Timeline
 _WAITING_WINDOWS = 16  # of a video, for the network: 6 MB, and enough for all its threads
 
 
+class _Detector(Stage[Video, VideoShots]):
+    """What both detectors have in common."""
+
+    name: ClassVar[str] = "shots"
+    version: ClassVar[int] = 2
+    result_type: ClassVar[type[Any]] = VideoShots
+    transient: ClassVar[frozenset[str]] = frozenset({"limits"})
+
+
 @dataclasses.dataclass(frozen=True)
-class FixedStrideDetector:
+class FixedStrideDetector(_Detector):
     """Spans of equal length, one after the other, by the frames' real time stamps.
 
     Attributes:
@@ -41,9 +52,11 @@ class FixedStrideDetector:
     min_length_s: float
     limit_clips: int
     limits: decoder_pool.Limits
-    model: None = None
 
-    def run(self, video: Video) -> VideoShots:
+    algorithm: ClassVar[str] = "fixed-stride"
+    model = None
+
+    def run(self, video: Video, files: StageFiles) -> VideoShots:
         """Reads the packets of a video, not its pictures, and returns its spans."""
         check_unchanged(video)
         header, times = decoder_pool.stream("packet_times", video.uri, limits=self.limits)
@@ -74,7 +87,7 @@ class FixedStrideDetector:
 
 
 @dataclasses.dataclass(frozen=True)
-class TransNetV2Detector:
+class TransNetV2Detector(_Detector):
     """Shots found by TransNetV2.
 
     Attributes:
@@ -91,7 +104,9 @@ class TransNetV2Detector:
     limits: decoder_pool.Limits
     fast: bool = False
 
-    def run(self, video: Video) -> VideoShots:
+    algorithm: ClassVar[str] = "transnetv2"
+
+    def run(self, video: Video, files: StageFiles) -> VideoShots:
         """Decodes a video in a child process while the network looks at it, and returns its spans."""
         check_unchanged(video)
         reading = _Reading(decoder_pool.stream("shot_frames", video.uri, limits=self.limits))

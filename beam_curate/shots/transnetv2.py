@@ -108,7 +108,8 @@ def _take_threads(number: int) -> None:
 def reference(workspace: str) -> ModelRef:
     """Returns a reference to the network: weights from the models folder when there, else the package's."""
     weights = TRANSNETV2.folder(workspace) / TRANSNETV2.files[0]
-    return ModelRef(TRANSNETV2.name, functools.partial(_load, weights=weights if weights.is_file() else None))
+    load = functools.partial(_load, weights=weights if weights.is_file() else None)
+    return ModelRef(TRANSNETV2.name, load, identity=TRANSNETV2.identity)
 
 
 def _load(device: str, weights: Path | None) -> ShotNetwork:

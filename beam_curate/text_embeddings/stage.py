@@ -5,20 +5,19 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate import counters, stage
+from beam_curate import counters
 from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.format import caption_fault, language_fault
 from beam_curate.elements import Caption, Clip, ClipChunk, TextEmbedding
 from beam_curate.models.slot import ModelRef
-from beam_curate.store import layout
-from beam_curate.store.base import Store
+from beam_curate.stage import Stage, attempt_clips, failed
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.text_embeddings.t5 import Tokens
-
-STAGE = "text"
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -41,22 +40,21 @@ def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class CaptionEncoder:
+class CaptionEncoder(Stage[ClipChunk, ClipChunk]):
     """Encodes the captions of a chunk and keeps the embeddings.
 
     Attributes:
-        output: The output.
-        fingerprint: Of this stage.
         model: The text encoder; see `beam_curate.text_embeddings.t5`.
         min_frames: Windows with fewer frames do not reach the dataset, so they are not encoded.
     """
 
-    output: Store
-    fingerprint: str
     model: ModelRef
     min_frames: int
 
-    def run(self, chunk: ClipChunk) -> ClipChunk:
+    name: ClassVar[str] = "text"
+    version: ClassVar[int] = 2
+
+    def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         """Returns the chunk with an embedding for each window that has a usable caption."""
         wanted = [
             (clip.clip_id, position, caption.text)
@@ -79,13 +77,14 @@ class CaptionEncoder:
                 waiting[wanted[position][0]] -= 1
             counters.step(sum(waiting[clip_id] == 0 for clip_id in {wanted[position][0] for position in batch}))
         counters.add("captions encoded", len(found))
-        return stage.attempt_clips(chunk, STAGE, lambda clip: self._with_embeddings(chunk, clip, found))
+        return attempt_clips(self, chunk, lambda clip: self._with_embeddings(chunk, clip, found, files))
 
     def _with_embeddings(
         self,
         chunk: ClipChunk,
         clip: Clip,
         found: dict[tuple[str, int], tuple[Tokens, NDArray[np.float16] | Exception]],
+        files: StageFiles,
     ) -> Clip:
         windows = list(clip.windows)
         for position, window in enumerate(windows):
@@ -96,14 +95,13 @@ class CaptionEncoder:
                 windows[position] = dataclasses.replace(window, left_out=reason)
                 continue
             if isinstance(array, Exception):
-                clip = stage.failed(chunk, clip, STAGE, array)
+                clip = failed(self.name, chunk, clip, array)
                 continue
             stem = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
-            with self.output.scratch() as scratch:
+            with files.scratch() as scratch:
                 path = scratch / f"{stem}.pickle"
                 path.write_bytes(dump_embedding(array))
-                folder = layout.stage_files(STAGE, self.fingerprint)
-                stored = self.output.keep(path, folder, stem)
+                stored = files.keep(path, stem)
             embedding = TextEmbedding(stored, len(tokens.ids), tokens.truncated)
             windows[position] = dataclasses.replace(window, embedding=embedding)
         return dataclasses.replace(clip, windows=tuple(windows))

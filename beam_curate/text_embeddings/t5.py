@@ -178,10 +178,9 @@ def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights
         weights_path: Where they are fetched from when they are missing: ``--model-weights-path``.
     """
     if text_encoder == "t5_random":
-        return ModelRef("t5_random", _load_random)
-    return ModelRef(
-        "t5_11b", functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights_path=weights_path)
-    )
+        return ModelRef("t5_random", _load_random, identity="t5_random")
+    load = functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights_path=weights_path)
+    return ModelRef("t5_11b", load, identity=f"{T5_XXL.identity} {dtype}")
 
 
 def token_counter(text_encoder: str, workspace: str) -> Any:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import ClassVar
 
-from beam_curate import counters, stage
+from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
 from beam_curate.sources.listing import check_unchanged
-from beam_curate.store import layout
-from beam_curate.store.base import Store
+from beam_curate.stage import Stage, failed
+from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
 from beam_curate.video.encode import Encoding
 
-STAGE = "clips"
 # cosmos-curate counts a chunk in clips of so many seconds (--clip-re-chunk-size).
 CHUNK_CLIP_S = 8
 
@@ -40,31 +40,34 @@ def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipCutter:
+class ClipCutter(Stage[ClipChunk, ClipChunk]):
     """Cuts the clips of a chunk in a child process and keeps the files.
 
     Attributes:
-        output: The output.
-        fingerprint: Of this stage.
         encoding: How clips are encoded.
+        clips_per_chunk: Value of ``--clip-re-chunk-size``; see `chunks_of`.
         limits: Of the child process.
     """
 
-    output: Store
-    fingerprint: str
     encoding: Encoding
+    clips_per_chunk: int
     limits: decoder_pool.Limits
-    model: None = None
 
-    def run(self, chunk: ClipChunk) -> ClipChunk:
+    name: ClassVar[str] = "clips"
+    version: ClassVar[int] = 3
+    transient: ClassVar[frozenset[str]] = frozenset({"limits"})
+    model = None
+
+    def chunks(self, shots: VideoShots) -> Iterator[ClipChunk]:
+        """Divides the spans of a video into chunks, the units of this stage and of those after it."""
+        return chunks_of(shots, self.clips_per_chunk)
+
+    def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         """Returns the chunk with the media of its clips, or their failures."""
         check_unchanged(chunk.video)
         spans = tuple(clip.span for clip in chunk.clips)
-        folder = layout.stage_files(STAGE, self.fingerprint)
         cut: dict[str, ClipFile | Exception] = {}
-        for clip_id, made in cut_files(
-            self.output, folder, chunk.video.uri, chunk.info, spans, self.encoding, self.limits
-        ):
+        for clip_id, made in cut_files(files, chunk.video.uri, chunk.info, spans, self.encoding, self.limits):
             cut[clip_id] = made
             counters.step()
         counters.add("clips cut", len(spans))
@@ -73,30 +76,29 @@ class ClipCutter:
     def _with_media(self, chunk: ClipChunk, clip: Clip, cut: dict[str, ClipFile | Exception]) -> Clip:
         media = cut.get(clip.clip_id)
         if isinstance(media, Exception):
-            return stage.failed(chunk, clip, STAGE, media)
+            return failed(self.name, chunk, clip, media)
         return dataclasses.replace(clip, media=media)
 
 
 def cut_files(
-    output: Store,
-    folder: PurePosixPath,
+    files: StageFiles,
     path: str,
     info: VideoInfo,
     spans: Sequence[Span],
     encoding: Encoding,
     limits: decoder_pool.Limits,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
-    """Cuts spans of a video file in a child process and keeps each in ``folder``: yields (clip id, result)."""
+    """Cuts spans of a video file in a child process and keeps each: yields (clip id, result)."""
     if not spans:
         return
-    with output.scratch() as scratch:
+    with files.scratch() as scratch:
         for made in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
-            yield made.clip_id, made.error or _kept(output, folder, made)
+            yield made.clip_id, made.error or _kept(files, made)
 
 
-def _kept(output: Store, folder: PurePosixPath, made: CutFile) -> ClipFile:
+def _kept(files: StageFiles, made: CutFile) -> ClipFile:
     return ClipFile(
-        file=output.keep(Path(made.path), folder, made.clip_id),
+        file=files.keep(Path(made.path), made.clip_id),
         width=made.width,
         height=made.height,
         frame_rate_num=made.frame_rate.numerator,

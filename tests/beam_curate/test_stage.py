@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from beam_curate import stage
 from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.errors import ContentError, PlaceError, SetupError
+from beam_curate.store.stage_files import StageFiles
+from tests.support.output import Output
+from tests.support.plans import planned
 
 VIDEO = Video("/in/a.mp4", "a.mp4", 1, "1")
 
 
 @dataclasses.dataclass
-class Failing:
+class Failing(stage.Stage):
     error: Exception
-    model: None = None
     runs: int = 0
 
-    def run(self, unit: Video) -> VideoShots:
+    name = "shots"
+    model = None
+
+    def run(self, unit: Video, files: StageFiles) -> VideoShots:
         self.runs += 1
         raise self.error
 
@@ -28,12 +34,15 @@ class Failing:
     ("error", "runs", "retriable"),
     [(ContentError("x"), 2, False), (PlaceError("x"), 2, True), (SetupError("--flag"), 1, True)],
 )
-def test_a_stage_stops_after_a_mistake_in_the_set_up(error: Exception, runs: int, retriable: bool) -> None:
+def test_a_stage_stops_after_a_mistake_in_the_set_up(
+    error: Exception, runs: int, retriable: bool, tmp_path: Path
+) -> None:
     stage.restart_stages()
-    worker = Failing(error)
-    failures = [stage.attempt_video(worker, "shots", VIDEO) for _ in range(2)]
-    assert worker.runs == runs
+    failing = Failing(error)
+    shots = planned(failing, Output(tmp_path))
+    failures = [shots.attempt(VIDEO) for _ in range(2)]
+    assert failing.runs == runs
     assert failures == [Failure("shots", VIDEO.uri, None, type(error).__name__, str(error), retriable)] * 2
     stage.restart_stages()
-    stage.attempt_video(worker, "shots", VIDEO)
-    assert worker.runs == runs + 1
+    shots.attempt(VIDEO)
+    assert failing.runs == runs + 1

@@ -69,7 +69,7 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
         cluster.start_pool()
         run(videos, output, *FIXED_STRIDE, *cluster.flags)
         assert snapshot(output) == expected
-        assert counts(output)["shots: remembered"] == 4
+        assert counts(output)["shots: cached"] == 4
     shutil.rmtree(output)
 
 

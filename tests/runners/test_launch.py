@@ -14,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.runners.worker import data_plane
 
 from beam_curate import counters
-from beam_curate.options.run import RunOptions
+from beam_curate.plan.settings import RunnerSettings
 from runners.launch import switch_off_timed_flushes
 from runners.settings import with_defaults
 
@@ -53,7 +53,7 @@ def note(group: tuple[int, Iterable[Unit]]) -> None:
 def run(elements: int) -> bool:
     """Sends units through three groupings with the program's settings; says whether each arrived, once and whole."""
     counters.reset()
-    options = PipelineOptions(with_defaults(RunOptions(runner="DirectRunner", threads=THREADS), []))
+    options = PipelineOptions(with_defaults(RunnerSettings("DirectRunner", THREADS)))
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         units = [Unit(number, "x" * (number % 997)) for number in range(elements)]
         groups = pipeline | beam.Create(units, reshuffle=False) | "Spread" >> beam.Reshuffle() | beam.Map(dealt)

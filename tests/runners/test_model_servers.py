@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from beam_curate.engines.endpoint import Endpoint
 from beam_curate.errors import UsageError
-from beam_curate.options.captions import CaptionOptions
 from runners import model_servers
 from tests.support.misbehaving_server import HANGING, MisbehavingServer, Reply, refusal
 
@@ -24,8 +24,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(url: str, model: str = "auto") -> None:
-    options = CaptionOptions(captioning_algorithm="openai", captioning_endpoint=url, captioning_endpoint_model=model)
-    model_servers.check_endpoint(options)
+    model_servers.check_endpoint(Endpoint(url, None if model == "auto" else model, "frames"))
 
 
 @pytest.mark.parametrize(
@@ -168,13 +167,12 @@ def test_the_key_is_not_sent_to_where_a_server_points(monkeypatch: pytest.Monkey
     ("command", "word"), [("no-such-vllm serve", "'no-such-vllm'"), ("", "''"), ("'", "quotation")]
 )
 def test_a_command_that_is_not_there_is_refused_with_the_mend(command: str, word: str) -> None:
-    options = CaptionOptions(captioning_algorithm="qwen", captioning_engine="vllm", vllm_command=command)
     with pytest.raises(UsageError, match=rf"--vllm-command.*{word}"):
-        model_servers.check_command(options)
+        model_servers.check_command(command)
 
 
 def test_a_command_that_is_there_passes() -> None:
-    model_servers.check_command(CaptionOptions(vllm_command=f"{sys.executable} -m vllm serve"))
+    model_servers.check_command(f"{sys.executable} -m vllm serve")
 
 
 def test_the_checks_import_nothing_heavy() -> None:

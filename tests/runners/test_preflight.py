@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 
 from beam_curate.errors import UsageError
 from beam_curate.models.catalog import T5_XXL
-from beam_curate.options.clips import TranscodeOptions
-from beam_curate.options.parse import Options, parse
+from beam_curate.plan.plan import Plan
+from beam_curate.video.encode import Encoding
 from runners import preflight
 from tests.support.facts import make_video_element
 from tests.support.output import Output
+from tests.support.plans import plan_of
 
 APART = [
     ("in", "out"),
@@ -79,11 +80,11 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, output: str, reason: s
         preflight.check_output(Output(Path(os.path.join(tmp_path, output))))
 
 
-DATASET = ["--input-video-path", "in", "--output-clip-path", "out", "--generate-cosmos-predict-dataset", "predict2"]
+DATASET = ("--generate-cosmos-predict-dataset", "predict2")
 
 
-def options(workspace: Path, *flags: str) -> Options:
-    return parse([*DATASET, "--workspace", str(workspace), *flags]).options
+def plan(workspace: Path, *flags: str) -> Plan:
+    return plan_of(*DATASET, "--workspace", str(workspace), *flags)
 
 
 def fill(folder: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         (("--captioning-algorithm", "cosmos_r1"), ("cosmos_r1 needs nvidia/Cosmos-Reason1-7B", "cosmos_reason1")),
     ):
         with pytest.raises(UsageError) as caught:
-            preflight.check_models(options(tmp_path, *flags))
+            preflight.check_models(plan(tmp_path, *flags))
         for word in (*words, "beam-curate models download", str(tmp_path)):
             assert word in str(caught.value)
 
@@ -108,37 +109,37 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 def test_a_model_that_is_not_whole(tmp_path: Path) -> None:
     folder = T5_XXL.folder(str(tmp_path))
     fill(folder)
-    preflight.check_models(options(tmp_path))
+    preflight.check_models(plan(tmp_path))
     os.truncate(folder / "encoder.safetensors", 60)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UsageError, match=r"tokenizer\.json is missing; encoder\.safetensors is broken"):
-        preflight.check_models(options(tmp_path))
+        preflight.check_models(plan(tmp_path))
 
 
 def test_models_that_are_not_used_need_not_be_there(tmp_path: Path) -> None:
-    preflight.check_models(options(tmp_path, "--text-encoder", "t5_random"))
-    preflight.check_models(options(tmp_path, "--generate-cosmos-predict-dataset", "disable"))
+    preflight.check_models(plan(tmp_path, "--text-encoder", "t5_random"))
+    preflight.check_models(plan(tmp_path, "--generate-cosmos-predict-dataset", "disable"))
 
 
 def test_a_model_that_workers_fetch_need_not_be_there(tmp_path: Path) -> None:
     fill(tmp_path / "store" / T5_XXL.model_id)
     place = tmp_path / "workspace"
-    preflight.check_models(options(place, "--model-weights-path", str(tmp_path / "store")))
-    preflight.check_models(options(place, "--model-weights-path", "gs://box/weights"))
-    preflight.check_models(options(place, "--model-weights-path", "/of/workers", "--runner", "FlinkRunner"))
+    preflight.check_models(plan(place, "--model-weights-path", str(tmp_path / "store")))
+    preflight.check_models(plan(place, "--model-weights-path", "gs://box/weights"))
+    preflight.check_models(plan(place, "--model-weights-path", "/of/workers", "--runner", "FlinkRunner"))
     with pytest.raises(UsageError, match=r"t5-11b, which is neither in .* nor in --model-weights-path"):
-        preflight.check_models(options(place, "--model-weights-path", str(tmp_path / "elsewhere")))
+        preflight.check_models(plan(place, "--model-weights-path", str(tmp_path / "elsewhere")))
     with pytest.raises(UsageError, match=r"--model-weights-path is 'ftp://box': give a folder, gs://BUCKET/PREFIX"):
-        preflight.check_models(options(place, "--model-weights-path", "ftp://box"))
+        preflight.check_models(plan(place, "--model-weights-path", "ftp://box"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_a_warning(tmp_path: Path) -> None:
     fill(T5_XXL.folder(str(tmp_path)))
-    (warning,) = preflight.check_models(options(tmp_path))
+    (warning,) = preflight.check_models(plan(tmp_path))
     assert "t5_11b runs google-t5/t5-11b without a GPU" in warning
-    assert preflight.check_models(options(tmp_path, "--text-encoder", "t5_random")) == []
-    assert preflight.check_models(options(tmp_path, "--runner", "FlinkRunner")) == []
+    assert preflight.check_models(plan(tmp_path, "--text-encoder", "t5_random")) == []
+    assert preflight.check_models(plan(tmp_path, "--runner", "FlinkRunner")) == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -146,35 +147,31 @@ def test_a_gpu_is_large_enough_or_the_flag_is_named(tmp_path: Path) -> None:
     fill(T5_XXL.folder(str(tmp_path)))
     sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
     if min(sizes) > T5_XXL.memory_gb() * 1e9:
-        assert preflight.check_models(options(tmp_path)) == []
+        assert preflight.check_models(plan(tmp_path)) == []
         return
     with pytest.raises(UsageError, match="--text-encoder t5_11b needs about 20 GB of GPU memory"):
-        preflight.check_models(options(tmp_path))
+        preflight.check_models(plan(tmp_path))
 
 
 def test_an_encoder_that_works(tmp_path: Path) -> None:
-    preflight.check_encoder(Options(transcode=TranscodeOptions()), Output(tmp_path))
+    preflight.check_encoder(Encoding(), Output(tmp_path))
 
 
 def test_encoder_settings_are_tried_as_given(tmp_path: Path) -> None:
-    preflight.check_encoder(
-        Options(transcode=TranscodeOptions(transcode_bit_rate_kbps=500, transcode_preset="slow")), Output(tmp_path)
-    )
+    preflight.check_encoder(Encoding(bit_rate_kbps=500, preset="slow"), Output(tmp_path))
     with pytest.raises(UsageError, match="--transcode-encoder libx264 does not work here"):
-        preflight.check_encoder(
-            Options(transcode=TranscodeOptions(transcode_preset="no such preset")), Output(tmp_path)
-        )
+        preflight.check_encoder(Encoding(preset="no such preset"), Output(tmp_path))
 
 
 def test_an_encoder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--transcode-encoder h265_none does not work here .*take --"):
-        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h265_none")), Output(tmp_path))
+        preflight.check_encoder(Encoding(encoder="h265_none"), Output(tmp_path))
 
 
 def test_an_encoder_without_its_hardware(tmp_path: Path) -> None:
     # FFmpeg knows this one, and no machine has the device that it asks for here.
     with pytest.raises(UsageError, match="--transcode-encoder h264_vaapi does not work here"):
-        preflight.check_encoder(Options(transcode=TranscodeOptions(transcode_encoder="h264_vaapi")), Output(tmp_path))
+        preflight.check_encoder(Encoding(encoder="h264_vaapi"), Output(tmp_path))
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
@@ -211,12 +208,11 @@ def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
     """With `ulimit -u 36` a run waited for its threads for ever, deaf to signals."""
     script = (
         "import os, resource, sys; sys.path[:0] = sys.argv[1].split(':')\n"
-        "from beam_curate.options.parse import parse\n"
+        "from beam_curate.plan.settings import RunnerSettings\n"
         "from runners import preflight\n"
-        "options = parse(['--threads', '2'], for_run=False).options\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"  # root has no such limit
         "resource.setrlimit(resource.RLIMIT_NPROC, (36, 36))\n"
-        "preflight.check_threads(options)"
+        "preflight.check_threads(RunnerSettings(threads=2))"
     )
     paths = ":".join(path for path in sys.path if path)
     done = subprocess.run([sys.executable, "-c", script, paths], capture_output=True, text=True, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import json
 import os
@@ -12,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from beam_curate.errors import UsageError
-from beam_curate.options.run import RunOptions
+from beam_curate.plan.settings import RunnerSettings
 from runners.settings import check_runner, flags_of, prism, with_defaults, workers_elsewhere
 
-FLINK = RunOptions(runner="FlinkRunner")
+FLINK = RunnerSettings(name="FlinkRunner")
 NOWHERE = "localhost:1"  # a port that only root could listen on
 
 
@@ -63,7 +64,7 @@ def test_prism_is_where_the_user_says_or_on_the_path(program: Path, monkeypatch:
 def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=r"--prism_location") as caught:
-        check_runner(RunOptions(runner="PrismRunner"), flags)
+        check_runner(RunnerSettings(name="PrismRunner", beam_args=tuple(flags)))
     assert "go install" in str(caught.value)
 
 
@@ -88,32 +89,39 @@ def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_what_is_missing(runner: str, flags: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        check_runner(RunOptions(runner=runner), flags)
+        check_runner(RunnerSettings(name=runner, beam_args=tuple(flags)))
     assert "\n" not in str(caught.value)
 
 
 def test_flink_that_answers_is_enough(master: str) -> None:
-    check_runner(
-        FLINK, [f"--flink_master={master}", "--environment_type=LOOPBACK", "--job_server_java_launcher=/bin/sh"]
-    )
+    flags = (f"--flink_master={master}", "--environment_type=LOOPBACK", "--job_server_java_launcher=/bin/sh")
+    check_runner(dataclasses.replace(FLINK, beam_args=flags))
 
 
 def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: str) -> None:
-    assert flags_of(with_defaults(FLINK, [f"--flink_master={master}"])).parallelism == 6
-    assert flags_of(with_defaults(FLINK, [f"--flink_master={master}", "--parallelism", "3"])).parallelism == 3
-    assert flags_of(with_defaults(FLINK, [f"--flink_master={NOWHERE}"])).parallelism is None
-    assert flags_of(with_defaults(FLINK, [])).parallelism == len(os.sched_getaffinity(0))
+    assert flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={master}",)))).parallelism == 6
+    assert (
+        flags_of(
+            with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={master}", "--parallelism", "3")))
+        ).parallelism
+        == 3
+    )
+    assert (
+        flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={NOWHERE}",)))).parallelism
+        is None
+    )
+    assert flags_of(with_defaults(FLINK)).parallelism == len(os.sched_getaffinity(0))
 
 
 def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> None:
-    names = {flags_of(with_defaults(FLINK, [])).job_name for _ in range(2)}
+    names = {flags_of(with_defaults(FLINK)).job_name for _ in range(2)}
     assert len(names) == 2
     assert all(name.startswith("beam-curate-") for name in names)
-    assert flags_of(with_defaults(FLINK, ["--job_name=mine"])).job_name == "mine"
+    assert flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=("--job_name=mine",)))).job_name == "mine"
 
 
 def test_workers_set_the_threads_of_the_direct_runner() -> None:
-    assert "--direct_num_workers=3" in with_defaults(RunOptions(threads=3), [])
+    assert "--direct_num_workers=3" in with_defaults(RunnerSettings(threads=3))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_workers_set_the_threads_of_the_direct_runner() -> None:
     ],
 )
 def test_where_the_workers_are(runner: str, flags: list[str], elsewhere: bool) -> None:
-    assert workers_elsewhere(RunOptions(runner=runner), flags) is elsewhere
+    assert workers_elsewhere(RunnerSettings(name=runner, beam_args=tuple(flags))) is elsewhere
 
 
 @pytest.mark.parametrize("flag", ["--experiments", "--experiment"])
@@ -138,4 +146,4 @@ def test_where_the_workers_are(runner: str, flags: list[str], elsewhere: bool) -
 @pytest.mark.parametrize("runner", ["DirectRunner", "PrismRunner", "FlinkRunner"])
 def test_a_timer_that_loses_elements_is_refused(flag: str, value: str, runner: str) -> None:
     with pytest.raises(UsageError, match="--experiments=data_buffer_time_limit_ms"):
-        check_runner(RunOptions(runner=runner), [f"{flag}={value}"])
+        check_runner(RunnerSettings(name=runner, beam_args=(f"{flag}={value}",)))

@@ -1,4 +1,4 @@
-"""Remembered on a real runner: what is stored is not worked out again, and failures are what they are."""
+"""Cached on a real runner: what is stored is not computed again, and failures are what they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beam_curate.elements import Failure, Video, VideoShots
 from beam_curate.store.results import ResultStore
 from tests.support.facts import make_failure, make_info, make_span, make_video_element
 from tests.support.output import Output
-from transforms.cached import Remembered
+from transforms.cached import Cached
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]
 
@@ -55,7 +55,7 @@ def run(
         path.touch()
     options = PipelineOptions(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        _ = pipeline | beam.Create(videos) | Remembered(store, beam.ParDo(Work(log, frames))) | beam.Map(_write, found)
+        _ = pipeline | beam.Create(videos) | Cached(store, beam.ParDo(Work(log, frames))) | beam.Map(_write, found)
     results = {}
     for line in found.read_text().splitlines():
         uri, _, text = line.partition("\t")
@@ -88,7 +88,7 @@ def test_a_second_run_works_only_on_what_may_yet_succeed(store: ResultStore[Vide
     assert worked == ["passing.mp4"]
     assert results == expected()
     counts = counters.counts()
-    assert (counts["shots: to do"], counts["shots: remembered"]) == (5, 3)
+    assert (counts["shots: to do"], counts["shots: cached"]) == (5, 3)
 
 
 def test_permanent_failures_are_worked_on_again_by_choice(store: ResultStore[VideoShots], tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_another_run_stored_meanwhile_is_what_counts(store: ResultStore[Vid
 
     found = tmp_path / "found"
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create(VIDEOS[:1]) | Remembered(store, Overtaken()) | beam.Map(_write, found)
+        _ = pipeline | beam.Create(VIDEOS[:1]) | Cached(store, Overtaken()) | beam.Map(_write, found)
     assert found.read_text() == f"{VIDEOS[0].uri}\t{shots(VIDEOS[0], 5)!r}\n"
 
 

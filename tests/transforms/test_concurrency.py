@@ -10,26 +10,29 @@ from pathlib import Path
 import pytest
 
 from beam_curate.elements import ClipChunk
-from beam_curate.stage import attempt_chunk
+from beam_curate.stage import Stage
+from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_clip
 from tests.support.output import Output
+from tests.support.plans import planned
 from transforms import concurrency
 from transforms.chunk_stage import Attempt
-from transforms.inference import NoModel, WorkerHandler
+from transforms.inference import NoModel, StageHandler
 
 BOUND = 3
 
 
-class Busy:
-    """A worker that notes how many are at it at once."""
+class Busy(Stage):
+    """A stage that notes how many are at it at once."""
 
+    name = "busy"
     model = None
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.at_once = self.most = 0
 
-    def run(self, chunk: ClipChunk) -> ClipChunk:
+    def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         with self.lock:
             self.at_once += 1
             self.most = max(self.most, self.at_once)
@@ -42,10 +45,11 @@ class Busy:
 def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "_turn", concurrency.turn())  # so that it is put back
     concurrency.bound(BOUND)
-    worker, chunk = Busy(), make_chunk([make_clip(Output(tmp_path), "a")])
-    stage, handler = Attempt(worker, "clips"), WorkerHandler(worker, attempt_chunk, "captions")
+    layout, busy = Output(tmp_path), Busy()
+    chunk, stage = make_chunk([make_clip(layout, "a")]), planned(busy, layout)
+    plain, handler = Attempt(stage), StageHandler(stage)
     with ThreadPoolExecutor(12) as threads:
-        results = [threads.submit(lambda: list(stage.process(chunk))) for _ in range(6)]
+        results = [threads.submit(lambda: list(plain.process(chunk))) for _ in range(6)]
         results += [threads.submit(handler.run_inference, [chunk], NoModel()) for _ in range(6)]
     assert [result.result() for result in results] == [[(chunk, chunk)]] * 12
-    assert worker.most == BOUND
+    assert busy.most == BOUND

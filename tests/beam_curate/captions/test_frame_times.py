@@ -25,7 +25,7 @@ from transformers.video_utils import VideoMetadata
 
 from beam_curate.captions.frames import FrameSampling, clip_times, evenly_in_time, sample_frames, sample_window
 from beam_curate.captions.prompts import Prompts
-from beam_curate.captions.stage import VlmCaptioner
+from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Clip, ClipFile, StoredFile
 from beam_curate.engines.base import Completion, Request, SamplingParams
@@ -37,6 +37,7 @@ from tests.support.facts import make_chunk, make_span
 from tests.support.media import make_video, read_frame_number
 from tests.support.misbehaving_server import MisbehavingServer, text_of, video_of
 from tests.support.output import Output
+from tests.support.plans import Placed
 from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 SYSTEM = "You are a helpful assistant."
@@ -218,8 +219,7 @@ def asked_of(folder: Path, path: Path, facts: ClipFile, rules: FrameSampling) ->
         stored = StageFiles(layout, "clips", "x").keep(copy, "clip")
     clip = Clip(make_span("clip", 0, facts.num_frames), dataclasses.replace(facts, file=stored))
     engine = Keeping()
-    VlmCaptioner(
-        output=layout,
+    captioner = VlmCaptioner(
         windows=WindowRules(80, 40),
         algorithm="qwen",
         model=ModelRef("keeping", functools.partial(_give, engine)),
@@ -227,7 +227,8 @@ def asked_of(folder: Path, path: Path, facts: ClipFile, rules: FrameSampling) ->
         sampling=SamplingParams(10),
         frame_sampling=rules,
         batch_tokens=32768,
-    ).run(make_chunk([clip]))
+    )
+    Placed(captioner, layout).run(make_chunk([clip]))
     SLOTS.clear()
     return engine.asked
 

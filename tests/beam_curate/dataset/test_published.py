@@ -22,6 +22,7 @@ from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from tests.support.facts import make_chunk, make_clip
 from tests.support.output import Output
+from tests.support.plans import Placed
 
 MIN_FRAMES = 40
 Picture = Callable[[int], NDArray[np.uint8]]
@@ -147,7 +148,7 @@ def force(layout: Output, clip: Clip, windows: Sequence[Window]) -> None:
 def test_the_run_publishes_what_verify_accepts_and_nothing_else(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     layout = Output(tmp_path / "out")
-    cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
+    cutter = Placed(WindowCutter(Encoding(preset="ultrafast"), MIN_FRAMES, Limits()), layout)
     (clip,) = cutter.run(make_chunk([clip_of(case, layout, tmp_path)])).clips
     assert not clip.failures
     published = [window for window in clip.windows if window.left_out is None]
@@ -170,7 +171,7 @@ def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None
         folder = tmp_path / str(number)
         folder.mkdir()
         layout = Output(folder / "out")
-        cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
+        cutter = Placed(WindowCutter(Encoding(preset="ultrafast"), MIN_FRAMES, Limits()), layout)
         (clip,) = cutter.run(make_chunk([clip_of(CASES[name], layout, folder)])).clips
         plain_one, lively = clip.windows if number == 0 else clip.windows[::-1]
         assert plain_one.left_out == "its video shows one plain colour from beginning to end"
@@ -180,7 +181,7 @@ def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None
 def test_a_clip_that_cannot_be_looked_at_is_not_published(tmp_path: Path) -> None:
     layout = Output(tmp_path / "out")
     clip = make_clip(layout, "x")  # its file holds a word
-    cutter = WindowCutter(layout, "f", Encoding(preset="ultrafast"), Limits(), MIN_FRAMES)
+    cutter = Placed(WindowCutter(Encoding(preset="ultrafast"), MIN_FRAMES, Limits()), layout)
     chunk = cutter.run(make_chunk([clip]))
     assert [failure.stage for failure in chunk.clips[0].failures] == ["windows"]
     assert not list(predict2.items_of(chunk, 0.0))

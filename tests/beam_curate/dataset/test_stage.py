@@ -14,6 +14,7 @@ from beam_curate.video.encode import Encoding
 from tests.support.facts import make_chunk, make_clip, make_failure
 from tests.support.media import frame_numbers, make_video
 from tests.support.output import Output
+from tests.support.plans import Placed
 
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)
 
@@ -51,8 +52,8 @@ def test_why_a_window_is_left_out(window: Window, reason: str | None) -> None:
 
 
 @pytest.fixture
-def cutter(tmp_path: Path) -> WindowCutter:
-    return WindowCutter(Output(tmp_path / "out"), "f", Encoding(preset="ultrafast"), Limits(), 30)
+def cutter(tmp_path: Path) -> Placed:
+    return Placed(WindowCutter(Encoding(preset="ultrafast"), 30, Limits()), Output(tmp_path / "out"))
 
 
 def real_clip(layout: Output, tmp_path: Path, *windows: Window, frames: int = 120) -> Clip:
@@ -62,12 +63,12 @@ def real_clip(layout: Output, tmp_path: Path, *windows: Window, frames: int = 12
     return type(made)(made.span, ClipFile(file, 320, 180, 24, 1, frames, frames / 24, "h264"), windows)
 
 
-def test_a_single_window_is_the_clip_itself(cutter: WindowCutter, tmp_path: Path) -> None:
+def test_a_single_window_is_the_clip_itself(cutter: Placed, tmp_path: Path) -> None:
     clip = real_clip(cutter.output, tmp_path, Window(0, 119, caption(), EMBEDDING))
     assert cutter.run(make_chunk([clip])).clips == (clip,)
 
 
-def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: WindowCutter, tmp_path: Path) -> None:
+def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: Placed, tmp_path: Path) -> None:
     spans = [(0, 39), (40, 59), (60, 119)]
     clip = real_clip(cutter.output, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans))
     (made,) = cutter.run(make_chunk([clip])).clips
@@ -81,7 +82,7 @@ def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: WindowCu
         assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
 
 
-def test_a_clip_that_cannot_be_cut_fails_alone(cutter: WindowCutter, tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_cut_fails_alone(cutter: Placed, tmp_path: Path) -> None:
     windows = (Window(0, 59, caption(), EMBEDDING), Window(60, 119, caption(), EMBEDDING))
     broken = make_clip(cutter.output, "broken", windows=windows)  # its file is no video
     missing = make_clip(cutter.output, "missing", None, failures=(make_failure(clip_id="missing"),))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from beam_curate.models.requirements import too_large, without_gpu
-from beam_curate.options.parse import Options, parse
+from beam_curate.models.requirements import Requirement, too_large, without_gpu
+from beam_curate.options.parse import parse
+from beam_curate.plan.requirements import required_models
 
 T5 = ["--generate-cosmos-predict-dataset", "predict2"]
 COSMOS, QWEN = ["--captioning-algorithm", "cosmos_r1"], ["--captioning-algorithm", "qwen"]
@@ -42,15 +43,15 @@ GPUS: list[tuple[list[str], float, list[tuple[str, ...]]]] = [
 ]
 
 
-def options(flags: list[str]) -> Options:
-    return parse(["--input-video-path", "in", "--output-clip-path", "out", *flags]).options
+def required(flags: list[str]) -> tuple[Requirement, ...]:
+    return required_models(parse(["--input-video-path", "in", "--output-clip-path", "out", *flags]).options)
 
 
 @pytest.mark.parametrize(("flags", "gpu_gb", "expected"), GPUS)
 def test_a_model_that_is_too_large_names_the_flag_that_makes_it_fit(
     flags: list[str], gpu_gb: float, expected: list[tuple[str, ...]]
 ) -> None:
-    messages = list(too_large(options(flags), gpu_gb))
+    messages = list(too_large(required(flags), gpu_gb))
     assert len(messages) == len(expected)
     for message, parts in zip(messages, expected, strict=True):
         assert [part for part in parts if part not in message] == []
@@ -71,7 +72,7 @@ def test_a_model_that_is_too_large_names_the_flag_that_makes_it_fit(
 def test_without_a_gpu_a_user_is_told_how_slow_and_how_large(
     flags: list[str], ram_gb: float, bfloat16: bool, expected: list[tuple[str, ...]]
 ) -> None:
-    messages = list(without_gpu(options(flags), ram_gb, bfloat16=bfloat16))
+    messages = list(without_gpu(required(flags), ram_gb, bfloat16=bfloat16))
     assert len(messages) == len(expected)
     for message, parts in zip(messages, expected, strict=True):
         assert [part for part in parts if part not in message] == []

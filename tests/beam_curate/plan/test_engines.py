@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from beam_curate.captions.frames import FrameSampling
-from beam_curate.captions.stage import VlmCaptioner
+from beam_curate.captions.vlm_captioner import VlmCaptioner
 from beam_curate.engines.base import SamplingParams
 from beam_curate.options.parse import Options, parse
 from beam_curate.plan import engines
 from beam_curate.plan.captions import DescribeCaptioner, captioner
-from tests.support.output import Output
 
 SERVER = "--captioning-engine endpoint --captioning-endpoint http://127.0.0.1:1/v1"
 
@@ -72,14 +71,14 @@ def test_servers_serve_several_threads_at_once(flags: str) -> None:
     ],
 )
 def test_a_model_looks_at_video_as_its_makers_have_it(flags: str, rules: FrameSampling) -> None:
-    worker = captioner(options(flags), Output(Path("out")))
+    worker = captioner(options(flags))
     assert isinstance(worker, VlmCaptioner) and worker.frame_sampling == rules
 
 
 @pytest.mark.parametrize("engine", ["", "--captioning-engine vllm", SERVER])
 @pytest.mark.parametrize("algorithm", ["cosmos_r1", "cosmos_r2"])
 def test_what_a_model_is_told_is_the_same_on_each_engine(algorithm: str, engine: str) -> None:
-    worker = captioner(options(f"--captioning-algorithm {algorithm} {engine}"), Output(Path("out")))
+    worker = captioner(options(f"--captioning-algorithm {algorithm} {engine}"))
     assert isinstance(worker, VlmCaptioner)
     assert worker.prompts.system is not None and worker.prompts.system.startswith("You are a helpful assistant.")
     assert ("<think>" in worker.prompts.system, "<think>" in worker.prompts.first_message) == (
@@ -99,11 +98,11 @@ def test_sampling_params_are_what_the_flags_say() -> None:
 
 
 def test_measures_need_no_model() -> None:
-    worker = captioner(options(""), Output(Path("out")))
+    worker = captioner(options(""))
     assert isinstance(worker, DescribeCaptioner) and worker.model is None
 
 
 def test_a_captioner_reads_no_file_before_it_works(tmp_path: Path) -> None:
-    worker = captioner(options("--captioning-algorithm cosmos_r1"), Output(tmp_path))
+    worker = captioner(options("--captioning-algorithm cosmos_r1"))
     assert len(pickle.dumps(worker)) < 4000
     assert list(tmp_path.iterdir()) == []

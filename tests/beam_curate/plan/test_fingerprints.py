@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
-from beam_curate.options.parse import parse
-from beam_curate.plan.fingerprints import Fingerprints, fingerprints
+from beam_curate.plan.fingerprints import fingerprint
+from beam_curate.stage import Stage
+from tests.support.plans import plan_of
 
-DATASET = ["--input-video-path", "in", "--output-clip-path", "out", "--generate-cosmos-predict-dataset", "predict2"]
+DATASET = ["--generate-cosmos-predict-dataset", "predict2"]
 FIXED = ["--splitting-algorithm", "fixed-stride"]
-STAGES = [field.name for field in dataclasses.fields(Fingerprints)]
+STAGES = ["shots", "clips", "captions", "text", "windows", "done"]
 NOTHING: list[str] = []
 
 
-def of(*flags: str) -> Fingerprints:
-    return fingerprints(parse([*DATASET, *flags]).options)
+def of(*flags: str) -> dict[str, str]:
+    """Returns the fingerprints by stage; a stage that is left out has that of the one before it."""
+    plan = plan_of(*DATASET, *flags)
+    found = {planned.name: planned.results.fingerprint for planned in plan.stages}
+    before = ""
+    for stage in STAGES[:-1]:
+        before = found.setdefault(stage, before)
+    return found | {"done": plan.context.fingerprint}
 
 
-def changed(one: Fingerprints, other: Fingerprints) -> list[str]:
-    return [stage for stage in STAGES if getattr(one, stage) != getattr(other, stage)]
+def changed(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return [stage for stage in STAGES if one[stage] != other[stage]]
 
 
 def since(stage: str) -> list[str]:
@@ -169,7 +177,55 @@ def test_captions_can_be_added_to_clips() -> None:
 
 
 def test_fingerprints_differ_from_stage_to_stage_and_name_folders() -> None:
-    values = dataclasses.astuple(of())
+    values = list(of().values())
     assert len(set(values)) == len(values)
     assert all(len(value) == 16 and value.isalnum() for value in values)
     assert of() == of()
+
+
+COMMANDS = [[], FIXED, MODEL]
+
+
+def every_stage() -> list[Stage]:
+    """Every kind of stage there is, each once."""
+    found = {type(planned.stage): planned.stage for flags in COMMANDS for planned in plan_of(*DATASET, *flags).stages}
+    return list(found.values())
+
+
+def test_every_stage_class_is_looked_at_here() -> None:
+    def concrete(kind: type[Stage]) -> set[type[Stage]]:
+        below = [kind for kind in kind.__subclasses__() if kind.__module__.startswith("beam_curate.")]
+        return set().union(*(concrete(one) for one in below)) if below else {kind}
+
+    assert concrete(Stage) == {type(stage) for stage in every_stage()}
+
+
+@pytest.mark.parametrize("stage", every_stage(), ids=lambda stage: type(stage).__name__)
+def test_each_field_of_a_stage_is_part_of_its_identity_or_declared_transient(stage: Stage) -> None:
+    fields = {field.name for field in dataclasses.fields(stage)}
+    assert set(stage.identity()) == fields - stage.transient
+    assert stage.transient <= fields
+    json.dumps(stage.identity())
+
+
+def leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if isinstance(value, dict):
+        return [leaf for key, below in value.items() for leaf in leaves(below, (*path, key))]
+    return [path]
+
+
+def with_another(value: dict, path: tuple[str, ...]) -> dict:
+    key, *rest = path
+    return value | {key: with_another(value[key], tuple(rest)) if rest else "another"}
+
+
+@pytest.mark.parametrize("stage", every_stage(), ids=lambda stage: type(stage).__name__)
+def test_another_value_of_any_part_of_the_identity_is_another_fingerprint(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = stage.identity()
+    found = {fingerprint(stage, "before"), fingerprint(stage, "elsewhere")}
+    for path in leaves(identity):
+        monkeypatch.setattr(type(stage), "identity", lambda self, path=path: with_another(identity, path))
+        found.add(fingerprint(stage, "before"))
+    assert len(found) == 2 + len(leaves(identity))

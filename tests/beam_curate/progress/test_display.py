@@ -14,11 +14,13 @@ from rich.console import Console
 from beam_curate import counters
 from beam_curate.progress import display
 from beam_curate.progress.display import Rate, StageRates, live, stage_table, status_line
-from beam_curate.progress.stages import STAGES, progress_of
+from beam_curate.progress.stages import progress_of
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 CUTTING = {"videos to do": 12, "shots: to do": 12, "shots: begun": 12, "shots: done": 12}
 CUTTING |= {"clips: to do": 4000, "clips: begun": 1100, "clips: done": 1000, "clips: failed": 2}
+
+STAGES = ("shots", "clips", "captions", "text", "windows")
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +34,13 @@ def rates(seconds: float = 10.0) -> StageRates:
     """Rates after 1,000 clips in so many seconds."""
     made = StageRates()
     for now_s, done in ((0.0, 0), (seconds, 1000)):
-        made.update(now_s, progress_of(CUTTING | {"clips: done": done}))
+        made.update(now_s, progress_of(CUTTING | {"clips: done": done}, STAGES))
     return made
 
 
 def drawn(columns: int, **settings: object) -> list[str]:
     console = Console(file=io.StringIO(), width=columns, force_terminal=True, **settings)  # type: ignore[arg-type]
-    console.print(stage_table(10.0, progress_of(CUTTING), rates(), columns))
+    console.print(stage_table(10.0, progress_of(CUTTING, STAGES), rates(), columns))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -65,16 +67,16 @@ def test_the_rate_falls_while_nothing_happens_and_is_not_lost() -> None:
 
 def test_the_time_left_is_shown_when_the_total_is_known() -> None:
     cutting = rates()
-    clips = progress_of(CUTTING)[1]
+    clips = progress_of(CUTTING, STAGES)[1]
     assert cutting.time_left(10.0, clips) == "0:00:30"
     assert cutting.rate(10.0, clips) == "100 clips/s"
-    unknown = progress_of(CUTTING | {"shots: done": 11})[1]
+    unknown = progress_of(CUTTING | {"shots: done": 11}, STAGES)[1]
     assert cutting.time_left(10.0, unknown) == ""
     assert cutting.rate(10.0, unknown) == "100 clips/s"
 
 
 def test_a_slow_rate_is_per_minute() -> None:
-    assert rates(20000.0).rate(20000.0, progress_of(CUTTING)[1]) == "3.0 clips/min"
+    assert rates(20000.0).rate(20000.0, progress_of(CUTTING, STAGES)[1]) == "3.0 clips/min"
 
 
 @pytest.mark.parametrize("columns", [60, 72, 80, 200])
@@ -96,7 +98,7 @@ def test_the_variable_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_status_line_names_only_the_stages_at_work() -> None:
-    said = status_line(10.0, progress_of(CUTTING), rates())
+    said = status_line(10.0, progress_of(CUTTING, STAGES), rates())
     assert said == "0 of 12 videos finished; clips 1,000/4,000, 100 clips/s, 0:00:30 left, 2 failed"
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from beam_curate.progress.stages import StageProgress, how_far, progress_of
 
-BEGUN = {"videos to do": 3, "shots: to do": 2, "shots: remembered": 1, "shots: begun": 2, "shots: done": 1}
+STAGES = ("shots", "clips", "captions", "text", "windows")
+BEGUN = {"videos to do": 3, "shots: to do": 2, "shots: cached": 1, "shots: begun": 2, "shots: done": 1}
 CUTTING = BEGUN | {"shots: done": 2, "clips: to do": 40, "clips: begun": 8, "clips: done": 5, "clips: failed": 1}
-PUBLISHED = CUTTING | {"clips: begun": 40, "clips: done": 40, "captions: remembered": 40}
+PUBLISHED = CUTTING | {"clips: begun": 40, "clips: done": 40, "captions: cached": 40}
 
 
 def stage(counts: dict[str, int], name: str) -> StageProgress:
-    (found,) = [one for one in progress_of(counts) if one.name == name]
+    (found,) = [one for one in progress_of(counts, STAGES) if one.name == name]
     return found
 
 

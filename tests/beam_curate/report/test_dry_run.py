@@ -11,6 +11,7 @@ import pytest
 from beam_curate.cli.main import main
 from beam_curate.dataset.verify.faults import Fault, Report, print_report
 from beam_curate.options.parse import parse
+from beam_curate.plan.plan import make_plan
 from beam_curate.progress import terminal
 from beam_curate.report.dry_run import estimate
 from beam_curate.video.decode import SourceHeader
@@ -39,7 +40,7 @@ def header(seconds: float) -> SourceHeader:
 def test_the_estimate_counts_what_lies_on_the_disk(flags: str, embeddings: int, copies: int) -> None:
     line = [*DESCRIBED, "--input-video-path=in", "--output-clip-path=out", "--splitting-algorithm=fixed-stride"]
     videos = 3600 * 24 * 320 * 240 * 0.12 / 8
-    _, size = estimate(header(3600), parse([*line, *flags.split()]).options)
+    _, size = estimate(header(3600), make_plan(parse([*line, *flags.split()])))
     assert size == pytest.approx(copies * videos + embeddings)
 
 

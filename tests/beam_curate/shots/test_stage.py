@@ -15,6 +15,7 @@ from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
 from tests.support import media
+from tests.support.plans import NO_FILES
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
 NUM_FRAMES, CUT = 130, 60
@@ -30,7 +31,7 @@ def clip_id(video: Video, start, end) -> str:
 
 
 def fixed_stride(path, duration_s=2.0, min_length_s=0.0, limit_clips=0):
-    return FixedStrideDetector(duration_s, min_length_s, limit_clips, LIMITS).run(listed(path))
+    return FixedStrideDetector(duration_s, min_length_s, limit_clips, LIMITS).run(listed(path), NO_FILES)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def detector(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(cuts, detector):
-    return detector.run(listed(cuts))
+    return detector.run(listed(cuts), NO_FILES)
 
 
 def test_transnetv2_finds_hard_cuts(found):
@@ -112,7 +113,7 @@ def test_transnetv2_ends_a_shot_where_the_recording_pauses(tmp_path, detector, p
         tmp_path / "a.mp4", frames=len(pts), shots=(0, CUT), pts=pts, time_base=Fraction(1, 24), size=(192, 108)
     )
     rules = SceneRules(min_length_s=1, min_length_frames=24, crop_s=0)
-    shots = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path))
+    shots = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path), NO_FILES)
     assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(0, CUT - 1), (CUT, 100), (100, 200)]
     assert shots.info.frame_rate == 24
     clips_s = sum(span.end_s - span.start_s for span in shots.spans)
@@ -124,13 +125,13 @@ def test_transnetv2_crops_by_real_times(tmp_path, detector, crop_s, expected):
     pts = [round(i * 1000 / 30) for i in range(150)] + [5000 + 500 * i for i in range(10)]
     path = media.make_video(tmp_path / "a.mkv", frames=160, pts=pts, time_base=Fraction(1, 1000), size=(192, 108))
     rules = SceneRules(min_length_s=2, min_length_frames=48, crop_s=crop_s)
-    (span,) = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path)).spans
+    (span,) = TransNetV2Detector(detector.model, rules, 0, LIMITS).run(listed(path), NO_FILES).spans
     assert (span.start_frame, span.end_frame) == expected
 
 
 def test_transnetv2_obeys_rules_and_limit(cuts, detector):
     rules = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1, crop_s=0.25)
-    shots = TransNetV2Detector(detector.model, rules, 3, LIMITS).run(listed(cuts))
+    shots = TransNetV2Detector(detector.model, rules, 3, LIMITS).run(listed(cuts), NO_FILES)
     assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(6, 30), (30, 53), (66, 90)]
 
 
@@ -144,7 +145,7 @@ def test_the_spans_do_not_depend_on_how_the_frames_come(cuts, detector, found):
 
 
 def test_fast_shots_find_hard_cuts_too(cuts, detector, found):
-    fast = dataclasses.replace(detector, fast=True).run(listed(cuts))
+    fast = dataclasses.replace(detector, fast=True).run(listed(cuts), NO_FILES)
     assert fast.spans == found.spans
 
 
@@ -158,14 +159,14 @@ def test_a_file_that_changed_since_it_was_listed_is_not_read(tmp_path, detector)
     path.write_bytes(path.read_bytes() + b"more")
     for each in both_detectors(detector):
         with pytest.raises(SourceChangedError):
-            each.run(video)
+            each.run(video, NO_FILES)
 
 
 def test_a_file_that_is_no_video_is_unreadable(tmp_path, detector):
     video = listed(media.text_file(tmp_path / "a.mp4"))
     for each in both_detectors(detector):
         with pytest.raises(UnreadableSourceError):
-            each.run(video)
+            each.run(video, NO_FILES)
 
 
 def test_damage_is_noted(tmp_path, detector):
@@ -174,7 +175,7 @@ def test_damage_is_noted(tmp_path, detector):
     start = content.index(b"mdat") + len(content) // 3
     content[start : start + 200] = os.urandom(200)
     path.write_bytes(content)
-    shots = detector.run(listed(path))
+    shots = detector.run(listed(path), NO_FILES)
     assert any("damaged frames" in note for note in shots.info.notes)
 
 

@@ -18,6 +18,7 @@ from beam_curate.text_embeddings import t5
 from beam_curate.text_embeddings.stage import CaptionEncoder, token_batches
 from tests.support.facts import make_chunk, make_clip, make_failure
 from tests.support.output import Output
+from tests.support.plans import Placed
 
 CASES = [
     ([], 10, []),
@@ -66,10 +67,9 @@ def _free() -> None:
     SLOTS.clear()
 
 
-def worker(tmp_path: Path, memory: int = 100) -> CaptionEncoder:
-    return CaptionEncoder(
-        Output(tmp_path), "f", ModelRef("limited", functools.partial(load, memory=memory)), min_frames=94
-    )
+def encoding(tmp_path: Path, memory: int = 100) -> Placed:
+    encoder = CaptionEncoder(ModelRef("limited", functools.partial(load, memory=memory)), min_frames=94)
+    return Placed(encoder, Output(tmp_path))
 
 
 def captioned(layout: Output, clip_id: str, *windows: tuple[str, int], status: str = "success") -> Clip:
@@ -82,7 +82,7 @@ def embedded(chunk: ClipChunk) -> dict[str, list[bool]]:
 
 
 def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
-    encoder = worker(tmp_path)
+    encoder = encoding(tmp_path)
     layout = encoder.output
     chunk = make_chunk(
         [
@@ -107,7 +107,7 @@ def test_each_usable_caption_gets_its_embedding(tmp_path: Path) -> None:
 
 
 def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
-    encoder = worker(tmp_path)
+    encoder = encoding(tmp_path)
     chunk = make_chunk([captioned(encoder.output, "a", ("short", 10))])
     SLOTS.clear()
     counters.reset()
@@ -117,7 +117,7 @@ def test_nothing_to_encode_loads_no_model(tmp_path: Path) -> None:
 
 
 def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
-    encoder = worker(tmp_path)
+    encoder = encoding(tmp_path)
     layout = encoder.output
     clips = [
         captioned(layout, name, (text, 94)) for name, text in (("a", "A ball."), ("b", "bro~ken"), ("c", "A cube."))
@@ -132,7 +132,7 @@ def test_a_text_that_fails_spoils_no_other(tmp_path: Path) -> None:
 
 
 def test_a_window_that_fails_leaves_the_other_windows_of_its_clip(tmp_path: Path) -> None:
-    encoder = worker(tmp_path)
+    encoder = encoding(tmp_path)
     windows = (("A ball.", 94), ("bro~ken", 95), ("bro~ken too", 96), ("A cube.", 97))
     made = encoder.run(make_chunk([captioned(encoder.output, "a", *windows)]))
     assert embedded(made) == {"a": [True, False, False, True]}
@@ -140,7 +140,7 @@ def test_a_window_that_fails_leaves_the_other_windows_of_its_clip(tmp_path: Path
 
 
 def test_a_batch_that_is_too_large_is_done_in_smaller_ones_without_holding_its_memory(tmp_path: Path) -> None:
-    encoder = worker(tmp_path, memory=1)
+    encoder = encoding(tmp_path, memory=1)
     made = encoder.run(make_chunk([captioned(encoder.output, name, (name, 94)) for name in "abc"]))
     assert embedded(made) == {"a": [True], "b": [True], "c": [True]}
     with encoder.model.use() as model:
@@ -148,7 +148,7 @@ def test_a_batch_that_is_too_large_is_done_in_smaller_ones_without_holding_its_m
 
 
 def test_what_may_pass_is_retriable(tmp_path: Path) -> None:
-    encoder = worker(tmp_path, memory=0)
+    encoder = encoding(tmp_path, memory=0)
     made = encoder.run(make_chunk([captioned(encoder.output, "a", ("A ball.", 94))]))
     (failure,) = made.clips[0].failures
     assert failure.retriable

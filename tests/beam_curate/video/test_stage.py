@@ -12,6 +12,7 @@ from beam_curate.video.stage import ClipCutter, chunks_of
 from beam_curate.video.timeline import Timeline
 from tests.support import media
 from tests.support.output import Output
+from tests.support.plans import files_of
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
 FRAME_RATE = 24
@@ -87,13 +88,13 @@ def layout(tmp_path):
     return Output(tmp_path / "out")
 
 
-def cutter(layout, **encoding):
-    return ClipCutter(layout, "f1", Encoding(**encoding), LIMITS)
+def cutter(**encoding):
+    return ClipCutter(Encoding(**encoding), 32, LIMITS)
 
 
 def test_clips_are_kept_under_the_hash_of_their_content(source, layout):
     (chunk,) = chunks_of(source, 32)
-    done = cutter(layout).run(chunk)
+    done = cutter().run(chunk, files_of(layout))
     for clip, start in zip(done.clips, (0, 24, 48), strict=True):
         file = clip.media.file
         content = layout.stored(file).read_bytes()
@@ -111,14 +112,14 @@ def test_clips_are_kept_under_the_hash_of_their_content(source, layout):
 
 def test_cutting_again_gives_the_same_element(source, layout):
     (chunk,) = chunks_of(source, 32)
-    assert cutter(layout).run(chunk) == cutter(layout).run(chunk)
+    assert cutter().run(chunk, files_of(layout)) == cutter().run(chunk, files_of(layout))
 
 
 def test_a_span_beyond_the_end_fails_alone(source, layout):
     last = source.spans[-1]
     beyond = Span("beyond", 72, 96, last.end_pts, last.end_pts + 24 * 512, 3.0, 4.0)
     (chunk,) = chunks_of(VideoShots(source.video, source.info, (*source.spans, beyond)), 32)
-    *good, bad = cutter(layout).run(chunk).clips
+    *good, bad = cutter().run(chunk, files_of(layout)).clips
     assert all(clip.media and not clip.failures for clip in good)
     assert bad.media is None
     assert [failure.error_type for failure in bad.failures] == ["LostFramesError"]
@@ -129,17 +130,17 @@ def test_a_source_that_changed_is_worth_another_try(source, layout):
     with open(source.video.uri, "ab") as file:
         file.write(b"more")
     with pytest.raises(SourceChangedError) as caught:
-        cutter(layout).run(chunk)
+        cutter().run(chunk, files_of(layout))
     assert caught.value.retriable
 
 
 def test_a_chunk_without_clips_is_returned_as_it_is(source, layout):
     (chunk,) = chunks_of(VideoShots(source.video, source.info, ()), 32)
-    assert cutter(layout).run(chunk) == chunk
+    assert cutter().run(chunk, files_of(layout)) == chunk
 
 
 def test_nothing_is_left_behind_when_the_encoder_refuses(source, layout):
     (chunk,) = chunks_of(source, 32)
-    done = cutter(layout, preset="no such preset").run(chunk)
+    done = cutter(preset="no such preset").run(chunk, files_of(layout))
     assert all(clip.media is None and len(clip.failures) == 1 for clip in done.clips)
     assert list(layout.tmp.iterdir()) == []

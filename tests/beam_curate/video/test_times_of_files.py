@@ -23,6 +23,7 @@ from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import ShotFrames, packet_times, shot_frames
 from beam_curate.video.timeline import Timeline
 from tests.support import media
+from tests.support.plans import NO_FILES
 from tests.support.restamped import restamped
 
 SIZE, FRAMES, RATE = (96, 64), 240, Fraction(24)
@@ -59,7 +60,7 @@ def by_decoding(path: Path) -> Timeline:
 def strides(path: Path, duration_s: float = 2.0, min_length_s: float = 2.0) -> VideoShots:
     facts = os.stat(path)
     video = Video(str(path), path.name, facts.st_size, str(facts.st_mtime_ns))
-    return FixedStrideDetector(duration_s, min_length_s, 0, LIMITS).run(video)
+    return FixedStrideDetector(duration_s, min_length_s, 0, LIMITS).run(video, NO_FILES)
 
 
 def frames_of(shots: VideoShots) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ import pytest
 from beam_curate import counters
 from beam_curate.captions.frames import FrameSampling
 from beam_curate.captions.prompts import Prompts
-from beam_curate.captions.stage import STAGE, VlmCaptioner, batches
+from beam_curate.captions.vlm_captioner import VlmCaptioner, batches
 from beam_curate.captions.windows import WindowRules
 from beam_curate.dataset.stage import left_out
 from beam_curate.elements import Caption, Clip, ClipChunk, ClipFile
@@ -31,11 +31,12 @@ from beam_curate.errors import (
     SetupError,
 )
 from beam_curate.models.slot import SLOTS, ModelRef
-from beam_curate.stage import attempt_chunk, restart_stages
+from beam_curate.stage import restart_stages
 from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
 from tests.support.media import make_video, read_frame_number
 from tests.support.output import Output
+from tests.support.plans import Placed
 from tests.support.tiny_models import REASONED, make_qwen2_5_vl
 
 RATE = 24
@@ -69,10 +70,9 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("footage") / "clip.mp4", frames=300)
 
 
-def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
+def captioner(output: Path, engine: Any, **fields: Any) -> Placed:
     model = ModelRef("scripted", functools.partial(_give, engine))
     given: dict[str, Any] = {
-        "output": Output(output),
         "windows": WindowRules(100, 50),
         "algorithm": "qwen",
         "model": model,
@@ -81,7 +81,7 @@ def captioner(output: Path, engine: Any, **fields: Any) -> VlmCaptioner:
         "frame_sampling": FrameSampling(2.0, 28),
         "batch_tokens": 32768,
     }
-    return VlmCaptioner(**given | fields)
+    return Placed(VlmCaptioner(**given | fields), Output(output))
 
 
 def _give(engine: Any, device: str) -> Any:
@@ -261,7 +261,7 @@ def test_a_mistake_in_the_setup_stops_the_stage(tmp_path: Path, footage: Path, r
     worker = captioner(tmp_path, engine, batch_tokens=1)
     restart_stages()
     try:
-        done = [attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage)) for _ in range(3)]
+        done = [worker.attempt(chunk_of(tmp_path, footage, footage)) for _ in range(3)]
     finally:
         restart_stages()
     assert len(engine.asked) == 1
@@ -375,12 +375,12 @@ def test_a_second_pass_without_a_caption_leaves_the_first(
 
 def test_windows_tokens_and_clips_are_counted(tmp_path: Path, footage: Path) -> None:
     worker = captioner(tmp_path, ScriptedEngine(says("A car.")), prompts=TWO_PASSES, batch_tokens=3000)
-    attempt_chunk(worker, STAGE, chunk_of(tmp_path, footage, footage))
+    worker.attempt(chunk_of(tmp_path, footage, footage))
     counts = counters.counts()
     assert counts["windows captioned"] == 6
     assert counts["caption prompt tokens"] == 6 * 2 * 50
     assert counts["caption output tokens"] == 6 * 2 * 7
-    assert counts[f"{STAGE}: done"] == 2
+    assert counts[f"{'captions'}: done"] == 2
 
 
 @pytest.mark.parametrize(
@@ -420,14 +420,15 @@ def test_two_threads_prepare_and_ask_in_turns(tmp_path: Path, footage: Path) -> 
         return Completion("A car.", 9, 3, "stop")
 
     class Watched(VlmCaptioner):
-        def _requests_of(self, clip: Clip, windows: Any) -> Iterator[Request]:
-            for request in super()._requests_of(clip, windows):
+        def _requests_of(self, clip: Clip, windows: Any, files: Any) -> Iterator[Request]:
+            for request in super()._requests_of(clip, windows, files):
                 if clip.clip_id == "clip1":
                     ready.set()
                 yield request
 
-    fields = captioner(tmp_path, ScriptedEngine(script))
-    worker = Watched(**{field.name: getattr(fields, field.name) for field in dataclasses.fields(fields)})
+    placed = captioner(tmp_path, ScriptedEngine(script))
+    fields = {field.name: getattr(placed.stage, field.name) for field in dataclasses.fields(placed.stage)}
+    worker = Placed(Watched(**fields), placed.output)
     clips = chunk_of(tmp_path, footage, footage, frames=90).clips
     threads = [threading.Thread(target=worker.run, args=(make_chunk([clip]),)) for clip in clips]
     for thread in threads:
@@ -449,7 +450,7 @@ def test_a_real_model_captions_real_clips(tmp_path: Path, footage: Path) -> None
     done = worker.run(chunk_of(tmp_path, footage))
     assert [caption.text for caption in captions(done) if caption] == ["A red car turns left at dusk."] * 3
     assert all(caption.prompt_tokens > 500 for caption in captions(done) if caption)
-    short = dataclasses.replace(worker, sampling=SamplingParams(20))
+    short = worker.having(sampling=SamplingParams(20))
     assert statuses(short.run(chunk_of(tmp_path, footage))) == ["error"] * 3
 
 

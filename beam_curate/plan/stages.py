@@ -1,0 +1,79 @@
+"""From options to the stages of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from beam_curate.dataset.stage import WindowCutter
+from beam_curate.elements import Video, VideoShots
+from beam_curate.options.parse import Options
+from beam_curate.plan.captions import captioner
+from beam_curate.shots import transnetv2
+from beam_curate.shots.scenes import SceneRules
+from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
+from beam_curate.stage import Stage
+from beam_curate.text_embeddings import t5
+from beam_curate.text_embeddings.stage import CaptionEncoder
+from beam_curate.video.decoder_pool import Limits
+from beam_curate.video.encode import Encoding
+from beam_curate.video.stage import ClipCutter
+
+
+def stages_of(options: Options) -> list[Stage[Any, Any]]:
+    """Returns the stages of a run in order. A new stage on chunks is one more entry here."""
+    return [
+        _detector(options),
+        ClipCutter(encoding_of(options), options.split.clip_re_chunk_size, limits_of(options)),
+        *_after_clips(options),
+    ]
+
+
+def _after_clips(options: Options) -> Iterator[Stage[Any, Any]]:
+    if options.caption.generate_captions:
+        yield captioner(options)
+    if options.dataset.generate_cosmos_predict_dataset == "predict2":
+        text, run, min_frames = options.text, options.run, options.dataset.predict2_min_frames
+        encoder = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, run.model_weights_path)
+        yield CaptionEncoder(encoder, min_frames)
+        yield WindowCutter(encoding_of(options), min_frames, limits_of(options))
+
+
+def limits_of(options: Options) -> Limits:
+    """Returns the limits of the processes that read sources."""
+    return Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
+
+
+def encoding_of(options: Options) -> Encoding:
+    """Returns how clips are encoded."""
+    transcode = options.transcode
+    return Encoding(
+        encoder=transcode.transcode_encoder,
+        crf=transcode.transcode_crf,
+        preset=transcode.transcode_preset,
+        threads=transcode.transcode_encoder_threads,
+        bit_rate_kbps=transcode.transcode_bit_rate_kbps,
+        use_input_bit_rate=transcode.transcode_use_input_video_bit_rate,
+        max_output_frames=transcode.transcode_max_output_frames,
+        max_decode_errors=options.split.max_decode_errors,
+        interlaced=transcode.interlaced,
+        hdr=transcode.hdr,
+    )
+
+
+def _detector(options: Options) -> Stage[Video, VideoShots]:
+    split, limit_clips, limits = options.split, options.input.limit_clips, limits_of(options)
+    if split.splitting_algorithm == "fixed-stride":
+        return FixedStrideDetector(
+            split.fixed_stride_split_duration, split.fixed_stride_min_clip_length_s, limit_clips, limits
+        )
+    rules = SceneRules(
+        threshold=split.transnetv2_threshold,
+        min_length_s=split.transnetv2_min_length_s,
+        min_length_frames=split.transnetv2_min_length_frames,
+        max_length_s=split.transnetv2_max_length_s,
+        max_length_mode=split.transnetv2_max_length_mode,
+        crop_s=split.transnetv2_crop_s,
+    )
+    network = transnetv2.reference(options.run.workspace)
+    return TransNetV2Detector(network, rules, limit_clips, limits, split.fast_shots)
