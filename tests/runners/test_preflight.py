@@ -112,7 +112,7 @@ def test_a_model_that_is_not_whole(tmp_path: Path) -> None:
     preflight.check_models(plan(tmp_path))
     os.truncate(folder / "encoder.safetensors", 60)
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(UsageError, match=r"tokenizer\.json is missing; encoder\.safetensors is broken"):
+    with pytest.raises(UsageError, match=r"tokenizer\.json is missing; encoder\.safetensors is corrupt"):
         preflight.check_models(plan(tmp_path))
 
 
