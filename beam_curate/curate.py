@@ -43,7 +43,7 @@ def curate(plan: Plan) -> int:
     """Curates the videos of a plan.
 
     Returns:
-        The exit status: 1 when the run broke off or did not do what was asked; see `beam_curate.report.verdict`.
+        The exit status: 1 when the run was aborted or did not do what was asked; see `beam_curate.report.verdict`.
 
     Raises:
         UsageError: A check before the first video failed.
@@ -84,11 +84,11 @@ def curate(plan: Plan) -> int:
         broken = _work(console, plan, chosen)
         try:
             status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
-        except OSError as error:  # what broke the work off, a full disk for one, is the better message
+        except OSError as error:  # what aborted the work, such as a full disk, is the better message
             broken = broken or f"the summary cannot be written: {disk_errors.explained(error)}"
     if broken:
         console.print(f"error: {broken}")
-        console.print("What is finished is kept; when the cause is mended, the same command goes on from there.")
+        console.print("Finished work is kept. Fix the cause and run the same command again to resume.")
         return EXIT_FAILED
     return status
 
@@ -134,7 +134,7 @@ def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
                 console.print_exception()
             # Runners put the worker's traceback into the message: its last line says what happened.
             why = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-            return f"the run broke off: {why}"
+            return f"the run was aborted: {why}"
     return None
 
 
