@@ -30,7 +30,7 @@ from beam_curate.store import disk_errors, layout
 from beam_curate.store.base import LockState, Store
 from beam_curate.store.outcomes import outcome
 from runners import preflight
-from runners.settings import check_runner
+from runners.registry import make_runner
 
 _NOT_ALONE = {
     LockState.SHARED: "another run is writing to this output folder; results stay correct, but work may be done twice",
@@ -53,7 +53,7 @@ def curate(plan: Plan) -> int:
     counters.reset()
     restart_stages()
     preflight.check_packages()
-    check_runner(plan.runner)
+    make_runner(plan.runner).check()
     output, sources = plan.output, plan.sources
     listing = _list(sources, output)
     if listing.searched:

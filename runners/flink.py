@@ -1,56 +1,109 @@
-"""What a Flink cluster says of itself, and cancelling a job there, over its REST API."""
+"""FlinkRunner: worker processes beside the TaskManagers of a Flink cluster."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import json
-import urllib.error
-import urllib.parse
-import urllib.request
-from typing import Any
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-LOCAL_MASTERS = ("[local]", "[auto]")
-"""Values of --flink_master that mean a cluster within Beam's job server."""
+from beam_curate.errors import UsageError
+from beam_curate.processes.server import listens
+from beam_curate.store.base import Store
+from runners import flink_rest
+from runners.base import ANSWER_S, Runner, serving
 
-_ANSWER_S = 5.0
-_CANCEL_ANSWER_S = 0.7  # of both calls: the driver leaves in seconds
-_ENDED = ("FINISHED", "CANCELED", "FAILED")
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
-
-def endpoint(master: str) -> str:
-    """Returns ``host:port`` of a value of --flink_master."""
-    url = urllib.parse.urlsplit(_url(master))
-    return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
-
-
-def slots(master: str) -> int:
-    """Returns how many slots a cluster has; 0 where it cannot tell, as one that starts TaskManagers on demand."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return int(_ask(master, "overview", _ANSWER_S)["slots-total"])
-    return 0
+_LOCAL_MASTERS = ("[local]", "[auto]")  # values of --flink_master that mean a Flink inside Beam's job server
 
 
-def cancel(master: str, job_name: str) -> bool:
-    """Cancels the jobs of a name; says whether all of them heard.
+class FlinkRunner(Runner):
+    """Submits through Beam's job server for Flink, started beside this process unless ``--job_endpoint`` names one."""
 
-    Beam's job server forgets a job that it is told to cancel, while the cluster works on.
-    """
-    try:
-        jobs = _ask(master, "jobs/overview", _CANCEL_ANSWER_S)["jobs"]
-        for job in jobs:
-            if job["name"] == job_name and job["state"] not in _ENDED:
-                _ask(master, f"jobs/{job['jid']}?mode=cancel", _CANCEL_ANSWER_S, method="PATCH")
-    except (OSError, ValueError, KeyError):
-        return False
-    return True
+    def add_flags(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the flags of the job, the cluster and the job server."""
+        super().add_flags(parser)
+        parser.add_argument("--flink_master", default="[auto]")
+        parser.add_argument("--parallelism", type=int)
+        parser.add_argument("--flink_submit_uber_jar", action="store_true")
+        parser.add_argument("--flink_job_server_jar")
+        parser.add_argument("--job_server_java_launcher", default="java")
+        parser.add_argument("--output_executable_path")
 
+    def check(self) -> None:
+        """Checks for workers, the cluster, Java and the job server's jar; see `Runner`."""
+        super().check()
+        flags = self.flags
+        if not flags.environment_type and (not self._is_embedded or flags.output_executable_path):
+            raise UsageError(
+                "--runner=FlinkRunner runs the stages in workers beside Flink, which must have beam-curate: add "
+                "--environment_type=EXTERNAL --environment_config=HOST:PORT for a worker pool, or "
+                "--environment_type=LOOPBACK for a trial in this process (docs/runners.md)"
+            )
+        if not self._is_embedded and not listens(flink_rest.endpoint(flags.flink_master), ANSWER_S):
+            raise UsageError(f"no Flink answers at {flags.flink_master}; start it, or correct --flink_master")
+        if not self._starts_job_server:
+            return
+        if shutil.which(flags.job_server_java_launcher) is None:
+            raise UsageError(
+                f"--runner=FlinkRunner starts Beam's job server, and the program {flags.job_server_java_launcher} is "
+                "not there; install Java 17, name it with --job_server_java_launcher, or add --job_endpoint=HOST:PORT"
+            )
+        jar = flags.flink_job_server_jar
+        if jar and "://" not in jar and not Path(jar).is_file():
+            raise UsageError(f"--flink_job_server_jar {jar} is not there; leave it out and Beam downloads its own")
 
-def _ask(master: str, path: str, timeout_s: float, method: str = "GET") -> Any:
-    request = urllib.request.Request(f"{_url(master)}/{path}", method=method)
-    with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-        return json.load(answer)
+    def defaults(self) -> list[str]:
+        """Returns a job name to cancel it by, and all slots as parallelism: Flink itself would use one of them."""
+        slots = 0
+        if not self.flags.parallelism:
+            slots = self.threads if self._is_embedded else flink_rest.slots(self.flags.flink_master)
+        return [f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}", *([f"--parallelism={slots}"] if slots else [])]
 
+    @property
+    def workers_elsewhere(self) -> bool:
+        """Whether workers are other processes; in a Flink inside the job server they are not, by default."""
+        return super().workers_elsewhere and (not self._is_embedded or bool(self.flags.environment_type))
 
-def _url(master: str) -> str:
-    master = master.strip().rstrip("/")
-    return master if "://" in master else f"http://{master}"
+    @contextlib.contextmanager
+    def running(self, options: PipelineOptions, output: Store) -> Iterator[PipelineRunner]:
+        """Starts the job server; see `Runner`."""
+        if not self._starts_job_server:
+            with super().running(options, output) as runner:
+                yield runner
+            return
+        from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
+        from apache_beam.runners.portability import flink_runner
+
+        flink, jobs = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions)
+        flink.flink_master = flink_runner.FlinkRunner.add_http_scheme(flink.flink_master)
+        # TaskManagers read the staged artifacts as files, so they must be where TaskManagers see the output as well.
+        with output.scratch() as staged:
+            jobs.artifacts_dir = jobs.artifacts_dir or str(staged)
+            command, endpoint = flink_runner.FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
+            options.view_as(PortableOptions).job_endpoint = endpoint
+            with serving("Beam's job server for Flink", command, endpoint):
+                yield flink_runner.FlinkRunner()
+
+    def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
+        """Cancels the job on the cluster, which Beam's job server does not; see `Runner`."""
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        master, name = self.flags.flink_master, options.view_as(GoogleCloudOptions).job_name
+        if not self._is_embedded and not flink_rest.cancel(master, name):
+            print(f"The job {name} could not be cancelled; cancel it on Flink's page, {master}", flush=True)
+        super().cancel(result, options)
+
+    @property
+    def _is_embedded(self) -> bool:
+        return self.flags.flink_master in _LOCAL_MASTERS
+
+    @property
+    def _starts_job_server(self) -> bool:
+        return not self.flags.job_endpoint and not self.flags.flink_submit_uber_jar

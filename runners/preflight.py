@@ -27,9 +27,8 @@ from beam_curate.video.encode import Encoding
 from beam_curate.weights import fetch
 from beam_curate.weights.check import check, how_to_fix
 from runners import model_servers
-from runners.settings import workers
+from runners.registry import make_runner
 
-_LOCAL_RUNNERS = ("DirectRunner", "PrismRunner")  # their workers are on this computer
 # Output and cached results of a video take about this much of its size at the default quality; long
 # sources that are cut whole come near it.
 _OUTPUT_PER_INPUT = 1.5
@@ -87,7 +86,7 @@ def check_models(plan: Plan) -> list[str]:
     workspace, weights_path = plan.models.workspace, plan.models.weights_path
     if weights_path is not None:
         fetch.check_weights_path(weights_path)
-    is_local = plan.runner.name in _LOCAL_RUNNERS
+    is_local = make_runner(plan.runner).is_local
     for required in plan.required:
         model = required.model
         wrong = check(model, workspace)
@@ -125,7 +124,7 @@ def check_model_server(plan: Plan) -> None:
     Raises:
         UsageError: The server does not answer, refuses the key, lacks the model; or there is no such command.
     """
-    if plan.runner.name not in _LOCAL_RUNNERS:
+    if not make_runner(plan.runner).is_local:
         return
     if isinstance(plan.model_server, Endpoint):
         model_servers.check_endpoint(plan.model_server)
@@ -133,21 +132,22 @@ def check_model_server(plan: Plan) -> None:
         model_servers.check_command(plan.model_server.command)
 
 
-def check_threads(runner: RunnerSettings) -> None:
-    """Checks that as many threads can be started as a local run needs: else a runner waits for them for ever."""
-    if runner.name not in _LOCAL_RUNNERS:
+def check_threads(settings: RunnerSettings) -> None:
+    """Checks that a local run can start the threads it needs: a runner that cannot waits for them forever."""
+    runner = make_runner(settings)
+    if not runner.is_local:
         return
-    wanted = _THREADS_PER_WORKER * workers(runner) + _MORE_THREADS
+    needed = _THREADS_PER_WORKER * runner.threads + _MORE_THREADS
     end = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(wanted):
+        for _ in range(needed):
             thread = threading.Thread(target=end.wait, daemon=True)
             thread.start()
             started.append(thread)
     except RuntimeError as error:
         raise UsageError(
-            f"--threads {workers(runner)} needs about {wanted} threads and processes, and {len(started)} more can "
+            f"--threads {runner.threads} needs about {needed} threads and processes, and only {len(started)} more can "
             "be started here: raise the limit (ulimit -u, or pids.max of the container), or lower --threads"
         ) from error
     finally:

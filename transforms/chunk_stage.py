@@ -10,7 +10,7 @@ import apache_beam as beam
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import PlannedStage
 from transforms.cached import Cached
-from transforms.concurrency import turn
+from transforms.concurrency import permit
 from transforms.inference import infer
 
 
@@ -38,6 +38,6 @@ class Attempt(beam.DoFn):
 
     def process(self, chunk: ClipChunk) -> Any:
         """Processes one chunk."""
-        with turn():
+        with permit():
             result = self._planned.attempt(chunk)
         yield chunk, result

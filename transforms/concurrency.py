@@ -1,6 +1,6 @@
-"""How many units of work a process takes on at once, where its runner sets no bound itself.
+"""A limit on the units that this process works on at once, for runners that set none themselves.
 
-Prism divides work for as long as there is some left to divide, whatever the number of cores.
+Prism splits work for as long as it can be split, whatever the number of cores.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import contextlib
 import threading
 from contextlib import AbstractContextManager
 
-_turn: AbstractContextManager[object] = contextlib.nullcontext()
+_permit: AbstractContextManager[object] = contextlib.nullcontext()
 
 
-def bound(number: int) -> None:
-    """Lets ``number`` units be worked on at once in this process from now on."""
-    global _turn
-    _turn = threading.BoundedSemaphore(number)
+def set_limit(number: int) -> None:
+    """Lets at most ``number`` units be worked on at once in this process from now on."""
+    global _permit
+    _permit = threading.BoundedSemaphore(number)
 
 
-def turn() -> AbstractContextManager[object]:
-    """Waits for its turn to work on a unit, and holds it while the block lasts."""
-    return _turn
+def permit() -> AbstractContextManager[object]:
+    """Returns a context that waits until a unit may be worked on, and counts it while the block runs."""
+    return _permit

@@ -10,7 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from beam_curate.models.slot import ModelRef
 from beam_curate.stage import PlannedStage
-from transforms.concurrency import turn
+from transforms.concurrency import permit
 
 
 class StageHandler(ModelHandler[Any, Any, Any]):
@@ -38,7 +38,7 @@ class StageHandler(ModelHandler[Any, Any, Any]):
         return [(unit, self._attempt(unit)) for unit in batch]
 
     def _attempt(self, unit: Any) -> Any:
-        with turn():
+        with permit():
             return self._planned.attempt(unit)
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:

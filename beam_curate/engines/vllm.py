@@ -7,8 +7,11 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import shlex
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.errors import ModelServerError
 from beam_curate.models.catalog import Model
 from beam_curate.models.slot import ModelRef
-from beam_curate.processes.server import ServerProcess, free_port
+from beam_curate.processes.server import Server, ServerError, free_ports
 from beam_curate.weights import fetch
 
 # As cosmos-curate runs these models in vLLM; pictures are allowed as well, as many as a window has frames at most.
@@ -36,6 +39,10 @@ _FP8 = {"--quantization": "fp8"}
 _KEYS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 _MOST_RESTARTS = 3
 _MOMENT_S = 1.0
+_PAGES = ("/health", "/v1/models")  # servers that lack the first have the second
+_ERROR_LINE = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b|\bout of memory\b|\bCUDA error\b", re.IGNORECASE)
+_NO_REASON = re.compile(r"HTTP/1|EngineDeadError|\(above\)|Exception in ASGI", re.IGNORECASE)
+_LINES_SHOWN, _CHARACTERS_SHOWN = 15, 300
 
 _failures: collections.defaultdict[str, list[str]] = collections.defaultdict(list)
 """How servers ended by themselves or did not start, in this process, by device."""
@@ -85,7 +92,8 @@ class VllmServer:
 class _Life:
     """A server from its start to its end, and what asks it."""
 
-    process: ServerProcess
+    server: Server
+    url: str
     engine: EndpointEngine
 
 
@@ -115,17 +123,14 @@ class VllmEngine:
             return [error.with_traceback(None)] * len(requests)
         completions = life.engine.generate(requests, params)
         lost = [position for position, completion in enumerate(completions) if isinstance(completion, ModelServerError)]
-        if lost and life.process.has_ended(within_s=_MOMENT_S):
+        if lost and life.server.has_ended(within_s=_MOMENT_S):
             again = self.generate([requests[position] for position in lost], params)
             for position, completion in zip(lost, again, strict=True):
                 completions[position] = completion
         elif lost:
-            reason = life.process.own_reason()
-            life.process.keep_log()
+            reason = f"the server's own reason, from {life.server.save_log()}: {error_line(life.server.lines)}"
             for position in lost:
-                completions[position] = ModelServerError(
-                    f"{completions[position]}; the server's own reason, from {life.process.log}: {reason}"
-                )
+                completions[position] = ModelServerError(f"{completions[position]}; {reason}")
         return completions
 
     def close(self) -> None:
@@ -140,12 +145,13 @@ class VllmEngine:
             ModelServerError: It does not start, or has failed too often in this process.
         """
         with self._lock:
-            if self._life is not None and not self._life.process.has_ended():
+            if self._life is not None and not self._life.server.has_ended():
                 return self._life
             failures = _failures[self._device]
             if self._life is not None:
-                failures.append(self._life.process.how_it_ended())
-                self._end()
+                failures.append(self._life.server.how_it_ended())
+                self._life.server.stop()
+                self._life = None  # its client stays open for threads that are still using it
             if len(failures) > _MOST_RESTARTS:
                 raise ModelServerError(
                     f"the model server failed {len(failures)} times and is not started again in this process; at last "
@@ -155,22 +161,44 @@ class VllmEngine:
             return self._life
 
     def _start(self) -> _Life:
-        port = free_port()
-        process = ServerProcess(self._server.arguments(self._folder, port), port, _environment(self._device))
+        (port,) = free_ports(1)
+        url = f"http://127.0.0.1:{port}"
+        command, environment = self._server.arguments(self._folder, port), _environment(self._device)
+        server = Server("the model server", command, environment=environment)
         try:
-            process.wait_until_ready(self._server.start_timeout_s)
-        except ModelServerError as error:
+            server.wait_until_ready(lambda: _is_healthy(url), self._server.start_timeout_s, "--vllm-start-timeout-s")
+        except ServerError as error:
             _failures[self._device].append(str(error))
-            raise
-        endpoint = Endpoint(process.url, self._folder, self._server.media)
+            raise ModelServerError(str(error)) from error
+        endpoint = Endpoint(f"{url}/v1", self._folder, self._server.media)
         known = True if self._server.is_vllm else None
-        return _Life(process, EndpointEngine(endpoint, self._policy, direct=True, is_vllm=known))
+        return _Life(server, endpoint.url, EndpointEngine(endpoint, self._policy, direct=True, is_vllm=known))
 
     def _end(self) -> None:
         if self._life is not None:
             self._life.engine.close()
-            self._life.process.stop()
+            self._life.server.stop()
             self._life = None
+
+
+def error_line(lines: Sequence[str]) -> str:
+    """Returns the last of a server's lines that names an error, else its last lines in one."""
+    errors = [line for line in lines if _ERROR_LINE.search(line) and not _NO_REASON.search(line)]
+    return " | ".join(line.strip()[:_CHARACTERS_SHOWN] for line in errors[-1:] or lines[-_LINES_SHOWN:]) or "nothing"
+
+
+def _is_healthy(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this computer
+    for page in _PAGES:
+        try:
+            opener.open(url + page, timeout=5).close()
+            return True
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                return False
+        except OSError:
+            return False
+    return False
 
 
 def reference(

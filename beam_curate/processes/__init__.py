@@ -1,1 +1,1 @@
-"""Other processes: starting and ending them, and signals."""
+"""Other processes: a supervisor that ends them with this one, servers, and signals."""

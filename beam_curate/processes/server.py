@@ -1,159 +1,186 @@
-"""A model server as a process on this computer: started, waited for, stopped, and never left behind."""
+"""A server process: started, awaited, stopped, and never left behind."""
 
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
-from beam_curate.errors import ModelServerError
 from beam_curate.processes import supervisor
 
-_LOG = logging.getLogger(__name__)
-_LOOK_S = 0.3
+_POLL_S = 0.1
 _REPORT_S = 30.0
+_END_S = 1.0  # for what remains to be done when a process has ended
+_LINES_KEPT = 2000
 _LINES_SHOWN = 15
-_MOST_OF_A_LINE = 300  # characters
-_TAIL_BYTES = 1 << 16  # of a log
-_ERROR_LINE = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b|\bout of memory\b|\bCUDA error\b", re.IGNORECASE)
-_NO_REASON = re.compile(r"HTTP/1|EngineDeadError|\(above\)|Exception in ASGI", re.IGNORECASE)
-_PAGES = ("/health", "/v1/models")  # of servers that do not have the first, the second one tells
+_CHARACTERS_KEPT, _CHARACTERS_SHOWN = 2000, 300  # of a line
 
 
-class ServerProcess:
-    """A server and all processes that it starts, in a session of their own.
+class ServerError(RuntimeError):
+    """A server ended by itself or was not ready in time; the message holds its last lines."""
+
+
+class Server:
+    """A server process and everything that it starts; none of it outlives this process, however this one ends.
+
+    It has a session of its own: Ctrl-C in a terminal does not reach it. Each line that it prints is logged at the level
+    INFO, and the last ones are kept for error messages.
+
+        with Server("Prism", ["prism", "--job_port=8073"]) as prism:
+            prism.wait_until_ready(lambda: listens("localhost:8073"), timeout_s=60)
 
     Args:
+        name: What messages call it.
         command: The program and its arguments.
-        port: On which it will listen, at 127.0.0.1.
-        environment: All that it sees of the environment.
-
-    Attributes:
-        log: What it prints. The file is removed when the server is stopped, and stays when it ends by itself or when
-            `keep_log` was called.
+        environment: All of its environment variables; those of this process by default.
+        folder: Its working directory.
+        grace_s: Time between SIGTERM and SIGKILL when it is stopped, in s.
     """
 
-    def __init__(self, command: Sequence[str], port: int, environment: Mapping[str, str]) -> None:
-        self._port = port
-        self._keeps_log = False
-        handle, name = tempfile.mkstemp(prefix="beam_curate_server_", suffix=".log")
-        self.log = Path(name)
-        with open(handle, "wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", supervisor.__file__, str(os.getpid()), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-                start_new_session=True,  # Ctrl-C in a terminal is the business of the program
-            )
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        grace_s: float = 10.0,
+    ) -> None:
+        self._name = name
+        self._grace_s = grace_s
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
+        self._log: Path | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", supervisor.__file__, str(os.getpid()), str(grace_s), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            cwd=folder,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         atexit.register(self.stop)
 
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self._port}/v1"
+    def __enter__(self) -> Self:
+        return self
 
-    def wait_until_ready(self, timeout_s: float) -> None:
-        """Waits until the server answers.
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id of its supervisor, which is also that of its process group."""
+        return self._process.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """The last lines that it printed."""
+        return list(self._lines)
+
+    def wait_until_ready(self, is_ready: Callable[[], bool], timeout_s: float, timeout_flag: str = "") -> None:
+        """Waits until the server can be used.
+
+        Args:
+            is_ready: Tells whether it can, such as a look at its port or at its health check.
+            timeout_s: Longest wait; the server is stopped after it.
+            timeout_flag: The flag that sets this limit, for the message.
 
         Raises:
-            ModelServerError: It ended before that, or was stopped since it did not answer in time.
+            ServerError: The server ended, or was not ready in time.
         """
         start = reported = time.monotonic()
         while not self.has_ended():
-            if self._answers():
+            if is_ready():
                 return
             now = time.monotonic()
             if now - start > timeout_s:
-                self.keep_log()
-                shown = self.last_lines()
+                flag = f" ({timeout_flag})" if timeout_flag else ""
+                message = f"{self._name} was not ready within {timeout_s:g} s{flag}; {self.last_lines()}"
                 self.stop()
-                raise ModelServerError(
-                    f"the model server was not ready within {timeout_s:g} s (--vllm-start-timeout-s); its last lines, "
-                    f"from {self.log}: {shown}"
-                )
+                raise ServerError(message)
             if now - reported >= _REPORT_S:
                 reported = now
-                _LOG.info("waiting for the model server since %.0f s; it prints to %s", now - start, self.log)
-            time.sleep(_LOOK_S)
-        raise ModelServerError(self.how_it_ended())
+                logging.getLogger(__name__).info("waiting for %s: %.0f s", self._name, now - start)
+            time.sleep(_POLL_S)
+        raise ServerError(self.how_it_ended())
 
     def has_ended(self, within_s: float = 0.0) -> bool:
-        """Whether it is gone, or is so after a moment: connections break before a process has ended."""
+        """Whether it has ended, or does so within a time: connections break before a process has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(within_s)
         return self._process.returncode is not None
 
     def how_it_ended(self) -> str:
-        """Returns what to say of a server that ended by itself."""
-        return f"the model server ended; its last lines, from {self.log}: {self.last_lines()}"
+        """Returns a message about a server that ended by itself."""
+        self._reader.join(_END_S)
+        return f"{self._name} ended; {self.last_lines()}"
 
     def last_lines(self) -> str:
-        """Returns the end of what it printed, in one line."""
-        lines = self._tail()[-_LINES_SHOWN:]
-        return " | ".join(line.strip()[:_MOST_OF_A_LINE] for line in lines if line.strip()) or "nothing"
+        """Returns the end of its output in one line, with the path of a file that holds more of it."""
+        shown = [line.strip()[:_CHARACTERS_SHOWN] for line in self.lines[-_LINES_SHOWN:]]
+        text = " | ".join(line for line in shown if line) or "nothing"
+        try:
+            return f"its last lines, from {self.save_log()}: {text}"
+        except OSError:  # no place for the file
+            return f"its last lines: {text}"
 
-    def _tail(self) -> list[str]:
-        with contextlib.suppress(OSError), self.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            return log.read().decode(errors="replace").splitlines()
-        return []
-
-    def keep_log(self) -> None:
-        """Leaves the log where it is when the server is stopped, since a message names it."""
-        self._keeps_log = True
-
-    def own_reason(self) -> str:
-        """Returns the last line of the log that names an error, else the end of the log, in one line."""
-        found = [line.strip() for line in self._tail() if _ERROR_LINE.search(line) and not _NO_REASON.search(line)]
-        return found[-1][:_MOST_OF_A_LINE] if found else self.last_lines()
+    def save_log(self) -> Path:
+        """Writes the lines that were kept to a temporary file, so that a message can name it; returns its path."""
+        if self._log is None:
+            handle, name = tempfile.mkstemp(prefix="beam_curate_server_", suffix=".log")
+            os.close(handle)
+            self._log = Path(name)
+        self._log.write_text("".join(f"{line}\n" for line in self.lines), encoding="utf-8")
+        return self._log
 
     def stop(self) -> None:
-        """Ends it and all that it started, if it has not ended yet."""
+        """Ends its whole process group: SIGTERM first, and SIGKILL for what is left after the grace time."""
         atexit.unregister(self.stop)
         if self.has_ended():
             return
-        self._process.terminate()
-        try:
-            self._process.wait(supervisor.GRACE_S + 1)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.terminate()  # the supervisor passes it on
+        if not self.has_ended(self._grace_s + _END_S):
+            os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-        if not self._keeps_log:
-            self.log.unlink(missing_ok=True)
+        self._reader.join(_END_S)
 
-    def _answers(self) -> bool:
-        for page in _PAGES:
-            try:
-                _opener().open(f"http://127.0.0.1:{self._port}{page}", timeout=5).close()
-                return True
-            except urllib.error.HTTPError as error:
-                if error.code != 404:
-                    return False
-            except OSError:
-                return False
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        logger = logging.getLogger(f"beam_curate.{self._name}")
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.append(line.rstrip()[:_CHARACTERS_KEPT])
+                logger.info("%s", line.rstrip())
+
+
+def listens(endpoint: str, timeout_s: float = 1.0) -> bool:
+    """Whether something accepts connections at ``host:port``."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout_s):
+            return True
+    except (OSError, ValueError):
         return False
 
 
-def free_port() -> int:
-    """Returns a port of this computer that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this computer
+def free_ports(number: int) -> list[int]:
+    """Returns ports of this computer that nothing uses now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in sockets]

@@ -1,62 +1,68 @@
-"""Runs a server and ends it, with all that it started, as soon as the process that wants it is gone.
+"""Ends processes when their parent is gone, however the parent ended.
 
-``python -I tether.py PARENT_PID COMMAND ARGUMENT...``, as the leader of a process group. It ends the server on SIGTERM
-too, and when the server ends by itself it ends what that leaves behind.
+As a program it does so for a command that knows nothing of it: ``python -I supervisor.py PARENT_PID GRACE_S COMMAND
+ARGUMENT...``, started as the leader of a process group, ends the whole group when the parent is gone, on SIGTERM, or
+when the command ends by itself. Our own child processes call `exit_with` instead.
 
-PR_SET_PDEATHSIG on the server would not do: the kernel sends that signal when the *thread* that started a process ends,
-as a runner's threads do while their process lives on, and it does not reach what the server started in its turn.
+PR_SET_PDEATHSIG alone is not enough: the kernel sends that signal when the *thread* that started a process ends, as a
+runner's threads do while their process lives on, and it does not reach grandchildren.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
-GRACE_S = 10.0
-"""What a server has to end by itself, in s."""
-
-_LOOK_S = 0.1
+_POLL_S = 0.1
+_PARENT_POLL_S = 1.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def exit_with(parent_pid: int) -> None:
+    """Ends this process, from a background thread, as soon as its parent is gone."""
+    threading.Thread(target=_exit_after, args=(parent_pid,), daemon=True).start()
+
+
 def main() -> None:
-    """Runs the command; what the server prints goes where this process prints."""
-    parent_pid, command = int(sys.argv[1]), sys.argv[2:]
-    told = False
-
-    def tell(*_: object) -> None:
-        nonlocal told
-        told = True
-
-    signal.signal(signal.SIGTERM, tell)
+    """Runs the command; its output goes to this process's own stdout and stderr."""
+    parent_pid, grace_s, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        server = subprocess.Popen(command, preexec_fn=_end_with_this_process)
+        process = subprocess.Popen(command, preexec_fn=_end_with_this_process)
     except OSError as error:
         sys.exit(f"beam-curate: {command[0]} cannot be started: {error}")
-    deadline = None
-    while server.poll() is None:
-        if deadline is None and (told or os.getppid() != parent_pid):
-            deadline = time.monotonic() + GRACE_S
+    deadline = math.inf
+    while (status := process.poll()) is None and time.monotonic() < deadline:
+        if deadline == math.inf and (stop.is_set() or os.getppid() != parent_pid):
+            deadline = time.monotonic() + grace_s
             os.killpg(0, signal.SIGTERM)
-        if deadline is not None and time.monotonic() > deadline:
-            break
-        time.sleep(_LOOK_S)
-    else:
-        print(f"beam-curate: the server ended {_how(server.returncode)}", flush=True)
+        time.sleep(_POLL_S)
+    if status is not None:
+        with contextlib.suppress(OSError):  # nobody reads what is printed when the parent is gone
+            print(f"beam-curate: the server ended {_ending(status)}", flush=True)
     os.killpg(0, signal.SIGKILL)
 
 
-def _how(status: int) -> str:
+def _exit_after(parent_pid: int) -> None:
+    while os.getppid() == parent_pid:
+        time.sleep(_PARENT_POLL_S)
+    os._exit(1)
+
+
+def _ending(status: int) -> str:
     return f"with exit status {status}" if status >= 0 else f"by signal {signal.Signals(-status).name}"
 
 
 def _end_with_this_process() -> None:
-    """Runs in the server's process before it begins: not even SIGKILL to this one shall leave a server behind."""
+    """Runs in the command's process before it starts: even SIGKILL to the supervisor must not leave it behind."""
     with contextlib.suppress(AttributeError):  # Linux only
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -6,12 +6,9 @@ closes or its parent is gone. What a decoder does to it, a crash, a hang, a memo
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 import av
 
 from beam_curate.containers import faults
+from beam_curate.processes import supervisor
 from beam_curate.video import cut, examine, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
@@ -36,7 +34,7 @@ def main() -> None:
     fd, parent_pid, memory_mb = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background jobs are born deaf to it
-    threading.Thread(target=_die_with, args=(parent_pid,), daemon=True).start()
+    supervisor.exit_with(parent_pid)
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     av.logging.set_level(None)
@@ -59,12 +57,6 @@ def _serve(connection: Connection, task: str, arguments: tuple[Any, ...]) -> Non
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
         answer = ("error", faults.of_reading(error, arguments[0] if arguments else ""))
     connection.send(answer)
-
-
-def _die_with(parent_pid: int) -> None:
-    while os.getppid() == parent_pid:
-        time.sleep(1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

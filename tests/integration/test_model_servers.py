@@ -28,7 +28,7 @@ from beam_curate.engines.vllm import VllmEngine, VllmServer
 from tests.support import misbehaving_server
 from tests.support.media import make_video, read_frame_number
 from tests.support.misbehaving_server import BLOCKED, BROKEN, MisbehavingServer, Reply, chat_completion, pictures_of
-from tests.support.program import command, dataset_stems, run, start, started_by, summary, wait_for
+from tests.support.program import command, dataset_stems, run, start, started_by, summary, supervisors_of, wait_for
 from tests.support.tiny_models import PLAIN, make_qwen2_5_vl
 
 TRANSFORMERS = shlex.join([str(Path(sys.executable).with_name("transformers")), "serve"])
@@ -145,24 +145,22 @@ def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: 
     request = Request("What happens?", pictures, 2.0, Path("clip.mp4"), 0, 95)
     engine = VllmEngine(VllmServer(TRANSFORMERS, start_timeout_s=120.0), folder, POLICY, "cpu")
     try:
-        url = engine._living().process.url
+        url = engine._living().url
         check_what_a_real_server_answers(EndpointEngine(Endpoint(url, folder), POLICY), request)
         short = SamplingParams(5)
         expected = engine.generate([request], short)
         assert isinstance(expected[0], Completion)
-        (tether,) = [
-            pid for pid in started_by(os.getpid()) if b"tether.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        (server,) = started_by(tether)
+        (supervisor,) = supervisors_of(os.getpid())
+        (server,) = started_by(supervisor)
 
         later: list[Any] = []
         thread = threading.Thread(target=lambda: later.extend(engine.generate([request] * 12, short)))
         thread.start()
-        wait_for(lambda: engine._living().process.log.read_text().count("POST") > 6)  # in the middle of its work
+        wait_for(lambda: sum("POST" in line for line in engine._living().server.lines) > 6)  # in the middle of its work
         os.kill(server, signal.SIGKILL)
         thread.join()
         assert later == expected * 12
-        processes = offspring(tether) + started_by(os.getpid())
+        processes = offspring(supervisor) + started_by(os.getpid())
     finally:
         engine.close()
     assert all(gone(pid) for pid in processes if b"serve" in cmdline(pid))
@@ -206,7 +204,7 @@ def test_a_run_that_is_ended_leaves_no_server_behind(
     try:
         wait_for(lambda: any(b"sleep" in cmdline(pid) for pid in offspring(program.pid)), program)
         processes = [pid for pid in offspring(program.pid) if b"sleep" in cmdline(pid) or b"--hangs" in cmdline(pid)]
-        assert len(processes) == 3  # the tether, the server, and what that started
+        assert len(processes) == 3  # the supervisor, the server, and what that started
         program.send_signal(number)
         program.communicate(timeout=30)
         wait_for(lambda: all(gone(pid) for pid in processes), within_s=30)

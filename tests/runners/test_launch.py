@@ -1,4 +1,4 @@
-"""What the local runner is told: its channels lose nothing, however slow and busy the machine is."""
+"""The local runner with our settings: its channels lose nothing, however slow and busy the machine is."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from apache_beam.runners.worker import data_plane
 from beam_curate import counters
 from beam_curate.plan.settings import RunnerSettings
 from runners.launch import switch_off_timed_flushes
-from runners.settings import with_defaults
+from runners.registry import make_runner
 
 THREADS = 4
 
 
 @pytest.fixture(autouse=True)
-def as_beam_has_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)  # its own 1000, made worse
+def the_timer_of_beam(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)  # 1000 by default; shorter is worse
     yield
 
 
@@ -35,12 +35,12 @@ class Unit:
     text: str
 
 
-def dealt(unit: Unit) -> tuple[int, Unit]:
+def keyed(unit: Unit) -> tuple[int, Unit]:
     time.sleep(0)
     return unit.number, unit
 
 
-def dealt_again(group: tuple[int, Iterable[Unit]]) -> Iterator[tuple[int, Unit]]:
+def keyed_again(group: tuple[int, Iterable[Unit]]) -> Iterator[tuple[int, Unit]]:
     for unit in group[1]:
         yield group[0] * 7919 % 100_003, unit
 
@@ -51,14 +51,14 @@ def note(group: tuple[int, Iterable[Unit]]) -> None:
 
 
 def run(elements: int) -> bool:
-    """Sends units through three groupings with the program's settings; says whether each arrived, once and whole."""
+    """Sends units through three groupings with the program's settings; returns whether each arrived once and intact."""
     counters.reset()
-    options = PipelineOptions(with_defaults(RunnerSettings("DirectRunner", THREADS)))
+    options = PipelineOptions(make_runner(RunnerSettings("DirectRunner", THREADS)).arguments())
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         units = [Unit(number, "x" * (number % 997)) for number in range(elements)]
-        groups = pipeline | beam.Create(units, reshuffle=False) | "Spread" >> beam.Reshuffle() | beam.Map(dealt)
+        groups = pipeline | beam.Create(units, reshuffle=False) | beam.Reshuffle() | beam.Map(keyed)
         for number in range(2):
-            groups = groups | f"Group {number}" >> beam.GroupByKey() | f"Deal {number}" >> beam.FlatMap(dealt_again)
+            groups = groups | f"Group {number}" >> beam.GroupByKey() | f"Key {number}" >> beam.FlatMap(keyed_again)
         _ = groups | beam.GroupByKey() | beam.Map(note)
     return counters.counts() == {f"{number}: {number % 997}": 1 for number in range(elements)}
 
@@ -81,19 +81,19 @@ def test_no_buffer_is_sent_by_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_element_arrives_once_whatever_else_the_machine_does() -> None:
     """With the timer on, the first of these rounds did not end within minutes."""
     switch_off_timed_flushes()
-    busy = threading.Event()
+    stop = threading.Event()
 
-    def turn_round() -> None:
-        while not busy.is_set():
+    def keep_a_core_busy() -> None:
+        while not stop.is_set():
             sum(range(1000))
 
-    others = [threading.Thread(target=turn_round) for _ in range(2)]
+    others = [threading.Thread(target=keep_a_core_busy) for _ in range(2)]
     for other in others:
         other.start()
     try:
         for _ in range(2):
             assert run(5_000)
     finally:
-        busy.set()
+        stop.set()
         for other in others:
             other.join()

@@ -205,7 +205,7 @@ def test_the_packages_belong_together(tmp_path: Path) -> None:
 
 
 def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
-    """With `ulimit -u 36` a run waited for its threads for ever, deaf to signals."""
+    """With `ulimit -u 36` a run waited for its threads forever and ignored signals."""
     script = (
         "import os, resource, sys; sys.path[:0] = sys.argv[1].split(':')\n"
         "from beam_curate.plan.settings import RunnerSettings\n"

@@ -6,15 +6,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from beam_curate.processes.server import Server, free_ports
+from runners import flink_rest
 from tests.support.program import started_by
 from tools import engines
 
@@ -71,7 +69,7 @@ class FlinkCluster:
         rpc, rest, pool = free_ports(3)
         self.master = f"localhost:{rest}"
         self.pool = f"localhost:{pool}"
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._servers: list[tuple[str, Server]] = []
         (folder / "tmp").mkdir()
         (folder / "config.yaml").write_text(_CONFIG.format(rpc=rpc, rest=rest, slots=SLOTS, folder=folder))
         (folder / "log4j.properties").write_text(_LOGGING)
@@ -89,77 +87,54 @@ class FlinkCluster:
 
     def start(self) -> None:
         """Starts all three and waits until both slots are offered."""
-        self._start_java("jobmanager", _CLUSTER)
-        self._start_java("taskmanager", _TASK_MANAGER)
+        self._start_java("JobManager", _CLUSTER)
+        task_manager = self._start_java("TaskManager", _TASK_MANAGER)
         self.start_pool()
-        deadline = time.monotonic() + _START_S
-        while self._slots() < SLOTS:
-            ended = [name for name, process in self._processes.items() if process.poll() is not None]
-            assert not ended and time.monotonic() < deadline, f"Flink did not start; ended: {ended}\n{self.logs()}"
-            time.sleep(0.3)
+        task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
 
     def start_pool(self) -> None:
         """Starts the worker pool as an image's sidecar does; its workers are this environment's Python."""
         command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
         command += [f"--service_port={self.pool.rpartition(':')[2]}", f"--container_executable={engines.BOOT}"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._start("pool", command, {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"})
+        environment = os.environ | {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
+        self._start("pool", command, environment)
 
     def kill_pool(self) -> None:
         """Kills the pool and its workers at once, as a lost machine does."""
-        _kill_tree(self._processes.pop("pool").pid)
+        _kill_tree(self._servers[-1][1].pid)
 
     def job_states(self) -> list[str]:
         """The states of all jobs so far, such as RUNNING or CANCELED."""
-        return [job["status"] for job in self._ask("jobs")["jobs"]]
-
-    def logs(self) -> str:
-        """The ends of the logs of all processes."""
-        parts = [f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}" for path in self._folder.glob("*.log")]
-        return "\n".join(parts)
+        with urllib.request.urlopen(f"http://{self.master}/jobs", timeout=10) as answer:
+            return [job["status"] for job in json.load(answer)["jobs"]]
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Adds the logs to what fails in the block."""
+        """Adds what all servers printed last to what fails in the block."""
         try:
             yield
         except Exception as error:
-            error.add_note(self.logs())
+            error.add_note("\n".join(f"--- {name}\n" + "\n".join(server.lines) for name, server in self._servers))
             raise
 
     def stop(self) -> None:
-        """Kills everything that was started."""
-        for process in self._processes.values():
-            _kill_tree(process.pid)
-        for process in self._processes.values():
-            process.wait()
+        """Ends everything that was started: workers have process groups of their own, so the pool's go one by one."""
+        for name, server in self._servers:
+            if name == "pool":
+                _kill_tree(server.pid)
+            server.stop()
 
-    def _start_java(self, name: str, main: str) -> None:
+    def _start_java(self, name: str, main: str) -> Server:
         command = ["java", f"-Dlog4j.configurationFile={self._folder}/log4j.properties", "-Xmx512m"]
         command += [f"--add-opens={package}=ALL-UNNAMED" for package in engines.ADD_OPENS]
         command += [f"--add-exports={package}=ALL-UNNAMED" for package in engines.ADD_EXPORTS]
-        self._start(name, [*command, "-cp", f"{engines.FLINK_LIB}/*", main, "--configDir", str(self._folder)])
+        return self._start(name, [*command, "-cp", f"{engines.FLINK_LIB}/*", main, "--configDir", str(self._folder)])
 
-    def _start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                command,
-                env=os.environ | (environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-            )
-
-    def _slots(self) -> int:
-        try:
-            return self._ask("overview")["slots-available"]
-        except OSError:
-            return 0
-
-    def _ask(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://{self.master}/{path}", timeout=10) as answer:
-            return json.load(answer)
+    def _start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Server:
+        server = Server(name, command, environment=environment, folder=self._folder)
+        self._servers.append((name, server))
+        return server
 
 
 @contextlib.contextmanager
@@ -167,17 +142,11 @@ def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
     """Runs a cluster and stops all of it at the end."""
     cluster = FlinkCluster(folder)
     try:
-        cluster.start()
+        with cluster.explained():
+            cluster.start()
         yield cluster
     finally:
         cluster.stop()
-
-
-def free_ports(number: int) -> list[int]:
-    """Returns ports that nobody uses now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _kill_tree(pid: int) -> None:

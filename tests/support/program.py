@@ -96,6 +96,11 @@ def started_by(pid: int) -> list[int]:
     return found
 
 
+def supervisors_of(pid: int) -> list[int]:
+    """Supervisors of the servers that a process has started."""
+    return [child for child in started_by(pid) if b"supervisor.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def children_of(pid: int) -> list[int]:
     """Processes that were started to read sources for this parent."""
     found = []

@@ -1,4 +1,4 @@
-"""No more units at once than a process was told, whichever stage they belong to."""
+"""No more units at once than the limit of the process, whichever stage they belong to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transforms import concurrency
 from transforms.chunk_stage import Attempt
 from transforms.inference import NoModel, StageHandler
 
-BOUND = 3
+LIMIT = 3
 
 
 class Busy(Stage):
@@ -42,9 +42,9 @@ class Busy(Stage):
         return chunk
 
 
-def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrency, "_turn", concurrency.turn())  # so that it is put back
-    concurrency.bound(BOUND)
+def test_stages_with_and_without_a_model_share_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "_permit", concurrency.permit())  # so that it is put back
+    concurrency.set_limit(LIMIT)
     layout, busy = Output(tmp_path), Busy()
     chunk, stage = make_chunk([make_clip(layout, "a")]), planned(busy, layout)
     plain, handler = Attempt(stage), StageHandler(stage)
@@ -52,4 +52,4 @@ def test_stages_with_and_without_a_model_share_the_bound(tmp_path: Path, monkeyp
         results = [threads.submit(lambda: list(plain.process(chunk))) for _ in range(6)]
         results += [threads.submit(handler.run_inference, [chunk], NoModel()) for _ in range(6)]
     assert [result.result() for result in results] == [[(chunk, chunk)]] * 12
-    assert busy.most == BOUND
+    assert busy.most == LIMIT

@@ -1,8 +1,7 @@
-"""What a runner needs is asked for before the first video; what a user left out is set, what he said is kept."""
+"""What a runner needs is checked before the first video; flags of Beam have defaults, and the user's own win."""
 
 from __future__ import annotations
 
-import dataclasses
 import http.server
 import json
 import os
@@ -14,9 +13,11 @@ import pytest
 
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
-from runners.settings import check_runner, flags_of, prism, with_defaults, workers_elsewhere
+from beam_curate.store.local import LocalStore
+from runners.base import Runner
+from runners.prism import PrismRunner
+from runners.registry import RUNNERS, make_runner
 
-FLINK = RunnerSettings(name="FlinkRunner")
 NOWHERE = "localhost:1"  # a port that only root could listen on
 
 
@@ -44,6 +45,16 @@ def master() -> Iterator[str]:
         thread.join()
 
 
+def runner(name: str, *beam_args: str, threads: int | None = None) -> Runner:
+    return make_runner(RunnerSettings(name, threads, beam_args))
+
+
+def value(arguments: list[str], flag: str) -> str | None:
+    """The value of a flag of Beam, of which the last one counts."""
+    values = [word.partition("=")[2] for word in arguments if word.startswith(f"{flag}=")]
+    return values[-1] if values else None
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     path = tmp_path / "prism"
@@ -54,22 +65,22 @@ def program(tmp_path: Path) -> Path:
 
 def test_prism_is_where_the_user_says_or_on_the_path(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert prism(flags_of([f"--prism_location={program}"])) == str(program)
-    assert prism(flags_of(["--prism_location", str(program)])) == str(program)
+    for flags in ([f"--prism_location={program}"], ["--prism_location", str(program)]):
+        assert PrismRunner(RunnerSettings("PrismRunner", beam_args=tuple(flags))).program() == str(program)
     monkeypatch.setenv("PATH", str(program.parent))
-    assert prism(flags_of([])) == str(program)
+    assert PrismRunner(RunnerSettings("PrismRunner")).program() == str(program)
 
 
 @pytest.mark.parametrize("flags", [[], ["--prism_location=/not/there"]])
 def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=r"--prism_location") as caught:
-        check_runner(RunnerSettings(name="PrismRunner", beam_args=tuple(flags)))
+        runner("PrismRunner", *flags).check()
     assert "go install" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("runner", "flags", "message"),
+    ("name", "flags", "message"),
     [
         ("DirectRuner", [], "choose DirectRunner, PrismRunner"),
         ("DataflowRunner", [], "is not supported"),
@@ -87,45 +98,51 @@ def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
         ),
     ],
 )
-def test_what_is_missing(runner: str, flags: list[str], message: str) -> None:
+def test_what_is_missing(name: str, flags: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        check_runner(RunnerSettings(name=runner, beam_args=tuple(flags)))
+        runner(name, *flags).check()
     assert "\n" not in str(caught.value)
 
 
 def test_flink_that_answers_is_enough(master: str) -> None:
-    flags = (f"--flink_master={master}", "--environment_type=LOOPBACK", "--job_server_java_launcher=/bin/sh")
-    check_runner(dataclasses.replace(FLINK, beam_args=flags))
+    runner(
+        "FlinkRunner",
+        f"--flink_master={master}",
+        "--environment_type=LOOPBACK",
+        "--job_server_java_launcher=/bin/sh",
+    ).check()
 
 
 def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: str) -> None:
-    assert flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={master}",)))).parallelism == 6
-    assert (
-        flags_of(
-            with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={master}", "--parallelism", "3")))
-        ).parallelism
-        == 3
-    )
-    assert (
-        flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=(f"--flink_master={NOWHERE}",)))).parallelism
-        is None
-    )
-    assert flags_of(with_defaults(FLINK)).parallelism == len(os.sched_getaffinity(0))
+    def parallelism(*flags: str) -> str | None:
+        return value(runner("FlinkRunner", *flags).arguments(), "--parallelism")
+
+    assert parallelism(f"--flink_master={master}") == "6"
+    assert parallelism(f"--flink_master={master}", "--parallelism=3") == "3"
+    assert parallelism(f"--flink_master={NOWHERE}") is None
+    assert parallelism() == str(len(os.sched_getaffinity(0)))
 
 
 def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> None:
-    names = {flags_of(with_defaults(FLINK)).job_name for _ in range(2)}
+    names = {value(runner("FlinkRunner").arguments(), "--job_name") for _ in range(2)}
     assert len(names) == 2
-    assert all(name.startswith("beam-curate-") for name in names)
-    assert flags_of(with_defaults(dataclasses.replace(FLINK, beam_args=("--job_name=mine",)))).job_name == "mine"
+    assert all(str(name).startswith("beam-curate-") for name in names)
+    assert value(runner("FlinkRunner", "--job_name=mine").arguments(), "--job_name") == "mine"
 
 
-def test_workers_set_the_threads_of_the_direct_runner() -> None:
-    assert "--direct_num_workers=3" in with_defaults(RunnerSettings(threads=3))
+def test_the_user_overrides_defaults_but_not_the_runner() -> None:
+    arguments = runner("PrismRunner", "--prism_log_kind=json").arguments()
+    assert value(arguments, "--prism_log_kind") == "json"
+    assert value(arguments, "--runner") == "PrismRunner"
+
+
+def test_threads_of_the_direct_runner() -> None:
+    assert "--direct_num_workers=3" in runner("DirectRunner", threads=3).arguments()
+    assert runner("DirectRunner").threads == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(
-    ("runner", "flags", "elsewhere"),
+    ("name", "flags", "elsewhere"),
     [
         ("DirectRunner", [], False),
         ("PrismRunner", [], False),
@@ -135,15 +152,26 @@ def test_workers_set_the_threads_of_the_direct_runner() -> None:
         ("FlinkRunner", ["--environment_type=PROCESS"], True),
         ("PortableRunner", ["--job_endpoint=host:8099"], True),
         ("PortableRunner", ["--job_endpoint=host:8099", "--environment_type=LOOPBACK"], False),
+        ("my.module.OwnRunner", [], True),
     ],
 )
-def test_where_the_workers_are(runner: str, flags: list[str], elsewhere: bool) -> None:
-    assert workers_elsewhere(RunnerSettings(name=runner, beam_args=tuple(flags))) is elsewhere
+def test_where_the_workers_are(name: str, flags: list[str], elsewhere: bool) -> None:
+    assert runner(name, *flags).workers_elsewhere is elsewhere
 
 
 @pytest.mark.parametrize("flag", ["--experiments", "--experiment"])
 @pytest.mark.parametrize("value", ["data_buffer_time_limit_ms=1000", "beam_fn_api,data_buffer_time_limit_ms=1"])
-@pytest.mark.parametrize("runner", ["DirectRunner", "PrismRunner", "FlinkRunner"])
-def test_a_timer_that_loses_elements_is_refused(flag: str, value: str, runner: str) -> None:
+@pytest.mark.parametrize("name", [*RUNNERS, "my.module.OwnRunner"])
+def test_a_timer_that_loses_elements_is_refused(flag: str, value: str, name: str) -> None:
     with pytest.raises(UsageError, match="--experiments=data_buffer_time_limit_ms"):
-        check_runner(RunnerSettings(name=runner, beam_args=(f"{flag}={value}",)))
+        runner(name, f"{flag}={value}").check()
+
+
+def test_a_class_of_the_user_s_own_is_run(tmp_path: Path) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    own = runner("apache_beam.runners.portability.fn_api_runner.FnApiRunner")
+    own.check()
+    with own.running(PipelineOptions(own.arguments()), LocalStore(tmp_path)) as beam_runner:
+        assert isinstance(beam_runner, FnApiRunner)

@@ -1,0 +1,129 @@
+"""What each runner does for a run: checks, flags of Beam, servers beside the driver, and cancelling a job.
+
+Importing Beam takes seconds, and checks come before it: modules of runners import it in `running` only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from beam_curate.errors import UsageError
+from beam_curate.plan.settings import RunnerSettings
+from beam_curate.processes.server import Server, listens
+from beam_curate.store.base import Store
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+ANSWER_S = 5.0
+"""How long a server may take to answer a check."""
+
+_TIMED_FLUSH = "data_buffer_time_limit_ms"
+_START_S = 120.0
+_GRACE_S = 1.0  # the driver leaves within seconds of Ctrl-C
+
+
+class Runner:
+    """A runner of Apache Beam; a subclass overrides what is different there.
+
+    Args:
+        settings: Its name, threads, and flags of Beam.
+
+    Attributes:
+        is_local: Whether the stages always run on this computer, so that it is checked for models, memory and threads.
+        settings: As given.
+        flags: The flags of Beam that `add_flags` declares.
+    """
+
+    is_local: ClassVar[bool] = False
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self.settings = settings
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        self.add_flags(parser)
+        self.flags = parser.parse_known_args(settings.beam_args)[0]
+
+    def add_flags(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the flags of Beam that this class reads itself; Beam gets all of them."""
+        parser.add_argument("--job_endpoint")
+        parser.add_argument("--environment_type")
+        parser.add_argument("--experiments", "--experiment", action="append", default=[])
+
+    def check(self) -> None:
+        """Checks, before the first video, that everything the runner needs is there.
+
+        Raises:
+            UsageError: With the problem, the flag and what to do.
+        """
+        if any(_TIMED_FLUSH in experiment for experiment in self.flags.experiments):
+            raise UsageError(
+                f"--experiments={_TIMED_FLUSH} makes Beam lose elements: its timer empties buffers that are being "
+                "written; leave it out"
+            )
+        endpoint = self.flags.job_endpoint
+        if endpoint and endpoint != "embed" and not listens(endpoint, ANSWER_S):
+            raise UsageError(f"no job server answers at {endpoint}; start it, or correct --job_endpoint")
+
+    def defaults(self) -> list[str]:
+        """Returns flags of Beam that apply where the user gives no others."""
+        return []
+
+    def fixed(self) -> list[str]:
+        """Returns flags of Beam that the user cannot override."""
+        return [f"--runner={self.settings.name}"]
+
+    def arguments(self) -> list[str]:
+        """Returns all flags for Beam."""
+        return [*self.defaults(), *self.settings.beam_args, *self.fixed()]
+
+    @property
+    def threads(self) -> int:
+        """How many units are processed at once where this process decides it; by default one per core it may use."""
+        return self.settings.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def workers_elsewhere(self) -> bool:
+        """Whether the stages run in other processes than this one."""
+        return self.flags.environment_type != "LOOPBACK"
+
+    @contextlib.contextmanager
+    def running(self, options: PipelineOptions, output: Store) -> Iterator[PipelineRunner]:
+        """Yields Beam's runner, with the servers that it needs running beside this process.
+
+        Args:
+            options: Of the job; addresses of servers are added.
+            output: The output folder.
+
+        Raises:
+            ServerError: A server did not start.
+        """
+        from apache_beam.runners import create_runner
+
+        yield create_runner(self.settings.name)
+
+    def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
+        """Cancels a job.
+
+        Args:
+            result: Of the job; None where it was interrupted before it was submitted.
+            options: Of the job.
+        """
+        if result is not None:
+            result.cancel()
+
+
+@contextlib.contextmanager
+def serving(name: str, command: Sequence[object], endpoint: str) -> Iterator[None]:
+    """Runs a server while the block lasts, from when it accepts connections at ``host:port``.
+
+    Beam starts Prism and the job server for Flink too, but leaves them behind when the driver is killed, lets the
+    terminal's Ctrl-C reach them before a job can be cancelled, and takes seconds to stop them.
+    """
+    with Server(name, [str(word) for word in command], grace_s=_GRACE_S) as server:
+        server.wait_until_ready(lambda: listens(endpoint), _START_S)
+        yield

@@ -1,0 +1,53 @@
+"""The REST interface of a Flink cluster: its slots, and cancelling a job."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+_ANSWER_S = 5.0
+_CANCEL_ANSWER_S = 0.7  # of each of two calls: the driver leaves within seconds
+_FINAL_STATES = ("FINISHED", "CANCELED", "FAILED")
+
+
+def endpoint(master: str) -> str:
+    """Returns ``host:port`` of a value of ``--flink_master``."""
+    url = urllib.parse.urlsplit(_url(master))
+    return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
+
+
+def slots(master: str) -> int:
+    """Returns how many slots a cluster has; 0 where that is not known, as when it starts TaskManagers on demand."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(_ask(master, "overview", _ANSWER_S)["slots-total"])
+    return 0
+
+
+def cancel(master: str, job_name: str) -> bool:
+    """Cancels the jobs of a name; returns whether the cluster accepted it for all of them.
+
+    Beam's job server forgets a job that it is told to cancel, while the cluster keeps running it.
+    """
+    try:
+        jobs = _ask(master, "jobs/overview", _CANCEL_ANSWER_S)["jobs"]
+        for job in jobs:
+            if job["name"] == job_name and job["state"] not in _FINAL_STATES:
+                _ask(master, f"jobs/{job['jid']}?mode=cancel", _CANCEL_ANSWER_S, method="PATCH")
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _ask(master: str, path: str, timeout_s: float, method: str = "GET") -> Any:
+    request = urllib.request.Request(f"{_url(master)}/{path}", method=method)
+    with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        return json.load(answer)
+
+
+def _url(master: str) -> str:
+    master = master.strip().rstrip("/")
+    return master if "://" in master else f"http://{master}"

@@ -1,0 +1,31 @@
+"""The runners by the name that ``--runner`` takes."""
+
+from __future__ import annotations
+
+from beam_curate.errors import UsageError
+from beam_curate.plan.settings import RunnerSettings
+from runners.base import Runner
+from runners.direct import DirectRunner
+from runners.flink import FlinkRunner
+from runners.portable import CustomRunner, PortableRunner
+from runners.prism import PrismRunner
+
+RUNNERS: dict[str, type[Runner]] = {
+    "DirectRunner": DirectRunner,
+    "PrismRunner": PrismRunner,
+    "FlinkRunner": FlinkRunner,
+    "PortableRunner": PortableRunner,
+}
+
+
+def make_runner(settings: RunnerSettings) -> Runner:
+    """Returns the runner that the settings name.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if settings.name in RUNNERS:
+        return RUNNERS[settings.name](settings)
+    if "." in settings.name:
+        return CustomRunner(settings)
+    raise UsageError(f"--runner {settings.name} is not supported; choose {', '.join(RUNNERS)} (docs/runners.md)")
