@@ -234,7 +234,7 @@ def test_a_command_that_is_not_there_is_named() -> None:
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped() -> None:
-    with engine("--never-ready", start_timeout_s=1.5) as asked:
+    with engine("--never-ready", start_timeout_s=5.0) as asked:
         (error,) = asked.generate([make_request()], GREEDY)
         assert not servers_of(os.getpid())
     assert isinstance(error, ModelServerError)
