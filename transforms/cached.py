@@ -1,4 +1,4 @@
-"""Results of a stage from its store, and work only on units that have none there."""
+"""Caching of a stage's results: only units without a stored result are computed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import apache_beam as beam
 from beam_curate import counters
 from beam_curate.stage import size
 from beam_curate.store.results import ResultStore
-from transforms.redistribute import Spread
+from transforms.redistribute import Redistribute
 from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)
 class Cached(beam.PTransform):
-    """Returns cached and new results alike.
+    """Returns the stored results of units, after computing those that are missing.
 
     Attributes:
-        store: Where results are; see `beam_curate.store.results`.
+        store: The store of the results; see `beam_curate.store.results`.
         work: PCollection[unit] -> PCollection[(unit, result)].
     """
 
@@ -28,9 +28,14 @@ class Cached(beam.PTransform):
     work: beam.PTransform
 
     def expand(self, units: beam.PCollection[Any]) -> beam.PCollection[Any]:
-        """Looks every unit up, works on those without a result, and stores what that gives."""
+        """Looks up all units, computes and stores the missing results, and returns all."""
         looked_up = units | "Look up" >> beam.ParDo(LookUp(self.store)).with_outputs("missing", main="stored")
-        made = looked_up.missing | "Spread" >> Spread() | "Work" >> self.work | "Store" >> beam.ParDo(Store(self.store))
+        made = (
+            looked_up.missing
+            | "Redistribute" >> Redistribute()
+            | "Work" >> self.work
+            | "Store" >> beam.ParDo(Store(self.store))
+        )
         return (looked_up.stored, made) | beam.Flatten()
 
 
@@ -53,7 +58,7 @@ class LookUp(CountingDoFn):
 
 
 class Store(CountingDoFn):
-    """Stores the result of a unit, and yields the stored one: an earlier writer's where there was one."""
+    """Stores the result of a unit and yields the stored one, which is an earlier writer's if there was one."""
 
     def __init__(self, store: ResultStore[Any]) -> None:
         super().__init__(store.output)

@@ -18,6 +18,8 @@ from transforms.inference import infer
 class ChunkStage(beam.PTransform):
     """Runs a stage on the chunks that it has no cached result for; one with a model behind Beam's RunInference.
 
+    In a pipeline: ``chunks | "Captions" >> ChunkStage(planned)``; see `beam_curate.pipeline`.
+
     Attributes:
         planned: The stage, with the store of its results.
     """

@@ -19,5 +19,10 @@ def set_limit(number: int) -> None:
 
 
 def permit() -> AbstractContextManager[object]:
-    """Returns a context that waits until a unit may be worked on, and counts it while the block runs."""
+    """Returns a context that waits until a unit may be worked on, and counts it while the block runs.
+
+    >>> with permit():
+    ...     print("one unit at work")
+    one unit at work
+    """
     return _permit

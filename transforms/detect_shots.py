@@ -14,7 +14,7 @@ from transforms.inference import infer
 
 @dataclasses.dataclass(eq=False)
 class DetectShots(beam.PTransform):
-    """Finds the spans of each video. Duplicates are left out.
+    """Detects the shots of each video. Duplicates are left out.
 
     Attributes:
         planned: The stage, with the store of its results; see `beam_curate.shots.stage`.

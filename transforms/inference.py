@@ -14,7 +14,7 @@ from transforms.concurrency import permit
 
 
 class StageHandler(ModelHandler[Any, Any, Any]):
-    """Hands each unit to a stage, which batches within the unit by a fixed rule.
+    """Passes each unit to a stage, which forms batches within the unit by a fixed rule.
 
     Beam holds only a reference to the model: the stage borrows the model itself from the process's slot, which loads
     on first use and holds one model at a time.
@@ -51,7 +51,7 @@ class StageHandler(ModelHandler[Any, Any, Any]):
 
 
 class NoModel:
-    """Stands in for a model where a stage needs none: Beam wants an object."""
+    """Placeholder for stages without a model: Beam requires an object."""
 
 
 def infer(planned: PlannedStage[Any, Any]) -> beam.PTransform:

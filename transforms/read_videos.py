@@ -15,10 +15,22 @@ from beam_curate.store.base import Store
 
 @dataclasses.dataclass(eq=False)
 class ReadVideos(beam.PTransform):
-    """Reads the list of videos that the launcher selected: listed, what is done subtracted, limited.
+    """Reads the videos that the driver selected for this run.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    >>> from beam_curate.sources.selection import write_selection
+    >>> from beam_curate.store.local import LocalStore
+    >>> output, key = LocalStore(Path(tempfile.mkdtemp())), PurePosixPath("selection")
+    >>> write_selection(output, key, [Video("a.mp4", "a.mp4", 1, "etag")])
+    >>> with beam.Pipeline(FnApiRunner()) as pipeline:
+    ...     _ = pipeline | ReadVideos(output, key) | beam.Map(lambda video: print(video.uri))
+    a.mp4
+
 
     Attributes:
-        output: Where it is.
+        output: The output that holds the selection.
         selection: The key that `write_selection` wrote.
     """
 
@@ -26,10 +38,10 @@ class ReadVideos(beam.PTransform):
     selection: PurePosixPath
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Video]:
-        """Yields videos, spread over the workers."""
+        """Returns the videos, distributed over the workers."""
         return (
             pipeline
             | "Selection" >> beam.Create([self.selection])
             | "Read" >> beam.FlatMap(functools.partial(read_selection, self.output))
-            | "Spread" >> beam.Reshuffle()
+            | "Redistribute" >> beam.Reshuffle()
         )

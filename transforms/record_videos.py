@@ -1,4 +1,4 @@
-"""The end of the flow: one outcome a video."""
+"""The end of the flow: one outcome per video."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from transforms.worker_counters import CountingDoFn
 
 @dataclasses.dataclass(eq=False)
 class RecordVideos(beam.PTransform):
-    """Gathers what became of each video, withdraws what no longer holds, records it, and marks it done.
+    """Records the outcome of each video, withdraws outdated results from the output, and marks the video done.
 
     Attributes:
-        context: Of the records.
+        context: What all records have in common.
         recorded: Folder for a note of each video that was recorded; see `beam_curate.records.missing`.
     """
 
@@ -56,7 +56,7 @@ class Record(CountingDoFn):
     def process(self, gathered: tuple[str, dict[str, Iterable[Any]]]) -> list[str]:
         """Records one video and passes its URI on.
 
-        A video of which only failures arrived cannot be recorded here: the driver finds that it is missing.
+        A video of which only failures arrived cannot be recorded here; the driver detects that it is missing.
         """
         uri, found = gathered
         chunks, failures = list(found["chunks"]), list(found["failures"])

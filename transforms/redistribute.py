@@ -1,4 +1,4 @@
-"""Dealing work out."""
+"""Redistribution of elements over the workers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 import apache_beam as beam
 
 
-class Spread(beam.PTransform):
-    """Deals elements out to the workers afresh; what follows begins when all of them are there.
+class Redistribute(beam.PTransform):
+    """Distributes elements evenly over the workers, and holds them back until all of them have arrived.
 
-    This is what Beam's own Reshuffle is for, but Flink does only the first one of a job: to its optimiser, what was
-    dealt out evenly once stays so. All chunks of a video would stay in one slot, and one slot could begin a stage while
-    another is at an earlier one, so that the worker they share would load the models of both in turns.
+    Beam's own Reshuffle is for this, but Flink executes only the first one of a job: its optimiser assumes that
+    elements stay evenly distributed. All chunks of a video would stay in one slot, and one slot could begin a stage
+    while another is at an earlier one, so that the worker they share would load the models of both in turns.
+
+    >>> from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    >>> with beam.Pipeline(FnApiRunner()) as pipeline:
+    ...     _ = pipeline | beam.Create([1, 2, 3]) | Redistribute() | beam.CombineGlobally(sum) | beam.Map(print)
+    6
     """
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
@@ -22,7 +27,7 @@ class Spread(beam.PTransform):
         return (
             elements
             | "Any key" >> beam.Map(_with_any_key).with_output_types(tuple[int, Any])
-            | "Deal out" >> beam.GroupByKey()
+            | "Distribute" >> beam.GroupByKey()
             | "Without key" >> beam.FlatMap(_values)
         )
 

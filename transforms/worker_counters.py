@@ -1,4 +1,4 @@
-"""What stages count reaches people also when it is counted in another process than the driver's."""
+"""Publishes stage counters from worker processes to the driver and to Beam metrics."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from beam_curate.store.base import Store
 
 
 class CountingDoFn(beam.DoFn):
-    """A DoFn whose counts, and those of what it calls, become Beam's metrics and are left for the driver.
+    """A DoFn whose counters, and those of the functions it calls, become Beam metrics and reach the driver.
 
     Args:
-        output: Where counts are left.
+        output: The output, in which workers leave their counters.
     """
 
     def __init__(self, output: Store) -> None:
         self._output = output
 
     def setup(self) -> None:
-        """Begins to listen, once a process."""
+        """Begins to listen to the counters, once per process."""
         counters.listen(_to_beam)
         worker_counts.write_to(self._output)
 
     def finish_bundle(self) -> None:
-        """Leaves the counts as they are now: runners end a worker's process as soon as its stage is done."""
+        """Writes the counters now: runners end a worker's process as soon as its stage is done."""
         worker_counts.flush()
 
 
 def _to_beam(name: str, amount: int) -> None:
-    """Adds to a metric of the step that runs in this thread; elsewhere Beam ignores it."""
+    """Adds to a metric of the step that runs in this thread; Beam ignores calls from other threads."""
     _counter(name).inc(amount)
 
 
