@@ -13,7 +13,7 @@ import av.video
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_curate.containers.faults import of_reading
+from beam_curate.containers.error_causes import classify_read_error
 from beam_curate.containers.tracks import open_container
 from beam_curate.errors import DiskError, LostFramesError, UnreadableSourceError
 
@@ -33,7 +33,7 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
                 raise LostFramesError(f"{name} has no video stream")
             yield container, container.streams.video[0]
     except (UnreadableSourceError, av.error.FFmpegError) as error:
-        cause = of_reading(error, str(clip))
+        cause = classify_read_error(error, str(clip))
         raise cause if cause.retriable else LostFramesError(f"{name} cannot be decoded: {cause}") from error
 
 

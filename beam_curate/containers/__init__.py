@@ -1,1 +1,1 @@
-"""What the container of a video says: tracks, colours, time stamps, and whose fault an error is."""
+"""What a video's container states: tracks, colours, time stamps; and the cause of an error in reading it."""

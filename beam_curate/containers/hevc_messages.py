@@ -1,8 +1,8 @@
-"""Messages beside the pictures of HEVC (supplemental enhancement information): a bad one costs no picture.
+"""Neutralizes supplemental enhancement information (SEI) messages of HEVC that would cost frames.
 
-FFmpeg's decoder, told to be strict, refuses a picture for what it does not like in a message beside it, although
-nothing of the picture depends on it. So messages are looked at first, in place: those that say nothing of pictures, or
-are too short for what they are, get a type that decoders skip.
+FFmpeg's decoder in strict mode rejects a frame for a malformed SEI message, although decoding does not depend on it.
+So messages are edited in place before decoding: those that do not affect how frames are shown, or that are too short,
+get a type that decoders skip.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 import av
 
 _START_CODE = b"\0\0\1"
-_IGNORED_TYPE = 0x7F  # reserved; and a byte that changes nothing in how the bytes around it are read
+_IGNORED_TYPE = 0x7F  # reserved; as a byte, it does not change how the bytes around it are escaped
 _HEADER_BYTES = 2
-_MESSAGES = (39, 40)  # types of units (H.265, 7.4.2.2) before and after the slices
+_SEI = (39, 40)  # types of NAL units (H.265, 7.4.2.2): before and after the slices
 _FILLER = 38  # decoders skip such units
-# What is kept, with the least number of bytes of each (H.265, D.2): picture timing, of which interlacing is read;
-# recovery points; display orientation; the parameter sets in use; colours of the mastering display, light level, and
-# another transfer function, as HLG has.
+# Message types that are kept, with the minimum size of each in bytes (H.265, D.2): picture timing, which tells
+# interlacing; recovery points; display orientation; active parameter sets; mastering display colour volume; content
+# light level; alternative transfer characteristics, as in HLG.
 _KEPT = {1: 0, 6: 1, 47: 1, 129: 1, 137: 24, 144: 4, 147: 1}
 _RECOVERY_POINT, _ACTIVE_PARAMETER_SETS = 6, 129
 
 
 def sanitized_extradata(extradata: bytes | None) -> bytes | None:
-    """Returns what a container says before the first picture, with harmless messages; None where nothing changes."""
+    """Returns a codec's extradata with its SEI messages neutralized; None if nothing changes."""
     if not extradata:
         return None
     data = bytearray(extradata)
@@ -34,18 +34,22 @@ def sanitized_extradata(extradata: bytes | None) -> bytes | None:
 
 
 def length_size(extradata: bytes | None) -> int:
-    """Returns of how many bytes the length before each unit is, or 0 where units begin with a start code."""
+    """Returns the size in bytes of the length before each NAL unit; 0 if units begin with a start code.
+
+    >>> length_size(bytes.fromhex("00000001"))
+    0
+    """
     if not extradata or extradata[0] != 1:
         return 0
     return (extradata[21] & 3) + 1 if len(extradata) > 21 else 4  # ISO/IEC 14496-15, 8.3.3.1
 
 
 def sanitize(packet: av.Packet[Any], length_size: int) -> None:
-    """Makes the messages in a packet of HEVC harmless, in place.
+    """Neutralizes the SEI messages in a packet of HEVC, in place.
 
     Args:
-        packet: Of one picture.
-        length_size: As the function of that name says.
+        packet: The packet of one frame.
+        length_size: See the function `length_size`.
     """
     data = bytearray(packet)
     if _sanitize(data, _units_with_length(data, length_size) if length_size else _units_with_start_code(data)):
@@ -53,10 +57,10 @@ def sanitize(packet: av.Packet[Any], length_size: int) -> None:
 
 
 def _sanitize(data: bytearray, units: Iterator[tuple[int, int]]) -> bool:
-    """Makes the messages among some units harmless, and returns whether there are any."""
+    """Neutralizes the SEI messages among some NAL units; returns whether there are any."""
     any_found = False
     for start, end in units:
-        if end - start <= _HEADER_BYTES or data[start] >> 1 & 63 not in _MESSAGES:
+        if end - start <= _HEADER_BYTES or data[start] >> 1 & 63 not in _SEI:
             continue
         any_found = True
         if not _sanitize_unit(data, start + _HEADER_BYTES, end):
@@ -65,8 +69,8 @@ def _sanitize(data: bytearray, units: Iterator[tuple[int, int]]) -> bool:
 
 
 def _units_of_record(data: bytearray) -> Iterator[tuple[int, int]]:
-    """Yields the units of a decoder configuration record (ISO/IEC 14496-15, 8.3.3.1): arrays behind 23 bytes."""
-    at = 23
+    """Yields (start, end) of the NAL units in a decoder configuration record (ISO/IEC 14496-15, 8.3.3.1)."""
+    at = 23  # where the arrays of units begin
     while at + 3 <= len(data):
         count = int.from_bytes(data[at + 1 : at + 3], "big")
         at += 3
@@ -95,7 +99,7 @@ def _units_with_start_code(data: bytearray) -> Iterator[tuple[int, int]]:
 
 
 def _sanitize_unit(data: bytearray, start: int, end: int) -> bool:
-    """Gives unwanted messages of one unit another type; returns whether the unit is as the standards have it."""
+    """Gives unwanted messages of one NAL unit another type; returns whether the unit is well-formed."""
     places = _payload_places(data, start, end)
     while places and data[places[-1]] == 0:
         places.pop()  # zeros that belong to the next start code
@@ -114,7 +118,7 @@ def _sanitize_unit(data: bytearray, start: int, end: int) -> bool:
 
 
 def _payload_places(data: bytearray, start: int, end: int) -> list[int]:
-    """Returns where the bytes of a unit are, but for those that only keep start codes from appearing (H.265, 7.4.2)."""
+    """Returns the positions of a unit's bytes without the emulation prevention bytes (H.265, 7.4.2)."""
     places, zeros = [], 0
     for place in range(start, end):
         if zeros >= 2 and data[place] == 3:
@@ -126,7 +130,7 @@ def _payload_places(data: bytearray, start: int, end: int) -> list[int]:
 
 
 def _number(data: bytearray, places: list[int], at: int) -> tuple[int, int]:
-    """Reads a type or size, of which each byte 255 says that more follows; returns it and where it ends."""
+    """Reads a type or size, in which a byte 255 means that more follows; returns it and its end."""
     number = 0
     while at < len(places):
         byte = data[places[at]]
@@ -140,7 +144,7 @@ def _is_wanted(kind: int, payload: bytes) -> bool:
     if kind not in _KEPT or len(payload) < _KEPT[kind]:
         return False
     if kind == _RECOVERY_POINT:
-        return any(payload[:2])  # else its first number is of more than 16 bits
-    if kind == _ACTIVE_PARAMETER_SETS:  # one sequence parameter set, and a number of it below 16
+        return any(payload[:2])  # else its first number has more than 16 bits
+    if kind == _ACTIVE_PARAMETER_SETS:  # exactly one sequence parameter set, with an id below 16
         return payload[0] & 2 != 0 and (payload[0] & 1 != 0 or any(payload[1:2]))
     return True

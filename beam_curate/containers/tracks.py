@@ -1,4 +1,4 @@
-"""Opening a source: which containers are read, and which of their tracks are the picture and the sound."""
+"""Opens a source: which containers are read, and which of its video and audio tracks are used."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import av.container
 import av.video
 from av.stream import Disposition
 
-from beam_curate.containers import faults
+from beam_curate.containers import error_causes
 from beam_curate.errors import UnreadableSourceError
 
-# Demuxers (FFmpeg's names) of files that hold their media themselves: cameras, phones, recorders, editors, broadcast,
-# raw streams. Not among them is what names other files or addresses (concat, hls, dash, sdp, imf, mlv and their like),
-# what numbers files on (image2), and devices.
+# FFmpeg's names of the demuxers of self-contained files: cameras, phones, recorders, editors, broadcast, raw streams.
+# Left out are formats that refer to other files or addresses (concat, hls, dash, sdp, imf, mlv and the like), numbered
+# image files (image2), and devices.
 CONTAINERS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o", "mxf", "gxf", "ogg", "nut"),
     *("wtv", "rm", "ivr", "dv", "cine", "r3d", "lxf", "ser", "yuv4mpegpipe", "gif", "apng", "swf", "nsv", "nuv", "pva"),
@@ -27,47 +27,46 @@ CONTAINERS = (
     *("dnxhd", "dirac", "cavsvideo", "avs2", "avs3"),
 )
 _LOCAL = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
-_PICTURE_ONLY = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+_STILL_IMAGE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
-# To tell moving pictures from stills, where there are several video tracks.
+# How much of a file with several video tracks is read to tell video from still images.
 _SAMPLED_PACKETS = 300
 _SAMPLED_BYTES = 64 << 20
-_SLIDES = 8  # a track with less than an eighth of another's pictures is a slide show beside it
-_PREVIEW = 4  # one with less than a quarter of another's pixels is a preview of it
+_SLIDES = 8  # a track with less than an eighth of another's frames is a slide show
+_PREVIEW = 4  # a track with less than a quarter of another's pixels is a preview
 
 
 @contextlib.contextmanager
 def open_container(path: str, **options: str) -> Iterator[av.container.InputContainer]:
-    """Opens a file that holds its media itself; nothing it names elsewhere is opened.
+    """Opens a self-contained media file; files and addresses that it refers to are never opened.
 
     Raises:
-        UnreadableSourceError: It is a list of other files, or of a kind that is not read here.
+        UnreadableSourceError: It is a list of other files, or of a format that is not supported.
         av.error.FFmpegError: FFmpeg cannot open the file.
     """
-    # "file:" keeps FFmpeg from reading a name such as "a:b.mp4" as a protocol.
+    # With "file:", FFmpeg does not take "a" of a name such as "a:b.mp4" for a protocol.
     try:
         container = av.open(f"file:{path}", metadata_errors="ignore", options=_LOCAL | options)
-    except av.error.ArgumentError as error:  # so the white list refuses
+    except av.error.ArgumentError as error:  # not on the whitelist
         raise UnreadableSourceError(
-            "not a video file of a kind that is read here (mp4, mov, mkv, ts and the like): a list of other files, say"
+            "not a supported video file (mp4, mov, mkv, ts and the like); perhaps a list of other files"
         ) from error
     with container:
         yield container
 
 
 def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
-    """Returns the video track that is curated: the same one whenever the file is opened.
+    """Returns the video track to curate: the same one whenever the file is opened.
 
-    Of the tracks that there are decoders for: moving pictures before stills and slide shows, full size before previews,
-    what the file marks as its default before others, then the first. Moving pictures of which none decodes give way to
-    the next that do.
+    Of the tracks with a decoder, video comes before still images and slide shows, full size before previews, the
+    file's default track before others, then the first. A video track of which no frame decodes gives way to the next.
 
     Raises:
-        UnreadableSourceError: There is no video track, or none that can be decoded.
+        UnreadableSourceError: There is no video track, or none with a decoder.
     """
     tracks = _video_tracks(container)
     if not tracks:
-        raise UnreadableSourceError("it has no video stream (audio or pictures only)")
+        raise UnreadableSourceError("it has no video stream (only audio or still images)")
     decodable = [track for track in tracks if track.codec_context is not None]
     if not decodable:
         raise UnreadableSourceError("FFmpeg has no decoder for its video stream")
@@ -80,17 +79,17 @@ def video_track(container: av.container.InputContainer) -> av.video.VideoStream:
 
     def rank(track: av.video.VideoStream) -> tuple[bool, bool, bool, int]:
         count = counts[track.index]
-        still = count < 2 or count * _SLIDES < most
-        preview = _pixels(track) * _PREVIEW < largest
-        return still, preview, not track.disposition & Disposition.default, track.index
+        is_still = count < 2 or count * _SLIDES < most
+        is_preview = _pixels(track) * _PREVIEW < largest
+        return is_still, is_preview, not track.disposition & Disposition.default, track.index
 
     ranked = sorted(decodable, key=rank)
-    moving = (track for track in ranked if not rank(track)[0])
-    return next((track for track in moving if _decodes(path, track.index)), ranked[0])
+    videos = (track for track in ranked if not rank(track)[0])
+    return next((track for track in videos if _decodes(path, track.index)), ranked[0])
 
 
 def track_notes(container: av.container.InputContainer, chosen: av.video.VideoStream) -> tuple[str, ...]:
-    """Returns a note that names the video tracks which are not curated."""
+    """Returns a note that names the other video tracks, if there are any."""
     tracks = _video_tracks(container)
     if len(tracks) < 2:
         return ()
@@ -106,11 +105,11 @@ def track_notes(container: av.container.InputContainer, chosen: av.video.VideoSt
 
 
 def audio_track(container: av.container.InputContainer, chosen: av.video.VideoStream) -> av.audio.AudioStream | None:
-    """Returns the audio track that belongs to the video track: of its programme, where the file has several."""
+    """Returns the audio track that belongs to the video track: that of its programme, if the file has several."""
     track = container.streams.best("audio", related=chosen)
     if isinstance(track, av.audio.AudioStream):
         return track
-    return container.streams.audio[0] if container.streams.audio else None  # one whose parameters come later
+    return container.streams.audio[0] if container.streams.audio else None  # its parameters come later
 
 
 def file_name(container: av.container.InputContainer) -> str:
@@ -119,12 +118,12 @@ def file_name(container: av.container.InputContainer) -> str:
 
 
 def codec_name(track: av.audio.AudioStream) -> str:
-    """Returns FFmpeg's name of a track's codec, or ``unknown`` where it has no decoder for it."""
+    """Returns FFmpeg's name of a track's codec, or ``unknown`` if there is no decoder for it."""
     return track.codec_context.codec.canonical_name if track.codec_context is not None else "unknown"
 
 
 def _video_tracks(container: av.container.InputContainer) -> list[av.video.VideoStream]:
-    return [track for track in container.streams.video if not track.disposition & _PICTURE_ONLY]
+    return [track for track in container.streams.video if not track.disposition & _STILL_IMAGE]
 
 
 def _pixels(track: av.video.VideoStream) -> int:
@@ -139,10 +138,10 @@ def _described(track: av.video.VideoStream) -> str:
 
 
 def _decodes(path: str, index: int) -> bool:
-    """Whether a track has a picture that can be decoded, at its beginning; true where there is no telling.
+    """Whether a frame near the beginning of a track can be decoded; true if that cannot be found out.
 
     Raises:
-        MemoryError: Decoding it needs more memory than there is.
+        MemoryError: Decoding a frame needs more memory than is available.
     """
     with open_container(path) as container:
         track = container.streams[index]
@@ -155,7 +154,7 @@ def _decodes(path: str, index: int) -> bool:
                 packet = next(packets)
             except StopIteration:
                 return False
-            except (av.error.FFmpegError, IndexError):  # of the container, so that it is no fault of the track
+            except (av.error.FFmpegError, IndexError):  # the container is damaged, not the track
                 return True
             if packet.has_sidedata("encryption_info"):
                 return False
@@ -163,12 +162,12 @@ def _decodes(path: str, index: int) -> bool:
                 if packet.decode():
                     return True
             except av.error.FFmpegError as error:
-                if faults.out_of_memory(error, track.codec_context):
+                if error_causes.is_out_of_memory(error, track.codec_context):
                     raise MemoryError from error
 
 
 def _sampled(path: str, tracks: Sequence[av.video.VideoStream]) -> Mapping[int, int]:
-    """Counts the packets of each track at the beginning of the file: what its header says of them may be missing."""
+    """Counts each track's packets at the beginning of the file, since its header may lack the number of frames."""
     counts: collections.Counter[int] = collections.Counter({track.index: 0 for track in tracks})
     size = 0
     with open_container(path) as container, contextlib.suppress(av.error.FFmpegError, IndexError):

@@ -1,1 +1,1 @@
-"""Reading and writing video with PyAV. Sources are read only in child processes (see `children`)."""
+"""Reads and writes video with PyAV. Sources are read in child processes only, see `decoder_pool`."""

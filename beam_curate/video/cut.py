@@ -1,4 +1,4 @@
-"""Cutting the clips of one chunk from their source: one decoding pass, one encoder thread a clip, exact frames."""
+"""Cuts the clips of one chunk from their source: one decoding pass, one encoder thread per clip, exact frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 
-from beam_curate.containers import faults
+from beam_curate.containers.error_causes import classify_write_error
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import LostFramesError
 from beam_curate.video.conform import Conform
@@ -23,8 +23,8 @@ from beam_curate.video.encode import ClipWriter, Encoding
 from beam_curate.video.sound import Sound, sounds
 from beam_curate.video.timeline import MAX_RATE_DENOMINATOR
 
-# Decoded frames that wait for their encoder. So many that, at 720p, the frames of one 8 s clip fit and the
-# next clip's encoder starts meanwhile; it is the memory that cutting takes, whatever the clip length.
+# Memory for decoded frames that wait for their encoder, whatever the length of clips. At 720p, the frames of one 8 s
+# clip fit, so that the next clip's encoder can start meanwhile.
 _WAITING_BYTES = 256 << 20
 _MIN_WAITING_FRAMES = 8
 _HEARTBEAT_FRAMES = 100
@@ -33,7 +33,7 @@ _MOST_ENCODERS = 8
 
 @dataclasses.dataclass(frozen=True)
 class CutFile:
-    """A clip written into the given folder, with the facts read back from it, or the error instead."""
+    """A clip that was cut, with the facts read back from its file; or the error."""
 
     clip_id: str
     path: str = ""
@@ -51,7 +51,7 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
     """Cuts spans, ordered and not overlapping, out of one source into ``folder/{clip_id}.mp4``.
 
     Yields:
-        A CutFile a span, in order; None now and then, as a sign of life.
+        One CutFile per span, in order; None as a heartbeat in between.
     """
     if encoding.use_input_bit_rate and info.bit_rate_kbps:
         encoding = dataclasses.replace(encoding, bit_rate_kbps=info.bit_rate_kbps)
@@ -69,7 +69,7 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
                     current.end_of_frames()
                     current = None
                 while current is None and remaining and place >= remaining[0].end:
-                    running.append(encoders.submit(remaining.popleft().finish))  # nothing of it could be decoded
+                    running.append(encoders.submit(remaining.popleft().finish))  # none of its frames decoded
                 if current is None and remaining and place >= remaining[0].start:
                     current = remaining.popleft()
                     running.append(encoders.submit(current.run))
@@ -81,19 +81,19 @@ def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, f
                     yield running.popleft().result()
         finally:
             if current is not None:
-                current.end_of_frames()  # or its thread would wait for ever when decoding ends in an error
+                current.end_of_frames()  # or its thread would wait forever after an error in decoding
         running.extend(encoders.submit(job.finish) for job in remaining)
         while running:
             yield running.popleft().result()
 
 
 def _encoders() -> int:
-    """Encoder threads: the cores this process may use, but not so many that their memory passes the limit."""
+    """Number of encoder threads: the cores available, bounded since each takes memory."""
     return min(len(os.sched_getaffinity(0)), _MOST_ENCODERS)
 
 
 class _Job:
-    """The encoding of one clip: frames are fed from the decoding thread and written in an encoder thread."""
+    """The encoding of one clip: the decoding thread feeds frames, an encoder thread writes them."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Job:
         self.span = span
         self.start, self.end = (
             (span.start_frame, span.end_frame) if info.counted else (span.start_pts, span.end_pts)
-        )  # in what `numbered` calls a place
+        )  # places, as `numbered` defines them
         self._info = info
         self._encoding = encoding
         self._sound = sound
@@ -119,23 +119,23 @@ class _Job:
         self._notes: tuple[str, ...] = ()
 
     def feed(self, place: int, frame: av.VideoFrame, damaged: bool) -> None:
-        """Hands over a frame; waits while too many are waiting already."""
+        """Queues a frame; blocks while too many are waiting."""
         self._damaged += damaged
         self._waiting.acquire()
         pts = self.span.frame_pts[place - self.start] if self.span.frame_pts else place
         self._frames.put((pts, frame))
 
     def end_of_frames(self) -> None:
-        """Says that no more frames come."""
+        """Marks the end of the queue."""
         self._frames.put(None)
 
     def finish(self) -> CutFile:
-        """Ends a job that got no frame."""
+        """Runs a job that got no frames."""
         self.end_of_frames()
         return self.run()
 
     def run(self) -> CutFile:
-        """Encodes what is fed until the end."""
+        """Encodes the queued frames to the end."""
         frames = self._received()
         try:
             self._write(frames)
@@ -143,7 +143,7 @@ class _Job:
         except Exception as error:  # noqa: BLE001 - one clip's error must not stop the chunk's other clips
             for _ in frames:
                 pass
-            cause = faults.of_writing(error, self._path.parent, self._encoding.encoder)
+            cause = classify_write_error(error, self._path.parent, self._encoding.encoder)
             self._path.unlink(missing_ok=True)
             return CutFile(self.span.clip_id, error=cause)
 
@@ -157,7 +157,7 @@ class _Job:
         total = span.num_frames
         kept = min(total, self._encoding.max_output_frames or total)
         even = info.constant_frame_rate
-        # Of a variable rate, every frame keeps its time; else the clip lies on the grid of its own rate.
+        # At a variable rate, every frame keeps its time; at a constant rate, frame n is shown at n / rate.
         rate, time_base, length = info.frame_rate * Fraction(kept, total), info.time_base, None
         if even:
             time_base = 1 / rate
@@ -165,11 +165,11 @@ class _Job:
             length = span.end_pts - span.start_pts
             rate = (kept / (length * time_base)).limit_denominator(MAX_RATE_DENOMINATOR)
         count = written = 0
-        sound = self._sound.tried()
+        sound = self._sound.checked()
         conform = Conform(info.pixel_aspect, info.crop, self._encoding.interlaced, self._encoding.hdr)
         with ClipWriter(self._path, self._encoding, rate, time_base, conform, sound.track, length) as writer:
             for count, (pts, frame) in enumerate(frames, 1):
-                # Of every `total` frames, `kept` evenly spaced ones stay.
+                # Keep `kept` evenly spaced frames of `total`.
                 if written * total <= (count - 1) * kept:
                     writer.write(frame, written if even else pts - span.start_pts)
                     written += 1
@@ -179,7 +179,7 @@ class _Job:
         if lost + self._damaged > self._encoding.max_decode_errors:
             raise LostFramesError(
                 f"of its {total} frames (source frames {self.span.start_frame} to {self.span.end_frame - 1}) "
-                f"{lost} are lost and {self._damaged} damaged (--max-decode-errors)"
+                f"{lost} are lost and {self._damaged} are damaged (--max-decode-errors)"
             )
 
     def _read_back(self) -> CutFile:

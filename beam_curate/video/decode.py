@@ -1,4 +1,4 @@
-"""Opening a source video and decoding its frames in order, each with a time stamp that can be trusted."""
+"""Opens a source video and decodes its frames in presentation order, each with whether it is damaged."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ import av.video
 from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
-from beam_curate.containers import faults, hevc_messages
-from beam_curate.containers.boxes import notes_on
-from beam_curate.containers.facts import Crop, container_facts
+from beam_curate.containers import error_causes, hevc_messages
+from beam_curate.containers.facts import Crop, container_facts, trailing_file_notes
 from beam_curate.containers.tracks import audio_track, codec_name, file_name, open_container, track_notes, video_track
 from beam_curate.elements import Span, VideoInfo
 from beam_curate.errors import RefusedSourceError, UnreadableSourceError
 
-# Seeking goes to the last key frame before a decoding time; with B-frames a picture is shown some frames
-# after it is decoded, so we aim this much earlier than the first frame we need.
+# Seeking goes to the last key frame before a decoding time. With B-frames, a frame is shown some frames after it is
+# decoded, so the target is this much earlier than the first frame needed.
 SEEK_MARGIN_S = 1
-# FFmpeg's decoders of these keep errors inside a picture to themselves unless told not to. H.264's notes them
-# on the picture; told to be strict, it found no more of 200 damaged files and lost sound pictures.
+# FFmpeg's decoders of these report errors inside a frame in strict mode only. H.264's marks the frame as corrupt; in
+# strict mode it found no more of 200 damaged files and lost intact frames.
 _SILENT_CODECS = ("hevc", "mjpeg")
-# Their decoders say of every error, also when they work in several threads. The others note it on the picture, and in
-# threads a picture may be handed out before the note is on it.
+# Decoders that raise every error, also with several threads. The others mark the frame as corrupt, and with threads a
+# frame may be returned before it is marked.
 _RELIABLE_IN_THREADS = ("hevc", "mjpeg", "vp9", "av1", "prores", "dnxhd")
 _NO_TIME_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS
-_MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row between two other pictures
+_MAX_B_FRAMES = 17  # H.264 and HEVC allow 16 in a row
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceHeader:
-    """What the container says before a frame is decoded; counts and durations here are claims, not facts."""
+    """What the container states; until all frames are read, counts and durations are claims."""
 
     width: int
     height: int
@@ -48,21 +47,21 @@ class SourceHeader:
     bit_rate_kbps: int
     claimed_frames: int
     claimed_duration_s: float
-    pixel_aspect: Fraction = Fraction(0)  # 0 where each frame says it
+    pixel_aspect: Fraction = Fraction(0)  # 0 if each frame states it
     crop: Crop | None = None
     notes: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
 def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
-    """Opens a file and picks its video stream, see `beam_curate.containers.tracks`.
+    """Opens a file and selects its video stream, see `beam_curate.containers.tracks`.
 
     Args:
         path: The file.
-        threads: Whether to decode in several threads where errors are told then, too.
+        threads: Whether to decode in several threads if the codec's decoder reports errors reliably then.
 
     Raises:
-        UnreadableSourceError: There is no video stream that can be decoded, or the file is a list of others.
+        UnreadableSourceError: There is no video stream that can be decoded, or the file is a list of other files.
         av.error.FFmpegError: FFmpeg cannot open the file.
     """
     with open_container(path) as container:
@@ -77,21 +76,21 @@ def open_video(path: str, threads: bool = False) -> Iterator[tuple[av.container.
 
 
 def header(container: av.container.InputContainer, stream: av.video.VideoStream) -> SourceHeader:
-    """Reads what the container claims.
+    """Returns what the container states.
 
     Raises:
-        RefusedSourceError: Its pictures are of a kind that cannot be converted.
+        RefusedSourceError: It is Dolby Vision with colours that cannot be converted.
     """
     crop, dolby_vision = container_facts(stream)
-    if dolby_vision is not None and not dolby_vision.has_pictures_of_its_own:
+    if dolby_vision is not None and not dolby_vision.has_usable_base_layer:
         raise RefusedSourceError(
-            f"it is Dolby Vision of profile {dolby_vision.profile}, whose colours (IPT) cannot be converted here"
+            f"it is Dolby Vision of profile {dolby_vision.profile}, whose colours (IPT) cannot be converted"
         )
-    # Of a stream without a container, the demuxer names 25 frames/s, whatever the stream itself says.
+    # For a raw stream, the demuxer reports 25 frames/s, whatever the stream states.
     raw = bool(container.format.flags & _NO_TIME_STAMPS)
     rate = (not raw and stream.average_rate) or stream.guessed_rate or stream.base_rate or Fraction(0)
     audio = audio_track(container, stream)
-    boxes = notes_on(file_name(container)) if "mp4" in container.format.name else ()
+    trailing = trailing_file_notes(file_name(container)) if "mp4" in container.format.name else ()
     duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     return SourceHeader(
         width=stream.codec_context.width,
@@ -107,12 +106,12 @@ def header(container: av.container.InputContainer, stream: av.video.VideoStream)
         claimed_duration_s=duration_s or float((container.duration or 0) / av.time_base),
         pixel_aspect=_overriding_aspect(stream),
         crop=crop,
-        notes=(*track_notes(container, stream), *boxes),
+        notes=(*track_notes(container, stream), *trailing),
     )
 
 
 def _overriding_aspect(stream: av.video.VideoStream) -> Fraction:
-    """Returns the shape of pixels that the container states in place of the codec's, or 0."""
+    """Returns the pixel aspect ratio that the container states if it differs from the codec's, else 0."""
     stated = stream.sample_aspect_ratio
     return stated if stated and stated != stream.codec_context.sample_aspect_ratio else Fraction(0)
 
@@ -120,20 +119,20 @@ def _overriding_aspect(stream: av.video.VideoStream) -> Fraction:
 def read_frames(path: str, *, seek_pts: int | None = None) -> Iterator[tuple[av.VideoFrame, bool]]:
     """Yields (frame, whether it is damaged) in presentation order, to the end of the file.
 
-    A frame counts as damaged from an error on until the next clean key frame: what is predicted from a broken
-    picture is broken too. An undecodable packet does not end the video.
+    Frames count as damaged from an error to the next intact key frame, since they are predicted from a damaged one.
+    An undecodable packet does not end the video.
 
-    A stream is decoded in a single thread, since many are read side by side, or in several where the codec is costly
-    and the decoder reliable. In that case the first error has it read again in a single one, whose way with errors
-    does not depend on timing, and goes on where the first reading stood.
+    A stream is decoded in one thread, since many are read in parallel, or in several if the codec is costly and its
+    decoder reports errors reliably. In that case, the first error restarts decoding in one thread, whose error
+    handling does not depend on timing; frames that were already yielded are skipped.
 
     Args:
         path: The file.
-        seek_pts: Start at the last key frame before this time; None for the first frame.
+        seek_pts: Start at the last key frame before this time; None to start at the first frame.
 
     Raises:
         UnreadableSourceError: No frame could be decoded.
-        DiskError: The disk fails in the middle.
+        DiskError: The disk failed in the middle of the file.
     """
     count = 0
     for threads in (True, False):
@@ -157,23 +156,23 @@ def packets_of(
     """Yields the packets of a stream.
 
     Raises:
-        UnreadableSourceError: A stream begins in the middle of the file that its start did not name.
-        RefusedSourceError: The pictures are encrypted.
+        UnreadableSourceError: A stream begins in the middle of the file that was not announced at its start.
+        RefusedSourceError: The video is encrypted.
     """
     try:
         for packet in container.demux(stream):
             if packet.size and packet.has_sidedata("encryption_info"):
-                raise RefusedSourceError("its pictures are encrypted (DRM), and there is no key to read them with")
+                raise RefusedSourceError("it is encrypted (DRM) and cannot be decoded without a key")
             yield packet
-    except IndexError as error:  # PyAV's way to meet such a stream
+    except IndexError as error:  # raised by PyAV for a new stream
         raise UnreadableSourceError("its streams change in the middle of the file; remux it") from error
 
 
 def _decoded(
     container: av.container.InputContainer, stream: av.video.VideoStream
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
-    any_frame = lost = broken = False
-    key_fed = True  # whether a key frame that comes out now went in after the last error
+    any_frame = lost = corrupt = False
+    key_fed = True  # whether a key frame returned now was fed after the last error
     error: av.error.FFmpegError | None = None
     error_pts: int | None = None
     packets = packets_of(container, stream)
@@ -184,31 +183,31 @@ def _decoded(
         packet = None
         try:
             packet = next(packets)
-            # A transport stream misses a piece of it. Where two streams were joined, the first key frame is marked
-            # so too, though nothing of it is missing; the decoder would tell.
+            # A part of the packet is missing from a transport stream. Where two streams were joined, an intact first
+            # key frame is marked so, too; if it is not intact, the decoder reports it.
             if packet.is_corrupt and not packet.is_keyframe:
-                broken, key_fed, error_pts = True, False, packet.pts
+                corrupt, key_fed, error_pts = True, False, packet.pts
             key_fed = key_fed or packet.is_keyframe
             if packet.size and context.name == "hevc":
                 hevc_messages.sanitize(packet, unit_length)
             frames = packet.decode()
         except StopIteration:
             break
-        except av.error.FFmpegError as problem:  # each decoder has its own way to say that a packet is broken
-            if faults.out_of_memory(problem, context):
+        except av.error.FFmpegError as problem:  # which one for a corrupt packet depends on the decoder
+            if error_causes.is_out_of_memory(problem, context):
                 raise MemoryError from problem
-            error, lost, broken, key_fed = problem, True, True, False
+            error, lost, corrupt, key_fed = problem, True, True, False
             error_pts = packet.pts if packet is not None else None
-            ended = packet is None  # the container itself is broken: what the decoder still holds is all
-            if ended and (cause := faults.of_reading(problem, file_name(container))).retriable:
-                raise cause from problem  # or rather, its disk fails in the middle
+            ended = packet is None  # the container is corrupt: only frames held by the decoder are left
+            if ended and (cause := error_causes.classify_read_error(problem, file_name(container))).retriable:
+                raise cause from problem  # not corrupt: the disk failed
             frames = _flushed(stream) if ended else []
         for frame in frames:
             if frame.is_corrupt:
-                broken = True
+                corrupt = True
             elif frame.key_frame and (key_fed or _is_after(frame.pts, error_pts)):
-                broken = False
-            yield frame, broken or lost
+                corrupt = False
+            yield frame, corrupt or lost
             any_frame, lost = True, False
     if error is not None and not any_frame:
         raise UnreadableSourceError(f"no frame of it can be decoded: {error.strerror}")
@@ -219,7 +218,7 @@ def _is_after(pts: int | None, error_pts: int | None) -> bool:
 
 
 def _with_dependents(frames: Iterator[tuple[av.VideoFrame, bool]]) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """Marks B-frames that are shown before the damaged picture they are predicted from, too."""
+    """Also marks B-frames that are shown before the damaged frame they are predicted from."""
     held: list[tuple[av.VideoFrame, bool]] = []
     for frame, damaged in frames:
         held.append((frame, damaged))
@@ -239,18 +238,18 @@ def _flushed(stream: av.video.VideoStream) -> list[av.VideoFrame]:
 
 
 def numbered(path: str, info: VideoInfo, span: Span) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """Yields (place, frame, damaged) from a frame at or before a span's first on.
+    """Yields (place, frame, damaged), starting with a frame at or before the first one of a span.
 
-    The place is the frame's pts; or its number, where ``info.counted`` says that the frames' own pts do not do.
-    Decoding starts at the beginning where seeking finds no clean key frame before the span, and of counted frames also
-    where the span's first one is not found by its pts: wherever a worker starts, it gets the same frames.
+    The place of a frame is its pts, or its number if ``info.counted``. Decoding starts at the beginning of the file if
+    seeking finds no intact key frame before the span, or if frames are counted and the span's first frame is not found
+    by its pts. So the frames of a span do not depend on where decoding starts.
     """
     found = _placed(path, info, span)
     return found if info.counted else _forward(found)
 
 
 def _forward(found: Iterator[tuple[int, av.VideoFrame, bool]]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """Gives two frames in a row each other's pts where the first one's is the later: pictures come in their order."""
+    """Swaps the pts of two consecutive frames if the first one's is later: decoders return frames in order."""
     held: tuple[int, av.VideoFrame, bool] | None = None
     for pts, frame, damaged in found:
         if held is None:

@@ -1,8 +1,8 @@
-"""A small pool of child processes that read source videos, so that a rotten file costs one video and no more.
+"""A small pool of child processes that read source videos, so that a damaged file costs one video only.
 
-Standard process pools do not fit: a crash breaks the whole of `concurrent.futures`' pool, none streams
-results (shot detection reads frames while they are decoded), and spawning through `multiprocessing` imports
-the parent's main module, which on a Beam worker is Beam.
+The pools of the standard library do not fit: a crash breaks the entire pool of `concurrent.futures`, none streams
+results (shot detection reads frames while they are decoded), and `multiprocessing` in spawn mode imports the parent's
+main module, which on a Beam worker is Beam.
 """
 
 from __future__ import annotations
@@ -29,23 +29,31 @@ from beam_curate.errors import (
     MachineError,
 )
 
-TASKS_PER_CHILD = 200  # then it is replaced, so that a leak in a decoder stays small
+TASKS_PER_CHILD = 200  # then it is replaced, which bounds leaks of decoders
 
-# An arena a thread (glibc) and a stack a core (numpy's linear algebra, unused here) would take address space by
-# chance, so that the memory limit would mean something else on each machine.
+# One arena per thread (glibc) and one stack per core (numpy's linear algebra, unused here) would take address space
+# that depends on the machine, and with it what the memory limit means.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
-# What a Python with its libraries and drivers needs of the environment. Others may hold keys, which are no business of
-# a process that reads files of strangers.
-_PASSED_ON = (
+# Environment variables that Python, its libraries and drivers need. Others may hold credentials, which a process that
+# reads untrusted files must not have.
+_INHERITED = (
     *("PATH", "LANG", "TZ", "TMPDIR", "HOME", "USER", "LOGNAME", "VIRTUAL_ENV", "CONDA_PREFIX", "OMP_NUM_THREADS"),
     *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
     *("PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
     *("PYTHONPYCACHEPREFIX", "COVERAGE_PROCESS_START"),
 )
-_PASSED_ON_BEGINNINGS = ("LC_", "LD_", "DYLD_", "MALLOC_", "GLIBC_")
-_LOOK_S = 0.5  # how often a child that gives no answer is looked at
-# Signals by which a process ends itself; others come from outside.
-_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS)
+_INHERITED_PREFIXES = ("LC_", "LD_", "DYLD_", "MALLOC_", "GLIBC_")
+_POLL_S = 0.5
+# Signals of a process's own faults; others are sent from outside.
+_CRASH_SIGNALS = (
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGILL,
+    signal.SIGFPE,
+    signal.SIGABRT,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Limits:
     """What a child process may use.
 
     Attributes:
-        timeout_s: Longest time without any progress, in seconds; time in which the child was stopped does not count.
+        timeout_s: Maximum time without progress, in seconds; time in which the child was stopped does not count.
         memory_mb: Address space in MiB.
     """
 
@@ -84,15 +92,15 @@ class _Child:
         try:
             self.connection.send((task, arguments))
             while True:
-                self._await_answer()
+                self._await_message()
                 kind, value = self._receive()
                 if kind == "ready":
                     self.ready = True
                 elif kind == "item":
-                    if value is not None:  # None is a sign of life
+                    if value is not None:  # None is a heartbeat
                         yield value
                 elif kind == "error":
-                    raise value  # still busy, so that it is replaced: what a bad file left in it costs no other
+                    raise value  # still busy, so it is replaced: a bad file must not affect the next one
                 else:
                     self.busy = False
                     return
@@ -100,28 +108,28 @@ class _Child:
             raise self._cause_of_death() from error
 
     def _receive(self) -> Any:
-        """Receives an answer; raises EOFError or ConnectionError where the child died."""
+        """Receives a message; raises EOFError or ConnectionError if the child died."""
         try:
             return self.connection.recv()
         except OSError as error:
-            if error.errno is None:  # in the middle of the answer
+            if error.errno is None:  # in the middle of the message
                 raise EOFError from error
             raise
 
-    def _await_answer(self) -> None:
-        """Waits for an answer; time counts only while neither this process nor the child was stopped.
+    def _await_message(self) -> None:
+        """Waits for a message; time in which this process or the child was stopped does not count.
 
-        It is counted in looks of known length: a clock would count what passes between SIGSTOP and SIGCONT.
+        Polls of known length are added up: a clock would include the time between SIGSTOP and SIGCONT.
         """
         limit_s = self.limits.timeout_s
         waited_s = 0.0
-        while not self.connection.poll(look_s := min(_LOOK_S, limit_s - waited_s)):
-            waited_s += 0 if self._is_stopped() else look_s
+        while not self.connection.poll(poll_s := min(_POLL_S, limit_s - waited_s)):
+            waited_s += 0 if self._is_stopped() else poll_s
             if waited_s >= limit_s:
                 raise DecoderTimeoutError(f"no progress in reading it for {limit_s:g} s (--decode-timeout-s)")
 
     def _is_stopped(self) -> bool:
-        """Whether the child is stopped by a signal or a debugger, where the system tells (proc(5), stat)."""
+        """Whether the child is stopped by a signal or a debugger; False without procfs (proc(5), stat)."""
         try:
             stat = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace")
         except OSError:
@@ -130,19 +138,19 @@ class _Child:
 
     def _cause_of_death(self) -> CurateError:
         code = self.process.wait()
-        if -code in _CRASHES:
-            # Some libraries crash where memory runs out.
+        if -code in _CRASH_SIGNALS:
+            # Some libraries crash when memory runs out.
             return DecoderCrashedError(
                 f"FFmpeg crashed ({signal.Signals(-code).name}) while reading it: "
-                "a bug of it, or pictures too large for --decode-memory-mb"
+                "a bug in FFmpeg, or frames too large for --decode-memory-mb"
             )
         if code == -signal.SIGKILL:
             return DecoderKilledError("the process reading it was killed; the machine may be out of memory")
         if code < 0:
-            return DecoderKilledError(f"the process reading it was ended from outside ({_signal_name(-code)})")
+            return DecoderKilledError(f"the process reading it was terminated from outside ({_signal_name(-code)})")
         if not self.ready:
-            return MachineError(f"the process that reads videos does not start (exit status {code})")
-        return DecoderCrashedError(f"the process reading it ended with exit status {code}")
+            return MachineError(f"the process that reads videos failed to start (exit status {code})")
+        return DecoderCrashedError(f"the process reading it exited with status {code}")
 
     def kill(self) -> None:
         self.process.kill()
@@ -158,17 +166,15 @@ def _signal_name(number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Returns what a child process gets of our environment: nothing that could be a key."""
+    """Returns the environment of a child process, without anything that could be a credential."""
     own = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _PASSED_ON or name.startswith(_PASSED_ON_BEGINNINGS)
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     return own | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 class _Pool:
-    """At most one child per core; children wait for the next task when idle."""
+    """At most one child per core; idle children wait for the next task."""
 
     def __init__(self) -> None:
         self.slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
@@ -213,23 +219,25 @@ _pool = _Pool()
 
 
 def stream(task: str, *arguments: Any, limits: Limits) -> Iterator[Any]:
-    """Runs a task of `child.TASKS` in a child process and yields its items as they come.
+    """Runs a task of `decoder_process.TASKS` in a child process and yields its items as they arrive.
+
+    For example ``header, times = stream("packet_times", path, limits=Limits())``.
 
     Raises:
         UnreadableSourceError: The file is not a video that can be decoded.
         DecoderCrashedError: The child crashed.
-        DecoderKilledError: The child was ended from outside.
+        DecoderKilledError: The child was terminated from outside.
         DecoderTimeoutError: The child made no progress for ``limits.timeout_s``.
-        DecoderMemoryError: The child ran into ``limits.memory_mb``.
-        DiskError: The operating system does not read the source.
-        MachineError: No child process or thread can be had.
-        InternalError: A fault of this program.
+        DecoderMemoryError: The child needed more than ``limits.memory_mb``.
+        DiskError: The source cannot be read from its disk.
+        MachineError: No child process or thread can be started.
+        InternalError: A bug in this program.
     """
     with _pool.borrow(limits) as child:
         yield from child.run(task, arguments)
 
 
 def call(task: str, *arguments: Any, limits: Limits) -> Any:
-    """Runs a task that yields exactly one item, and returns it. Raises as `stream` does."""
+    """Runs a task that yields exactly one item, and returns it. Raises the errors of `stream`."""
     (item,) = list(stream(task, *arguments, limits=limits))
     return item

@@ -1,7 +1,7 @@
 """The child process that reads source videos: `python -m beam_curate.video.decoder_process FD PARENT_PID MEMORY_MB`.
 
-It imports neither Beam nor torch, answers one request after another over a socket, and ends when the socket
-closes or its parent is gone. What a decoder does to it, a crash, a hang, a memory bomb, stays in it.
+It imports neither Beam nor torch, serves one request after another over a socket, and ends when the socket closes or
+its parent is gone. Crashes, hangs and decompression bombs of a decoder affect this process only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import av
 
-from beam_curate.containers import faults
+from beam_curate.containers.error_causes import classify_read_error
 from beam_curate.processes import supervisor
 from beam_curate.video import cut, examine, scan
 
@@ -33,7 +33,7 @@ def main() -> None:
     """Serves requests until the parent closes the connection."""
     fd, parent_pid, memory_mb = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background jobs are born deaf to it
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # shells start background jobs with it ignored
     supervisor.exit_with(parent_pid)
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -43,20 +43,20 @@ def main() -> None:
         connection.send(("ready", None))
         while True:
             _serve(connection, *connection.recv())
-    except (EOFError, OSError):  # the second where it broke off in the middle of a message
-        return  # the parent is gone or needs this child no more
+    except (EOFError, OSError):  # OSError: in the middle of a message
+        return  # the parent is gone or has closed the connection
 
 
 def _serve(connection: Connection, task: str, arguments: tuple[Any, ...]) -> None:
     try:
         for item in TASKS[task](*arguments):
             connection.send(("item", item))
-        answer: tuple[str, Any] = ("done", None)
+        end: tuple[str, Any] = ("done", None)
     except ConnectionError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent gives it a type and a record
-        answer = ("error", faults.of_reading(error, arguments[0] if arguments else ""))
-    connection.send(answer)
+    except Exception as error:  # noqa: BLE001 - the parent records errors of any type
+        end = ("error", classify_read_error(error, arguments[0] if arguments else ""))
+    connection.send(end)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Encoding a clip: H.264 in yuv420p, in an mp4 that starts fast and holds the same bytes each time it is made."""
+"""Encodes a clip: H.264 in yuv420p, in an mp4 with its index first, and the same bytes on every run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from av.bitstream import BitStreamFilterContext
 from beam_curate.video.conform import Conform
 from beam_curate.video.sound import AudioTrack
 
-# A key frame at least this often, so that a trainer's random access decodes few frames in vain.
+# Maximum distance of key frames: a trainer's random access decodes at most so many frames to get one.
 KEYFRAME_INTERVAL = 60
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
-# x264 writes its version and options into the first picture; NAL unit type 6 is that message (H.264, 7.4.1).
+# x264 writes its version and options into the first frame, in a NAL unit of type 6 (H.264, 7.4.1).
 _WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
 
 
@@ -30,17 +30,20 @@ _WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
 class Encoding:
     """How clips are encoded.
 
+    >>> Encoding(preset="medium").codec_options()
+    {'preset': 'medium', 'threads': '1', 'x264-params': 'cpu-independent=1', 'crf': '18'}
+
     Attributes:
         encoder: FFmpeg's name: ``libx264``, ``libopenh264`` or ``h264_nvenc``.
-        crf: Constant quality, 0 (best) to 51; used unless ``bit_rate_kbps`` is given.
+        crf: Constant quality, 0 (best) to 51; ignored if ``bit_rate_kbps`` is given.
         preset: x264's speed preset.
-        threads: Encoder threads of one clip. More than 1 gives other bytes from run to run.
-        bit_rate_kbps: Fixed bit rate in 1000 bit/s, or None for constant quality.
-        use_input_bit_rate: Take the bit rate of the source's video stream.
-        max_output_frames: Lower the frame rate so that a clip has at most so many frames; None keeps it.
-        max_decode_errors: Lost or damaged frames that a clip may hold.
-        interlaced: What becomes of interlaced pictures, ``deinterlace`` or ``refuse``.
-        hdr: What becomes of PQ and HLG pictures, ``tonemap`` (to BT.709) or ``keep`` (in 8 bits).
+        threads: Encoder threads per clip. With more than 1, bytes differ from run to run.
+        bit_rate_kbps: Average bit rate in 1000 bit/s, or None for constant quality.
+        use_input_bit_rate: Use the bit rate of the source's video stream.
+        max_output_frames: Lower the frame rate so that a clip has at most this many frames; None keeps the rate.
+        max_decode_errors: Maximum number of lost or damaged frames in a clip.
+        interlaced: How interlaced frames are handled, ``deinterlace`` or ``refuse``.
+        hdr: How PQ and HLG frames are handled, ``tonemap`` (to BT.709) or ``keep`` (in 8 bits).
     """
 
     encoder: str = "libx264"
@@ -58,8 +61,8 @@ class Encoding:
         """Returns the encoder's private options."""
         if self.encoder == "libx264":
             quality = {} if self.bit_rate_kbps else {"crf": str(self.crf)}
-            # Without cpu-independent, x264's AVX-512 rate control gave other bytes now and then when another
-            # thread was busy (mbtree, core 165); with it, the same bytes on every CPU, at the same speed.
+            # Without cpu-independent, x264's AVX-512 rate control sometimes gave different bytes when another
+            # thread was busy (mbtree, core 165); with it, bytes are the same on every CPU, at the same speed.
             fixed = {"threads": str(self.threads), "x264-params": "cpu-independent=1"}
             return {"preset": self.preset, **fixed, **quality}
         if self.encoder == "h264_nvenc":
@@ -69,17 +72,18 @@ class Encoding:
 
 
 class ClipWriter:
-    """Writes one clip. A context manager; the file is complete when it is left without an error.
+    """Writes one clip. A context manager; the file is complete once it exits without an error.
 
     Args:
         path: The mp4 to write.
-        encoding: How.
-        rate: Frames/s that the file names.
+        encoding: How to encode it.
+        rate: Frames/s that the file states.
         time_base: Unit of the pts given to `write`, in s.
-        conform: Makes frames what they shall be in the file.
-        audio: What to copy beside the video, or None.
-        length: Of a variable rate, the end of the last frame in `time_base`: every frame is shown until the next
-            one, and there are no B-frames, with which mp4 cannot say how long the last frame is. None of an even rate.
+        conform: Converts frames before they are encoded.
+        audio: Audio to copy, or None.
+        length: The end of the last frame in `time_base` if the frame rate is variable: every frame is then shown until
+            the next one, without B-frames, as mp4 cannot state the duration of the last frame with them. None for a
+            constant rate.
     """
 
     def __init__(
@@ -134,11 +138,11 @@ class ClipWriter:
             stream = self._stream or self._open(conformed)
             conformed.pts = self._waiting_pts.popleft()
             conformed.time_base = self._time_base
-            conformed.pict_type = 0  # the encoder chooses, whatever the source had
+            conformed.pict_type = 0  # chosen by the encoder, not by the source
             self._mux(stream.encode(conformed))
 
     def _open(self, frame: av.VideoFrame) -> av.video.VideoStream:
-        """Begins the file: size and colours are those of the first frame to be encoded."""
+        """Adds the video stream; its size and colours are those of the first frame."""
         stream = self._container.add_stream(
             self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
         )
@@ -170,7 +174,7 @@ class ClipWriter:
             self._mux_lasting(self._held, self._length)
 
     def _mux_until(self, packet: av.Packet[Any]) -> None:
-        """Holds a packet until the next one says how long it lasts."""
+        """Holds a packet until the pts of the next one gives its duration."""
         held, self._held = self._held, packet
         if held is not None and packet.pts is not None:
             self._mux_lasting(held, packet.pts)

@@ -1,4 +1,4 @@
-"""Decoding a video from beginning to end, in a child process, for the facts that tell whether a trainer can read it."""
+"""Decodes a video from beginning to end, in a child process, to find out whether a trainer can read it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from beam_curate.containers import faults
+from beam_curate.containers import error_causes
 from beam_curate.containers.tracks import open_container
 from beam_curate.errors import UnreadableSourceError
 
-# The trainer's reader, decord, too, shows the frames that an mp4's edit list hides.
+# The trainer's reader, decord, also returns the frames that an mp4's edit list hides.
 _DEMUXER_OPTIONS = {"ignore_editlist": "1"}
-_SAMPLE_EVERY = 16  # frames between two whose pixels are looked at
+_SAMPLE_EVERY = 16  # every nth frame is sampled for its grey levels
 _HEARTBEAT_FRAMES = 16
 
 
@@ -30,11 +30,11 @@ class VideoFacts:
         codec: FFmpeg's name.
         width: Pixels.
         height: Pixels.
-        frame_rate: Average frames/s; 0 when there is none.
-        num_expected: Frames that the file has by its header or its packets, whichever says more.
+        frame_rate: Average frames/s; 0 if unknown.
+        num_expected: Frames according to the file's header or the number of its packets, whichever is larger.
         num_frames: Frames decoded.
         picture_std: Standard deviation of the grey levels of all sampled frames, 0 to 255.
-        damage: What ended the decoding early or was damaged; empty when nothing was.
+        damage: The error that ended decoding or the frame that is damaged; empty for an intact video.
     """
 
     codec: str
@@ -47,19 +47,19 @@ class VideoFacts:
     damage: str = ""
 
 
-def examine(path: str, most_pixels: int) -> Iterator[VideoFacts | None]:
-    """Yields the facts of a video once all of it is decoded, and None now and then, as a sign of life.
+def examine(path: str, max_pixels: int) -> Iterator[VideoFacts | None]:
+    """Yields None as a heartbeat while a video is decoded, and then its facts.
 
-    Memory is that of a few frames. Frames of more than ``most_pixels`` are not decoded.
+    Only a few frames are in memory at a time. Frames of more than ``max_pixels`` are not decoded.
 
     Raises:
-        UnreadableSourceError: It has no video that FFmpeg can decode.
+        UnreadableSourceError: The file has no video that FFmpeg can decode.
     """
     with open_container(path, **_DEMUXER_OPTIONS) as container:
         stream = _video(container)
         rate = stream.average_rate or Fraction(0)
         facts = VideoFacts(stream.codec_context.codec.canonical_name, stream.width, stream.height, float(rate))
-        if stream.width * stream.height > most_pixels:  # decoding it could take all memory
+        if stream.width * stream.height > max_pixels:  # decoding it could exhaust memory
             yield facts
             return
         decoding = _Decoding(container, stream)
@@ -71,7 +71,7 @@ def examine(path: str, most_pixels: int) -> Iterator[VideoFacts | None]:
                 yield None
         yield dataclasses.replace(
             facts,
-            # A cut-off file has fewer packets than its header says.
+            # A truncated file has fewer packets than its header states.
             num_expected=max(stream.frames, decoding.num_packets),
             num_frames=decoding.num_frames,
             picture_std=levels.std,
@@ -80,17 +80,17 @@ def examine(path: str, most_pixels: int) -> Iterator[VideoFacts | None]:
 
 
 def picture_std(path: str, num_frames: int, enough: float) -> Iterator[float | None]:
-    """Yields the `VideoFacts.picture_std` of a video, or ``enough`` as soon as it cannot be less.
+    """Yields the `VideoFacts.picture_std` of a video, or ``enough`` as soon as it is known to be at least that.
 
-    Of nearly all videos only the first frame is decoded.
+    For nearly all videos, only the first frame is decoded.
 
     Args:
         path: The video.
-        num_frames: Frames that it has.
-        enough: Of 255.
+        num_frames: Its number of frames.
+        enough: A standard deviation, out of 255.
 
     Raises:
-        UnreadableSourceError: It cannot be decoded, or has damaged frames.
+        UnreadableSourceError: The video cannot be decoded, or has damaged frames.
     """
     num_samples = -(-num_frames // _SAMPLE_EVERY)
     with open_container(path, **_DEMUXER_OPTIONS) as container:
@@ -102,7 +102,7 @@ def picture_std(path: str, num_frames: int, enough: float) -> Iterator[float | N
                 yield None
             if number % _SAMPLE_EVERY:
                 continue
-            # The variance of all is at least the mean of the variances of each, since frames are of one size.
+            # The variance over all frames is at least the mean of their variances, since frames have one size.
             within += levels.add(frame) ** 2
             if within >= enough**2 * num_samples:
                 yield enough
@@ -113,7 +113,12 @@ def picture_std(path: str, num_frames: int, enough: float) -> Iterator[float | N
 
 
 class GreyLevels:
-    """How often each grey level came up, 0 to 255, in the frames added."""
+    """A histogram of the grey levels, 0 to 255, of the frames added.
+
+    >>> levels = GreyLevels()
+    >>> levels.add(av.VideoFrame.from_ndarray(np.array([[0, 200]] * 2, np.uint8), format="gray"))
+    100.0
+    """
 
     def __init__(self) -> None:
         self._counts = np.zeros(256, np.int64)
@@ -122,7 +127,7 @@ class GreyLevels:
         """Adds a frame; returns the standard deviation of its own grey levels."""
         try:
             grey = frame.to_ndarray(format="gray")
-        except BlockingIOError as error:  # the scaler's threads find no room
+        except BlockingIOError as error:  # the scaler could not start its threads
             raise MemoryError from error
         counts = np.bincount(grey.ravel(), minlength=256)
         self._counts += counts
@@ -130,7 +135,7 @@ class GreyLevels:
 
     @property
     def std(self) -> float:
-        """Standard deviation of all; 0 without a frame."""
+        """Standard deviation over all frames; 0 without a frame."""
         return _std(self._counts)
 
 
@@ -141,23 +146,23 @@ def _std(counts: np.ndarray) -> float:
 
 
 class _Decoding:
-    """One pass through a video; the attributes tell of what has been decoded so far."""
+    """One pass through a video; the attributes describe what has been decoded so far."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.num_packets = 0
         self.num_frames = 0
         self.damage = ""
         self._container, self._stream = container, stream
-        # One thread a video: the caller runs many videos at once.
+        # One thread per video: the caller decodes many videos at once.
         stream.codec_context.thread_count = 1
-        # By default FFmpeg hides damage by repeating pieces of other frames.
+        # By default FFmpeg conceals damage with parts of other frames.
         stream.codec_context.options = {"err_detect": "explode"}
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yields all frames, keeping none."""
         try:
             for packet in self._container.demux(self._stream):
-                self.num_packets += packet.size > 0  # the last packet is empty: it flushes the decoder
+                self.num_packets += packet.size > 0  # the last packet is empty and flushes the decoder
                 if packet.is_corrupt:
                     self.damage = f"the data of frame {self.num_packets - 1} are incomplete"
                 for frame in packet.decode():
@@ -166,13 +171,13 @@ class _Decoding:
                     self.num_frames += 1
                     yield frame
         except av.FFmpegError as error:
-            if faults.out_of_memory(error):  # it starts no thread: so FFmpeg says, too, that a frame finds no room
+            if error_causes.is_out_of_memory(error):  # EAGAIN, too, is a failed allocation: no thread is started
                 raise MemoryError from error
-            self.damage = faults.words(error)
+            self.damage = error_causes.reason(error)
 
 
 def _video(container: InputContainer) -> VideoStream:
     stream = container.streams.best("video")  # the stream that decord takes
     if not isinstance(stream, VideoStream) or stream.codec_context is None:
-        raise UnreadableSourceError("has no video that FFmpeg can decode")
+        raise UnreadableSourceError("has no video stream that FFmpeg can decode")
     return stream

@@ -1,4 +1,4 @@
-"""The sound of clips: packets of the source, copied where mp4 takes them, and never at the cost of the pictures."""
+"""The audio of clips: packets copied from the source if mp4 can hold them. Bad audio never costs the video."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import av
 import av.audio
 import av.container
 
-from beam_curate.containers import faults
+from beam_curate.containers import error_causes
 from beam_curate.containers.tracks import audio_track, codec_name, open_container, video_track
 from beam_curate.elements import Span, VideoInfo
 
 # Audio codecs that players expect inside mp4 (those the mp4 registration authority lists and FFmpeg writes).
 MP4_AUDIO_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
-# How far FFmpeg looks for the parameters of sound that begins late; by default 5 s and 5 MB.
+# How far FFmpeg reads to find the parameters of audio that begins late; by default 5 s and 5 MB.
 _LOOK_FURTHER = {"analyzeduration": "60000000", "probesize": "50000000"}
-_SLACK_S = 1  # a stamp this far from where the sound before it ends is wrong, or the clock starts again
-_NONE_HERE = "the source has no audio during this clip"
+_SLACK_S = 1  # a stamp further than this from the end of the packet before is wrong, or the clock restarts
+_NO_PACKETS = "the source has no audio during this clip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +30,10 @@ class AudioPacket:
     """A packet to be copied.
 
     Attributes:
-        start_s: After the clip's start.
-        pts: The same in the time base of its source, later than that of the packet before.
+        start_s: Start after the beginning of the clip, in s.
+        pts: The same in the time base of its source, later than the pts of the packet before.
         duration: In the same unit.
-        packet: What the source holds.
+        packet: The source's packet.
     """
 
     start_s: float
@@ -50,9 +50,9 @@ class AudioTrack:
     packets: Sequence[AudioPacket]
 
     def add_to(self, container: av.container.OutputContainer) -> av.audio.AudioStream:
-        """Adds a stream for it to an mp4."""
+        """Adds a stream with the same parameters to an mp4."""
         stream = container.add_stream_from_template(self.template)
-        # An estimate that moves while the source is read; the muxer works out the real one.
+        # An estimate that changes while the source is read; the muxer computes the real one.
         stream.codec_context.bit_rate = 0
         return stream
 
@@ -60,7 +60,7 @@ class AudioTrack:
         """Writes one packet."""
         packet = item.packet
         assert self.template.time_base is not None
-        packet.time_base = self.template.time_base  # muxing it elsewhere changed that
+        packet.time_base = self.template.time_base  # muxing it into another file changed it
         packet.pts = packet.dts = item.pts
         packet.duration = item.duration
         packet.stream = stream
@@ -69,13 +69,13 @@ class AudioTrack:
 
 @dataclasses.dataclass(frozen=True)
 class Sound:
-    """What is known of a clip's sound: a track, or why there is none, or neither where the source has no sound."""
+    """The audio of a clip: a track, or a note on why it has none, or neither if the source has no audio."""
 
     track: AudioTrack | None = None
     note: str | None = None
 
-    def tried(self) -> Sound:
-        """Returns itself if mp4 takes the track, found by writing it alone into memory, or else why it does not."""
+    def checked(self) -> Sound:
+        """Returns itself if mp4 takes the track, tested by writing it to memory; else a note on why it does not."""
         if self.track is None:
             return self
         try:
@@ -83,23 +83,23 @@ class Sound:
                 stream = self.track.add_to(container)
                 for item in self.track.packets:
                     self.track.mux(container, stream, item)
-        except Exception as error:  # whatever a muxer does not like of a track, the pictures are worth more
-            if faults.out_of_memory(error):
+        except Exception as error:  # the clip is kept without audio, whatever the muxer rejects
+            if error_causes.is_out_of_memory(error):
                 raise
             template = self.track.template
             what = f"{codec_name(template)} track of {template.rate} Hz"
-            return Sound(note=f"audio dropped: mp4 does not take its {what} ({faults.words(error)})")
+            return Sound(note=f"audio dropped: mp4 does not take its {what} ({error_causes.reason(error)})")
         return self
 
 
 @contextlib.contextmanager
 def sounds(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator[dict[str, Sound]]:
-    """Reads the compressed audio that belongs to each span, by clip id; small, so it is held in memory.
+    """Reads the compressed audio of each span into memory, by clip id.
 
-    The source stays open meanwhile: the tracks point into it.
+    The source stays open until the context exits: the tracks refer to it.
 
     Raises:
-        DiskError: The disk fails.
+        DiskError: The source cannot be read from its disk.
     """
 
     def none(note: str | None) -> dict[str, Sound]:
@@ -119,16 +119,16 @@ def sounds(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator[dict[s
                 if stream is not None:
                     found = _divided(stream, info, spans)
             except Exception as error:
-                cause = faults.of_reading(error, path)
-                if cause.retriable or faults.out_of_memory(error):
+                cause = error_causes.classify_read_error(error, path)
+                if cause.retriable or error_causes.is_out_of_memory(error):
                     raise cause from error
-                found = none(f"audio dropped: it cannot be read ({faults.words(error)})")
+                found = none(f"audio dropped: it cannot be read ({error_causes.reason(error)})")
             yield found
 
 
 @contextlib.contextmanager
 def _audio(path: str) -> Iterator[av.audio.AudioStream | None]:
-    """Opens the audio track of a source; None where even a further look does not find its parameters."""
+    """Opens the audio track of a source; None if its parameters are not found, even by reading further."""
     with open_container(path) as container:
         stream = audio_track(container, video_track(container))
         if stream is not None and stream.rate:
@@ -144,17 +144,17 @@ def _audio(path: str) -> Iterator[av.audio.AudioStream | None]:
 
 
 def _divided(stream: av.audio.AudioStream, info: VideoInfo, spans: Sequence[Span]) -> dict[str, Sound]:
-    """Reads the packets of each span."""
+    """Assigns packets to the spans in which they begin."""
     places = [(float(s.start_pts * info.time_base), float(s.end_pts * info.time_base), s.clip_id) for s in spans]
     packets: dict[str, list[AudioPacket]] = {span.clip_id: [] for span in spans}
     container, time_base = stream.container, stream.time_base
     assert isinstance(container, av.container.InputContainer) and time_base is not None
-    with contextlib.suppress(av.error.FFmpegError):  # some files cannot be sought in: then they are read from the start
+    with contextlib.suppress(av.error.FFmpegError):  # files without seeking are read from the start
         container.seek(int(places[0][0] / time_base), stream=stream, backward=True)
     last_s = float("-inf")
     for time_s, packet in _timed(_until_damage(container.demux(stream))):
         if time_s >= places[-1][1] or time_s < last_s - _SLACK_S:
-            break  # beyond the clips, or the clock starts again: what follows belongs to another time
+            break  # beyond the clips, or the clock restarts
         last_s = time_s
         for start_s, end_s, clip_id in places:
             if start_s <= time_s < end_s:
@@ -162,22 +162,22 @@ def _divided(stream: av.audio.AudioStream, info: VideoInfo, spans: Sequence[Span
                 pts = max(before + 1, round((time_s - start_s) / time_base))
                 packets[clip_id].append(AudioPacket(time_s - start_s, pts, packet.duration or 0, packet))
     return {
-        clip_id: Sound(AudioTrack(stream, found)) if found else Sound(note=_NONE_HERE)
+        clip_id: Sound(AudioTrack(stream, found)) if found else Sound(note=_NO_PACKETS)
         for clip_id, found in packets.items()
     }
 
 
 def _timed(packets: Iterator[av.Packet[Any]]) -> Iterator[tuple[float, av.Packet[Any]]]:
-    """Yields (time in s, packet); a single packet without a stamp or with a far one comes where that before it ends."""
+    """Yields (time in s, packet); a single bad stamp is replaced by the end of the packet before."""
     expected_s: float | None = None
     for packet, following in itertools.pairwise(itertools.chain(packets, [None])):
         assert packet is not None
         time_s = _time_s(packet)
         next_s = None if following is None else _time_s(following)
         if expected_s is not None:
-            far = time_s is not None and abs(time_s - expected_s) > _SLACK_S
-            alone = next_s is not None and abs(next_s - expected_s) <= _SLACK_S
-            if time_s is None or (far and alone):
+            is_far = time_s is not None and abs(time_s - expected_s) > _SLACK_S
+            next_is_near = next_s is not None and abs(next_s - expected_s) <= _SLACK_S
+            if time_s is None or (is_far and next_is_near):
                 time_s = expected_s
         if time_s is None or packet.time_base is None:
             continue
@@ -190,6 +190,6 @@ def _time_s(packet: av.Packet[Any]) -> float | None:
 
 
 def _until_damage(packets: Iterator[av.Packet[Any]]) -> Iterator[av.Packet[Any]]:
-    """Yields packets that hold something, to the first that cannot be read."""
+    """Yields the packets that are not empty, up to the first error."""
     with contextlib.suppress(av.error.InvalidDataError, IndexError):
         yield from (packet for packet in packets if packet.size)

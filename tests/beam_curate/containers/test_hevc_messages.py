@@ -1,4 +1,4 @@
-"""What lies beside the pictures of a stream costs none of them, well-formed or not."""
+"""Metadata beside the frames of a stream costs no frame, well-formed or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import media
 
 FRAMES, SIZE = 24, (160, 96)
 PREFIX, SUFFIX = b"\x4e\x01", b"\x50\x01"  # NAL unit headers of messages before and after the slices (H.265, 7.3.1.2)
-# Kinds of messages, with the bytes that each needs to be well-formed in the eyes of FFmpeg's decoder.
+# Types of messages: some that FFmpeg's decoder checks, and others.
 KINDS = (0, 1, 3, 4, 5, 6, 19, 45, 47, 56, 128, 129, 132, 136, 137, 142, 144, 147, 148, 149, 165, 176, 200)
 MALFORMED = {
     "longer than its unit": bytes([5, 200]) + b"a" * 20,
@@ -34,7 +34,7 @@ def hevc(tmp_path_factory) -> Path:
 
 
 def escaped(data: bytes) -> bytes:
-    """Keeps start codes from appearing in a unit (H.265, 7.4.2)."""
+    """Adds emulation prevention bytes (H.265, 7.4.2)."""
     made, zeros = bytearray(), 0
     for byte in data:
         if zeros >= 2 and byte <= 3:
@@ -46,15 +46,15 @@ def escaped(data: bytes) -> bytes:
 
 
 def with_unit(source: Path, target: Path, message: bytes, header: bytes) -> Path:
-    """Copies a video and puts a unit with a message before each picture, or after it."""
+    """Copies a video and adds a unit with a message before or after each frame."""
     unit = header + escaped(message + b"\x80")
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         copy = writer.add_stream_from_template(reader.streams.video[0])
         for packet in reader.demux(video=0):
             if not packet.size:
                 continue
-            whole = struct.pack(">I", len(unit)) + unit
-            data = whole + bytes(packet) if header == PREFIX else bytes(packet) + whole
+            framed = struct.pack(">I", len(unit)) + unit
+            data = framed + bytes(packet) if header == PREFIX else bytes(packet) + framed
             new = av.Packet(data)
             new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
             new.time_base, new.is_keyframe, new.stream = packet.time_base, packet.is_keyframe, copy
@@ -70,7 +70,7 @@ def numbers(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("header", [PREFIX, SUFFIX], ids=["before", "after"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_message_of_any_kind_and_length_costs_no_picture(tmp_path, hevc, kind, header):
+def test_a_message_of_any_type_and_length_costs_no_frame(tmp_path, hevc, kind, header):
     for size in (0, 1, 4, 23, 60):
         for fill in (b"\0", b"\xb5"):
             path = with_unit(hevc, tmp_path / "a.mp4", bytes([kind, size]) + fill * size, header)
@@ -79,13 +79,13 @@ def test_a_message_of_any_kind_and_length_costs_no_picture(tmp_path, hevc, kind,
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 @pytest.mark.parametrize("message", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_messages_cost_no_picture(tmp_path, hevc, message, suffix):
+def test_malformed_messages_cost_no_frame(tmp_path, hevc, message, suffix):
     for header in (PREFIX, SUFFIX):
         assert numbers(with_unit(hevc, tmp_path / f"a.{suffix}", message, header)) == list(range(FRAMES))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_what_messages_say_of_the_pictures_is_kept(tmp_path, hevc, suffix):
+def test_messages_that_affect_how_frames_are_shown_are_kept(tmp_path, hevc, suffix):
     """Another transfer function (18: HLG) and a turn of the display, beside captions that are cut off."""
     # Neither cancelled (1 bit) nor flipped (2), 16384 / 65536 of a whole turn (16), for all that follows (1).
     turned = bytes([47, 3, 0x08, 0x00, 0x10])
@@ -122,7 +122,7 @@ BESIDE_JPEG = {
 
 
 @pytest.mark.parametrize("name", BESIDE_JPEG)
-def test_what_lies_beside_a_jpeg_costs_no_picture(tmp_path, name):
+def test_extra_bytes_in_a_jpeg_cost_no_frame(tmp_path, name):
     source = media.make_video(tmp_path / "a.mov", frames=12, size=SIZE, codec="mjpeg", pixel_format="yuvj420p")
     inside, behind = BESIDE_JPEG[name]
     path = tmp_path / "b.mov"
@@ -138,7 +138,7 @@ def test_what_lies_beside_a_jpeg_costs_no_picture(tmp_path, name):
     assert numbers(path) == list(range(12))
 
 
-def test_a_malformed_message_in_the_header_costs_no_picture(tmp_path, hevc):
+def test_a_malformed_message_in_the_header_costs_no_frame(tmp_path, hevc):
     """Box hvcC may hold messages as well as parameter sets (ISO/IEC 14496-15, 8.3.3.1)."""
     content = bytearray(hevc.read_bytes())
     unit = PREFIX + bytes([4, 1, 0xB5, 0x80])

@@ -1,4 +1,4 @@
-"""Which track of a file is curated, and that no file leads to another."""
+"""Which track of a file is curated; files that another file refers to are never opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STILL, SLIDES = {"frames": 1}, {"frames": 2, "rate": Fraction(1)}
 
 
 def joined(path: Path, tracks: list[dict], *arguments: str) -> Path:
-    """A file with several video tracks, each drawn with its own seed; `arguments` are ffmpeg's, before the output."""
+    """Makes a file with several video tracks, each with its own seed; `arguments` are ffmpeg's, before the output."""
     inputs: list[str | Path] = []
     maps: list[str] = []
     for number, settings in enumerate(tracks):
@@ -40,7 +40,7 @@ def joined(path: Path, tracks: list[dict], *arguments: str) -> Path:
     return path
 
 
-# name, tracks, further arguments, which is right (the one of `tracks`, from 0)
+# name, tracks, further arguments, index of the right track
 CHOICES = [
     ("still first.mov", [JPEG | STILL, H264], (), 1),
     ("still first.mkv", [JPEG | STILL, H264], (), 1),
@@ -66,7 +66,7 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("name", "tracks", "arguments", "right"), CHOICES, ids=[case[0] for case in CHOICES])
-def test_the_moving_track_is_curated_in_every_reading(tmp_path, name, tracks, arguments, right):
+def test_the_same_video_track_is_curated_in_every_pass(tmp_path, name, tracks, arguments, right):
     path = joined(tmp_path / name, tracks, *arguments)
     size = tracks[right]["size"]
     truth = media.make_video(tmp_path / "truth.mov", frames=FRAMES, seed=right, **tracks[right])
@@ -103,7 +103,7 @@ def test_a_track_without_a_decoder_gives_way_to_one_with(tmp_path):
 
 
 def with_noise(path: Path, track: int) -> Path:
-    """Overwrites all pictures of a track, from 0, with noise."""
+    """Overwrites all frames of a track, from 0, with noise."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=track) if packet.size]
@@ -115,27 +115,27 @@ def with_noise(path: Path, track: int) -> Path:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 @pytest.mark.parametrize(
-    ("tracks", "broken", "right"),
+    ("tracks", "damaged", "right"),
     [([H264, H264], 0, 1), ([H264, LARGE], 1, 0), ([LARGE, SMALL], 0, 1), ([H264, H264, H264], 0, 1)],
 )
-def test_a_track_that_does_not_decode_gives_way_to_one_that_does(tmp_path, suffix, tracks, broken, right):
-    path = with_noise(joined(tmp_path / f"a{suffix}", tracks), broken)
+def test_a_track_that_does_not_decode_gives_way_to_one_that_does(tmp_path, suffix, tracks, damaged, right):
+    path = with_noise(joined(tmp_path / f"a{suffix}", tracks), damaged)
     found = [frame for frame, _ in read_frames(str(path))]
     assert [media.read_frame_number(frame) for frame in found] == list(range(FRAMES))
     assert {(frame.width, frame.height) for frame in found} == {tracks[right]["size"]}
     (note,) = next(probe(str(path))).notes
-    width, height = tracks[broken]["size"]
-    assert f": track {right + 1} " in note and f"{broken + 1} (h264, {width}x{height}, does not decode)" in note
+    width, height = tracks[damaged]["size"]
+    assert f": track {right + 1} " in note and f"{damaged + 1} (h264, {width}x{height}, does not decode)" in note
 
 
-def test_a_film_that_does_not_decode_does_not_give_way_to_its_still_picture(tmp_path):
+def test_a_video_track_that_does_not_decode_does_not_give_way_to_a_still_image(tmp_path):
     path = with_noise(joined(tmp_path / "a.mov", [JPEG | STILL, H264]), 1)
     with pytest.raises(UnreadableSourceError, match="no frame of it can be decoded"):
         list(read_frames(str(path)))
 
 
 def references(folder: Path) -> dict[str, bytes]:
-    """Texts that name another file, which is there."""
+    """Returns texts that refer to another file, which exists."""
     media.make_video(folder / "other.mp4", frames=FRAMES, size=(160, 96))
     ffmpeg("-i", folder / "other.mp4", "-c", "copy", folder / "other.ts")
     return {
@@ -153,7 +153,7 @@ def references(folder: Path) -> dict[str, bytes]:
         b"</CompositionPlaylist>",
         "realtext": b"<window><time begin=0/>x</window>",
         "subtitles": b"1\n00:00:01,000 --> 00:00:02,000\nother.mp4\n\n" * 20,
-        "a still picture": (b"P6 4 4 255\n" + bytes(48)),
+        "a still image": (b"P6 4 4 255\n" + bytes(48)),
     }
 
 
@@ -167,8 +167,8 @@ def test_a_list_of_other_files_is_refused(tmp_path, suffix):
                 list(decoder_pool.stream(task, str(path), limits=decoder_pool.Limits()))
 
 
-def test_media_in_another_file_are_not_fetched(tmp_path):
-    """A QuickTime movie may say that its samples lie elsewhere (box dref)."""
+def test_media_in_another_file_are_not_read(tmp_path):
+    """A QuickTime movie may refer to samples in another file (box dref)."""
     path = media.make_video(tmp_path / "a.mov", frames=FRAMES, size=(160, 96))
     content = path.read_bytes()
     at = content.index(b"dref") + 12  # behind version and count: size, type, version and flags of the first entry

@@ -81,20 +81,20 @@ def check(source: Source, folder: Path) -> dict[str, float]:
     clip = clip_of(path, folder)
     again = folder / "again"
     again.mkdir()
-    twice = clip_of(Path(clip.path), again)  # as windows of a clip are made
+    twice = clip_of(Path(clip.path), again)  # as the videos of a clip's windows are made
     found = [errors(made.path, expected) for made in (clip, twice)]
     assert all(error <= LARGEST_ERROR for seen in found for error in seen.values()), found
     return {program: max(seen[program] for seen in found) for program in found[0]}
 
 
 @pytest.mark.parametrize("source", QUICK, ids=str)
-def test_colours(source: Source, tmp_path: Path) -> None:
+def test_clips_have_the_colours_of_their_sources(source: Source, tmp_path: Path) -> None:
     check(source, tmp_path)
 
 
 @pytest.mark.parametrize("pixel_format", GREY)
-def test_grey_of_no_stated_range_is_taken_as_limited(pixel_format: str, tmp_path: Path) -> None:
-    """As the ffmpeg program takes it: full, its black would be 16."""
+def test_grey_without_a_range_is_taken_as_limited(pixel_format: str, tmp_path: Path) -> None:
+    """The ffmpeg program does the same; in full range, its black would be 16."""
     filters = f"scale=out_range=tv:flags=accurate_rnd,format={pixel_format},setparams=range=unknown"
     path = make(tmp_path / "source.mkv", filters, "-c:v", "ffv1", "-level", "3", "-strict", "experimental")
     expected = np.repeat(COLOURS @ np.array([[0.299], [0.587], [0.114]]), 3, 1)  # luma of ITU-R BT.601
@@ -104,7 +104,7 @@ def test_grey_of_no_stated_range_is_taken_as_limited(pixel_format: str, tmp_path
 
 @pytest.fixture(scope="module")
 def found() -> Iterator[dict[Source, dict[str, float]]]:
-    """The errors of each source; written down when the last one is tried."""
+    """The errors of each source; written to a file after the last one."""
     errors_of: dict[Source, dict[str, float]] = {}
     yield errors_of
     rows: list[tuple[object, ...]] = [
@@ -120,6 +120,6 @@ def found() -> Iterator[dict[Source, dict[str, float]]]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("source", ALL, ids=str)
-def test_colours_of_every_kind(source: Source, tmp_path: Path, found: dict[Source, dict[str, float]]) -> None:
+def test_colours_of_every_format_and_tag(source: Source, tmp_path: Path, found: dict[Source, dict[str, float]]) -> None:
     found[source] = dict.fromkeys(("ffmpeg", "decord"), float("nan"))
     found[source] = check(source, tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures of every kind become upright, progressive, square-pixelled, even-sized yuv420p."""
+"""Frames of any kind become upright, progressive, even-sized yuv420p with square pixels."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def conformed(frames, aspect=Fraction(1), interlaced="deinterlace", hdr="tonemap
         ((2, 2), Fraction(1), (2, 2)),
     ],
 )
-def test_sizes(size, aspect, expected):
+def test_sizes_are_even_with_square_pixels(size, aspect, expected):
     _, (out,) = conformed([frame_of(*size)], aspect)
     assert (out.width, out.height) == expected
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "rgb24", "gray", "nv12"])
-def test_formats(pixel_format):
+def test_any_pixel_format_becomes_yuv420p(pixel_format):
     _, (out,) = conformed([frame_of(64, 64, pixel_format)])
     assert out.format.name == "yuv420p"
     luma = out.to_ndarray()[:64]
@@ -58,18 +58,18 @@ def test_formats(pixel_format):
     ("pixel_format", "matrix", "noted"),
     [("gray", 0, False), ("ya8", 0, False), ("monob", 0, False), ("gray", 200, False), ("yuv420p", 0, True)],
 )
-def test_a_matrix_is_missed_only_where_there_is_colour(pixel_format, matrix, noted):
+def test_an_invalid_matrix_is_noted_for_colour_formats_only(pixel_format, matrix, noted):
     conform, _ = conformed([frame_of(64, 64, pixel_format, colorspace=matrix)])
     assert any("matrix" in note for note in conform.notes) == noted
 
 
-def test_a_fitting_frame_is_passed_on_untouched():
+def test_a_conforming_frame_is_returned_unchanged():
     frame = frame_of(64, 48)
     _, (out,) = conformed([frame])
     assert out is frame
 
 
-def test_a_picture_too_small_is_an_error():
+def test_a_frame_too_small_is_an_error():
     with pytest.raises(LostFramesError, match="too small"):
         conformed([frame_of(1, 64)])
 
@@ -81,7 +81,7 @@ def test_a_change_of_size_inside_a_clip_is_an_error():
 
 
 def interlaced_frames(count):
-    """A bar that moves between the two fields of each frame: combs when shown as one picture."""
+    """A bar that moves between the two fields of each frame: combs when both are shown as one frame."""
     frames = []
     for number in range(count):
         picture = np.zeros((64, 96), dtype=np.uint8)
@@ -103,7 +103,7 @@ def combs(frame):
     return float(np.abs(luma[1:] - luma[:-1]).mean())
 
 
-def test_interlaced_pictures_are_deinterlaced_one_for_one():
+def test_deinterlacing_keeps_the_number_of_frames():
     frames = interlaced_frames(6)
     before = [combs(frame) for frame in frames]
     conform, out = conformed(frames)
@@ -112,7 +112,7 @@ def test_interlaced_pictures_are_deinterlaced_one_for_one():
     assert np.mean([combs(frame) for frame in out]) < np.mean(before) / 3
 
 
-def test_interlaced_pictures_are_refused_by_choice():
+def test_interlaced_frames_are_refused_on_request():
     with pytest.raises(RefusedSourceError, match="--interlaced"):
         conformed(interlaced_frames(1), interlaced="refuse")
 
@@ -134,7 +134,7 @@ def test_hdr_white_becomes_white(trc, code):
     assert any("HDR kept" in note for note in kept.notes)
 
 
-def test_frames_that_are_done_do_not_wait_for_pythons_collector():
+def test_frames_are_freed_without_the_garbage_collector():
     conform = Conform(Fraction(0), None, "deinterlace", "tonemap")
     gc.collect()
     gc.disable()

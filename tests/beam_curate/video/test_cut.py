@@ -78,7 +78,7 @@ OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-pyramid=1"}
         ("a.mp4", {"rate": Fraction(30000, 1001)}),
     ],
 )
-def test_every_frame_of_a_clip_is_the_right_one(tmp_path, name, settings):
+def test_a_clip_has_exactly_the_frames_of_its_span(tmp_path, name, settings):
     path = media.make_video(tmp_path / name, frames=FRAMES, size=SIZE, keyframe_interval=30, **settings)
     for clip, (start, end) in zip(cut_ranges(path, tmp_path / "clips"), RANGES, strict=True):
         rate = settings.get("rate", 24)
@@ -90,7 +90,7 @@ def test_every_frame_of_a_clip_is_the_right_one(tmp_path, name, settings):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
-def test_pictures_match_the_source_frame_of_that_number_best(tmp_path, name):
+def test_each_frame_looks_most_like_the_source_frame_of_its_number(tmp_path, name):
     codec = "mpeg4" if name == "a.avi" else "libx264"
     path = media.make_video(tmp_path / name, frames=FRAMES, size=SIZE, codec=codec)
     source = [frame.astype(int) for frame in frames_of(path)]
@@ -103,7 +103,7 @@ def test_pictures_match_the_source_frame_of_that_number_best(tmp_path, name):
             assert 10 * np.log10(255**2 / error[frame]) > 30  # PSNR in dB
 
 
-def test_variable_frame_rate_keeps_its_times(tmp_path):
+def test_frame_times_of_a_variable_rate_are_kept(tmp_path):
     pts = list(itertools.accumulate(itertools.islice(itertools.cycle((20, 120, 30, 60, 10)), FRAMES - 1), initial=0))
     for suffix, options in (("mp4", B_FRAMES), ("mkv", {})):
         path = media.make_video(
@@ -125,7 +125,7 @@ def test_variable_frame_rate_keeps_its_times(tmp_path):
         ("a.avi", {"options": B_FRAMES}),
     ],
 )
-def test_starting_in_the_middle_gives_the_same_bytes(tmp_path, name, settings):
+def test_bytes_do_not_depend_on_where_decoding_starts(tmp_path, name, settings):
     settings = {"keyframe_interval": 24, **settings}
     path = media.make_video(tmp_path / name, frames=160, size=SIZE, **settings)
     whole = cut_ranges(path, tmp_path / "whole", [(0, 20), (60, 70), (71, 72), (149, 160)])
@@ -136,7 +136,7 @@ def test_starting_in_the_middle_gives_the_same_bytes(tmp_path, name, settings):
         assert Path(alone.path).read_bytes() == Path(clip.path).read_bytes()
 
 
-def test_odd_sizes_lose_a_row_or_column_and_nothing_else(tmp_path):
+def test_odd_sizes_lose_only_one_row_or_column(tmp_path):
     path = media.make_video(
         tmp_path / "a.mkv", frames=5, size=(161, 97), codec="ffv1", pixel_format="yuv444p", keyframe_interval=1
     )
@@ -178,7 +178,7 @@ def rotate(path: Path, degrees: int) -> None:
 
 
 @pytest.mark.parametrize(("degrees", "quarters"), [(90, -1), (180, 2), (270, 1)])
-def test_pictures_that_a_phone_marked_as_rotated_become_upright(tmp_path, degrees, quarters):
+def test_rotated_videos_of_phones_become_upright(tmp_path, degrees, quarters):
     path = media.make_video(tmp_path / "a.mp4", frames=5, size=SIZE)
     as_stored = frames_of(path)
     rotate(path, degrees)
@@ -203,7 +203,7 @@ def test_pictures_that_a_phone_marked_as_rotated_become_upright(tmp_path, degree
         ("a.mp4", None, None, None),
     ],
 )
-def test_audio_is_copied_where_mp4_can_hold_it(tmp_path, name, audio, codec_of_clip, note):
+def test_audio_is_copied_if_mp4_can_hold_it(tmp_path, name, audio, codec_of_clip, note):
     path = media.make_video(tmp_path / name, frames=FRAMES, size=SIZE, audio=audio, keyframe_interval=24)
     for clip, (start, end) in zip(cut_ranges(path, tmp_path / "clips"), RANGES, strict=True):
         assert numbers(clip) == list(range(start, end))
@@ -218,13 +218,13 @@ def test_audio_is_copied_where_mp4_can_hold_it(tmp_path, name, audio, codec_of_c
                 assert samples / stream.rate == pytest.approx((end - start) / 24, abs=0.05)
 
 
-def test_audio_that_cannot_be_placed_is_dropped_with_a_note(tmp_path):
+def test_audio_of_unknown_time_is_dropped_with_a_note(tmp_path):
     path = media.make_video(tmp_path / "a.avi", frames=30, size=SIZE, options=B_FRAMES, audio="libmp3lame")
     (clip,) = cut_ranges(path, tmp_path / "clips", [(0, 20)])
     assert clip.notes == ("audio dropped: without the frames' time stamps its place is not known",)
 
 
-def test_a_clip_after_the_end_of_the_audio_says_so(tmp_path):
+def test_a_clip_after_the_end_of_the_audio_has_a_note(tmp_path):
     path = tmp_path / "a.mkv"
     sound = media.make_video(tmp_path / "b.mkv", frames=20, size=SIZE, audio="aac")
     pictures = media.make_video(tmp_path / "c.mkv", frames=FRAMES, size=SIZE)
@@ -282,7 +282,7 @@ def digests(clips) -> list[str]:
     return [hashlib.sha256(Path(clip.path).read_bytes()).hexdigest() for clip in clips]
 
 
-def test_same_bytes_every_time_also_on_a_busy_machine(tmp_path):
+def test_bytes_are_the_same_on_a_busy_machine(tmp_path):
     path = media.make_video(tmp_path / "a.mkv", frames=120, size=SIZE, audio="aac", options=B_FRAMES)
     ranges = [(start, start + 24) for start in range(0, 120, 24)]
     expected = digests(cut_ranges(path, tmp_path / "first", ranges))
@@ -298,7 +298,7 @@ def test_same_bytes_every_time_also_on_a_busy_machine(tmp_path):
     assert found == [expected] * 4
 
 
-def test_the_file_starts_with_its_index_and_does_not_name_its_makers(tmp_path):
+def test_the_index_comes_first_and_no_version_is_named(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=24, size=SIZE, audio="aac")
     (clip,) = cut_ranges(path, tmp_path / "clips", [(0, 24)])
     content = Path(clip.path).read_bytes()
@@ -307,7 +307,7 @@ def test_the_file_starts_with_its_index_and_does_not_name_its_makers(tmp_path):
         assert name not in content
 
 
-def test_key_frames_come_often_enough_for_random_access(tmp_path):
+def test_key_frames_are_frequent_enough_for_random_access(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=150, size=SIZE, keyframe_interval=300)
     (clip,) = cut_ranges(path, tmp_path / "clips", [(0, 150)])
     with av.open(clip.path) as container:
@@ -315,7 +315,7 @@ def test_key_frames_come_often_enough_for_random_access(tmp_path):
     assert keys == [0, 60, 120]
 
 
-def test_a_span_beyond_the_end_is_an_error_of_its_clip_alone(tmp_path):
+def test_a_span_beyond_the_end_fails_alone(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=40, size=SIZE)
     timeline = timeline_of(path)
     end = int(timeline.pts[-1])
@@ -331,7 +331,7 @@ def test_a_span_beyond_the_end_is_an_error_of_its_clip_alone(tmp_path):
     assert {file.name for file in (tmp_path / "clips").iterdir()} == {"inside.mp4"}
 
 
-def test_a_span_between_two_frames_gets_no_frame_of_a_neighbour(tmp_path):
+def test_a_span_between_two_frames_gets_neither(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=40, size=SIZE)
     timeline = timeline_of(path)
     before, after = timeline.span("before", 0, 10), timeline.span("after", 10, 20)
@@ -344,7 +344,7 @@ def test_a_span_between_two_frames_gets_no_frame_of_a_neighbour(tmp_path):
     assert numbers(made[2]) == list(range(10, 20))
 
 
-def test_a_truncated_source_gives_the_clips_that_are_whole(tmp_path):
+def test_a_truncated_source_gives_its_complete_clips(tmp_path):
     path = media.make_video(tmp_path / "a.ts", frames=FRAMES, size=SIZE, audio="aac", keyframe_interval=24)
     timeline = timeline_of(path)
     spans = [timeline.span(str(start), start, start + 10) for start in range(0, FRAMES, 10)]
@@ -354,14 +354,14 @@ def test_a_truncated_source_gives_the_clips_that_are_whole(tmp_path):
     assert [isinstance(clip.error, LostFramesError) for clip in made[-2:]] == [True, True]
 
 
-def test_a_bad_encoder_option_is_an_error_of_each_clip(tmp_path):
+def test_an_invalid_encoder_option_fails_each_clip(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=FRAMES, size=SIZE)
     made = cut_ranges(path, tmp_path / "clips", preset="no such preset")
     assert all(clip.error is not None for clip in made)
     assert list((tmp_path / "clips").iterdir()) == []
 
 
-def test_a_picture_too_small_for_h264_is_an_error(tmp_path):
+def test_a_frame_too_small_for_h264_is_an_error(tmp_path):
     with av.open(str(tmp_path / "a.mov"), "w") as container:
         stream = container.add_stream("png", rate=24)
         stream.width, stream.height, stream.pix_fmt = 1, 9, "rgb24"

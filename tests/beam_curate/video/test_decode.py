@@ -1,4 +1,4 @@
-"""Damage: which frames count as damaged, and that a reader that starts in the middle gets the same frames."""
+"""Which frames count as damaged; frames do not depend on where decoding starts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SIZE = (160, 96)
 
 
 def packet_places(path):
-    """Where each packet of the video lies in the file, and how many bytes it has, in decoding order."""
+    """Returns position and size in bytes of each video packet, in decoding order."""
     with av.open(str(path)) as container:
         return [(p.pos, p.size, p.is_keyframe) for p in container.demux(container.streams.video[0]) if p.size]
 
 
 def damage(path, packet_number, fraction=0.3, length=40):
-    """Overwrites a piece of one packet with noise."""
+    """Overwrites a part of one packet with noise."""
     position, size, _ = packet_places(path)[packet_number]
     content = bytearray(path.read_bytes())
     start = position + int(size * fraction)
@@ -37,9 +37,9 @@ def pictures(path):
     return [frame.to_ndarray(format="gray").astype(np.int16) for frame, _ in read_frames(str(path))]
 
 
-# FFmpeg's HEVC decoder takes noise inside a slice for pictures, without an error: only headers tell there.
+# FFmpeg's HEVC decoder decodes noise inside a slice without an error; it notices damaged headers only.
 @pytest.mark.parametrize(("codec", "place"), [("libx264", 0.3), ("mpeg4", 0.3), ("libx265", 0.0)])
-def test_every_smeared_picture_counts_as_damaged(tmp_path, codec, place):
+def test_every_smeared_frame_counts_as_damaged(tmp_path, codec, place):
     path = media.make_video(tmp_path / "a.mp4", frames=72, size=SIZE, keyframe_interval=24, codec=codec)
     clean = pictures(path)
     damage(path, 30, place)
@@ -61,8 +61,8 @@ def test_every_smeared_picture_counts_as_damaged(tmp_path, codec, place):
 @pytest.mark.parametrize(
     ("codec", "options"), [("libx264", {"preset": "veryfast"}), ("mpeg4", {"bf": "2"}), ("libx265", {})]
 )
-def test_the_same_frames_are_damaged_each_time(tmp_path, codec, options):
-    """FFmpeg in several threads may hand a broken picture out before it knows: of a file that was cut off, say."""
+def test_the_same_frames_are_damaged_in_every_run(tmp_path, codec, options):
+    """With several threads, FFmpeg may return a corrupt frame before it marks it, as in a truncated file."""
     path = media.make_video(
         tmp_path / "a.ts", frames=48, size=(192, 108), codec=codec, keyframe_interval=12, options=options, seed=3
     )
@@ -73,14 +73,14 @@ def test_the_same_frames_are_damaged_each_time(tmp_path, codec, options):
         assert all(other == first for other in others)
 
 
-def test_a_clean_file_has_no_damage(tmp_path):
+def test_an_intact_file_has_no_damaged_frames(tmp_path):
     for name in ("a.mp4", "a.mkv", "a.ts", "a.avi"):
         options = {"bf": "2"} if name != "a.avi" else None
         path = media.make_video(tmp_path / name, frames=60, size=SIZE, options=options)
         assert not any(damaged for _, damaged in read_frames(str(path))), name
 
 
-def test_nothing_decodable_is_an_error(tmp_path):
+def test_a_file_without_a_decodable_frame_is_an_error(tmp_path):
     path = media.make_video(tmp_path / "a.mp4", frames=10, size=SIZE)
     for number in range(10):
         damage(path, number, 0.0, 10_000)
@@ -89,7 +89,7 @@ def test_nothing_decodable_is_an_error(tmp_path):
         for _, damaged in read_frames(str(path)):
             assert damaged
             frames += 1
-        if frames:  # FFmpeg may conceal even this; then all of it is marked
+        if frames:  # FFmpeg may conceal even this; then all frames are marked
             raise UnreadableSourceError("all damaged")
 
 
@@ -104,7 +104,7 @@ def test_nothing_decodable_is_an_error(tmp_path):
         ("a.mpg", {"codec": "mpeg2video", "options": {"bf": "2"}}),
     ],
 )
-def test_starting_in_the_middle_gives_the_same_frames(tmp_path, name, settings):
+def test_frames_do_not_depend_on_where_decoding_starts(tmp_path, name, settings):
     path = media.make_video(tmp_path / name, frames=168, size=SIZE, keyframe_interval=24, **settings)
     timeline = Timeline(*filter(None, packet_times(str(path))))
     all_frames = {
@@ -124,7 +124,7 @@ def test_starting_in_the_middle_gives_the_same_frames(tmp_path, name, settings):
 
 @pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.hevc", "libx265")])
 @pytest.mark.parametrize("rate", [24, 25, 30, 60])
-def test_a_stream_without_a_container_has_the_rate_that_it_says_itself(tmp_path, name, codec, rate):
+def test_a_raw_stream_has_the_rate_that_it_states(tmp_path, name, codec, rate):
     path = media.make_video(tmp_path / name, frames=rate, rate=Fraction(rate), codec=codec)
     header, times = packet_times(str(path))
     info = Timeline(header, times).info

@@ -1,4 +1,4 @@
-"""Whatever a source does to the process that reads it, the next call works."""
+"""Whatever a source does to the process that reads it, the next task works."""
 
 import fcntl
 import os
@@ -43,7 +43,7 @@ def video(tmp_path_factory):
 
 
 def status(pid: int) -> str:
-    """The state letter of a process, e.g. S for asleep and Z for zombie; empty when there is none."""
+    """Returns the state letter of a process, e.g. S for sleeping and Z for zombie; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def works(video) -> bool:
 
 
 def started(video, limits=LIMITS):
-    """Begins to read a video and returns (the process, the rest of the answers)."""
+    """Begins to read a video and returns (the process, the remaining items)."""
     before = set(reading_processes())
     with decoder_pool._pool.lock:
         idle = {child.process.pid for child in decoder_pool._pool.idle}
@@ -109,7 +109,7 @@ def fresh_pool():
         (signal.SIGRTMIN + 1, DecoderKilledError, "from outside", True),
     ],
 )
-def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, words, retriable):
+def test_a_crash_fails_that_video_only(video, signal_number, error_type, words, retriable):
     if signal.getsignal(signal_number) is signal.SIG_IGN:
         pytest.skip("these tests were started deaf to it, as nohup does, and so are the processes that they start")
     pid, answers = started(video)
@@ -123,11 +123,11 @@ def test_a_crash_is_an_error_of_that_video(video, signal_number, error_type, wor
 @pytest.mark.parametrize(
     ("signal_number", "error_type"), [(signal.SIGSEGV, DecoderCrashedError), (signal.SIGKILL, DecoderKilledError)]
 )
-def test_a_crash_in_the_middle_of_a_message_is_one_too(video, signal_number, error_type):
+def test_a_crash_in_the_middle_of_a_message_fails_that_video_only(video, signal_number, error_type):
     pid, answers = started(video)
     (child,) = decoder_pool._pool.busy
     sent = [-1, 0]
-    while sent[-1] != sent[-2] or not sent[-1]:  # until the socket is full, within a message of many pictures
+    while sent[-1] != sent[-2] or not sent[-1]:  # until the socket is full, within a message of many frames
         time.sleep(0.2)
         sent.append(int.from_bytes(fcntl.ioctl(child.connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder))
     os.kill(pid, signal_number)
@@ -158,8 +158,8 @@ def test_time_in_which_the_child_is_stopped_does_not_count(video):
 
 
 @pytest.mark.parametrize("whom", ["the parent", "the child", "both"])
-def test_a_pause_of_parent_or_child_costs_nothing(tmp_path, whom):
-    """As a batch system or Ctrl-Z does: SIGSTOP, and SIGCONT much later than the time limit."""
+def test_suspending_parent_or_child_is_no_timeout(tmp_path, whom):
+    """A batch system or Ctrl-Z sends SIGSTOP, and SIGCONT much later than the time limit."""
     os.mkfifo(tmp_path / "pipe.mp4")
     code = textwrap.dedent(f"""
         from beam_curate.video import children
@@ -179,12 +179,12 @@ def test_a_pause_of_parent_or_child_costs_nothing(tmp_path, whom):
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.3)
-        with open(tmp_path / "pipe.mp4", "wb") as pipe:  # now it is not stuck any more, and finds no video
+        with open(tmp_path / "pipe.mp4", "wb") as pipe:  # unblocks the child, which finds no video
             pipe.write(b"no video" * 1000)
         assert parent.stdout.read().startswith("UnreadableSourceError")
 
 
-def test_a_child_gets_no_keys(video, monkeypatch):
+def test_a_child_inherits_no_credentials(video, monkeypatch):
     secret = "hunter2"
     names = (
         "OPENAI_API_KEY",
@@ -219,16 +219,16 @@ def test_a_child_gets_no_keys(video, monkeypatch):
     assert b"PATH=" in environment and b"LD_LIBRARY_PATH=/nowhere" in environment
 
 
-def test_a_child_that_cannot_start_is_no_fault_of_the_video(tmp_path, video, monkeypatch):
+def test_a_child_that_cannot_start_is_not_blamed_on_the_video(tmp_path, video, monkeypatch):
     (tmp_path / "beam_curate").mkdir()
     (tmp_path / "beam_curate" / "__init__.py").write_text("raise ImportError")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(MachineError, match="does not start") as caught:
+    with pytest.raises(MachineError, match="failed to start") as caught:
         works(video)
     assert caught.value.retriable
 
 
-def test_a_file_size_limit_is_no_fault_of_the_video(tmp_path, video):
+def test_a_file_size_limit_is_not_blamed_on_the_video(tmp_path, video):
     timeline = Timeline(*filter(None, packet_times(video)))
     spans = (timeline.span("small", 0, 2), timeline.span("large", 2, 250))
     assert works(video)
@@ -242,7 +242,7 @@ def test_a_file_size_limit_is_no_fault_of_the_video(tmp_path, video):
 
 @pytest.fixture(scope="module")
 def memory_bomb(tmp_path_factory):
-    """A small video whose second half is large, with what a scan of it says."""
+    """A small video whose second half is large, with the facts of a scan."""
     folder = tmp_path_factory.mktemp("bomb")
     small = media.make_video(folder / "small.ts", frames=60, size=SIZE, options={"bf": "0"})
     large = media.make_video(folder / "large.ts", frames=4, size=(7680, 4320), options={"bf": "0"}, start_pts=60)
@@ -254,23 +254,23 @@ def memory_bomb(tmp_path_factory):
 LITTLE_MEMORY = Limits(timeout_s=20, memory_mb=280)
 
 
-def test_too_little_memory_is_an_error_of_that_video(memory_bomb, video):
+def test_too_little_memory_fails_that_video_only(memory_bomb, video):
     with pytest.raises(DecoderMemoryError, match="--decode-memory-mb"):
         list(stream("shot_frames", memory_bomb, limits=LITTLE_MEMORY))
     assert works(video)
 
 
 @pytest.mark.parametrize("memory_mb", [200, 210, 220, 230, 240, 260])
-def test_any_want_of_memory_has_the_same_name(memory_bomb, memory_mb):
+def test_every_lack_of_memory_is_the_same_error(memory_bomb, memory_mb):
     with pytest.raises(DecoderMemoryError):
         list(stream("shot_frames", memory_bomb, limits=Limits(timeout_s=20, memory_mb=memory_mb)))
 
 
-def test_running_out_of_memory_in_the_middle_of_a_clip_is_an_error_and_not_a_hang(memory_bomb, tmp_path, video):
+def test_running_out_of_memory_inside_a_clip_is_an_error_and_no_hang(memory_bomb, tmp_path, video):
     timeline = Timeline(*packet_times(memory_bomb))
     spans = (timeline.span("small", 0, 20), timeline.span("both", 20, timeline.info.num_frames))
     start_s = time.monotonic()
-    # It may strike while decoding, and cost the chunk, or in the encoder of the large clip, which may crash of it.
+    # Memory may run out in decoding, which fails the chunk, or in the encoder of the large clip, which may crash.
     limits = Limits(timeout_s=20, memory_mb=235)
     try:
         made = list(stream("cut", memory_bomb, timeline.info, spans, Encoding(), str(tmp_path), limits=limits))
@@ -282,7 +282,7 @@ def test_running_out_of_memory_in_the_middle_of_a_clip_is_an_error_and_not_a_han
     assert works(video)
 
 
-def rotten(name, folder: Path) -> Path:
+def invalid_file(name, folder: Path) -> Path:
     path = folder / f"{name}.mp4"
     if name == "text":
         return media.text_file(path)
@@ -308,8 +308,8 @@ def rotten(name, folder: Path) -> Path:
 
 @pytest.mark.parametrize("task", ["probe", "packet_times", "shot_frames"])
 @pytest.mark.parametrize("name", ["text", "empty", "zeros", "index missing", "audio only"])
-def test_what_is_no_video_is_unreadable(tmp_path, video, capfd, name, task):
-    path = rotten(name, tmp_path)
+def test_files_that_are_no_video_are_unreadable(tmp_path, video, capfd, name, task):
+    path = invalid_file(name, tmp_path)
     with pytest.raises(UnreadableSourceError) as caught:
         list(stream(task, str(path), limits=LIMITS))
     assert not caught.value.retriable
@@ -318,7 +318,7 @@ def test_what_is_no_video_is_unreadable(tmp_path, video, capfd, name, task):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_missing_file_is_an_error_of_the_file_system(tmp_path, video):
+def test_a_missing_file_is_a_disk_error(tmp_path, video):
     with pytest.raises(DiskError, match="No such file") as caught:
         call("probe", str(tmp_path / "none.mp4"), limits=LIMITS)
     assert caught.value.retriable
@@ -326,7 +326,7 @@ def test_a_missing_file_is_an_error_of_the_file_system(tmp_path, video):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
-def test_a_truncated_file_gives_what_is_there(tmp_path, capfd, suffix):
+def test_a_truncated_file_gives_the_frames_it_has(tmp_path, capfd, suffix):
     codec = "mpeg4" if suffix == "avi" else "libx264"
     path = media.make_video(tmp_path / f"a.{suffix}", frames=100, size=SIZE, codec=codec)
     if suffix == "mp4":
@@ -342,7 +342,7 @@ def test_a_truncated_file_gives_what_is_there(tmp_path, capfd, suffix):
 
 
 def index_first(path: Path) -> Path:
-    """Cuts an mp4 as one clip: its index comes first."""
+    """Cuts an mp4 as one clip, which has its index first."""
     timeline = Timeline(*filter(None, packet_times(str(path))))
     span = timeline.span("whole", 0, timeline.info.num_frames)
     arguments = (str(path), timeline.info, (span,), Encoding(), str(path.parent))
@@ -402,7 +402,7 @@ def test_no_zombie_is_left_when_the_pool_closes(video):
     assert works(video)
 
 
-def test_a_stream_that_is_given_up_frees_its_place(video):
+def test_an_abandoned_stream_frees_its_slot(video):
     for _ in range((os.cpu_count() or 1) + 1):
         answers = stream("shot_frames", video, limits=LIMITS)
         next(answers)
@@ -410,7 +410,7 @@ def test_a_stream_that_is_given_up_frees_its_place(video):
     assert works(video)
 
 
-def test_several_threads_at_once(video):
+def test_the_pool_serves_several_threads(video):
     found: list[int] = []
 
     def read() -> None:
@@ -460,7 +460,7 @@ def test_the_child_ends_when_its_parent_is_killed(video, busy):
     assert status(pid) in ("", "Z")
 
 
-def test_a_span_that_is_not_there_is_an_item_not_an_error(video, tmp_path):
+def test_a_span_beyond_the_end_is_an_item_with_an_error(video, tmp_path):
     timeline = Timeline(*packet_times(video))
     end = int(timeline.pts[-1])
     span = Span("beyond", 250, 260, end, end + 5120, 10.4, 10.8)

@@ -1,4 +1,4 @@
-"""What a player makes of a frame's orientation, shape, crop, interlacing and colour tags, clips show as well."""
+"""Clips look as a player shows the source: orientation, pixel aspect, crop, interlacing and colour tags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from beam_curate.errors import LostFramesError, RefusedSourceError
 from beam_curate.video import scan
-from beam_curate.video.colours import trust
+from beam_curate.video.colours import fix_colours
 from tests.support.colour_patches import (
     COLOURS,
     HEIGHT,
@@ -34,7 +34,7 @@ ONE = 1 << 16
 
 
 def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
-    """Writes the four numbers of a display matrix that turn and mirror into the track header."""
+    """Writes the rotating part of a display matrix into the track header."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 4 + 40
     content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
@@ -43,7 +43,7 @@ def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def shown(stored: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
-    """Returns an image as the matrix shows it, by its definition: (x, y) goes to (a x + c y, b x + d y)."""
+    """Returns an image transformed by a matrix, by its definition: (x, y) is mapped to (a x + c y, b x + d y)."""
     height, width = stored.shape[:2]
     rows, columns = np.mgrid[:height, :width]
     x, y = a * columns + c * rows, b * columns + d * rows
@@ -61,7 +61,9 @@ TRANSFORMS = [
 
 @pytest.mark.parametrize("scale", [1, 2], ids=["", "twice as large"])
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
-def test_every_rotation_and_mirror(transform: tuple[int, int, int, int], scale: int, tmp_path: Path) -> None:
+def test_every_rotation_and_mirroring_is_applied(
+    transform: tuple[int, int, int, int], scale: int, tmp_path: Path
+) -> None:
     path = make(tmp_path / "source.mp4", YUV, *H264)
     stored = seen_by_ffmpeg(path)
     with_matrix(path, *(value * ONE * scale for value in transform))
@@ -74,7 +76,7 @@ def test_every_rotation_and_mirror(transform: tuple[int, int, int, int], scale: 
 
 
 @pytest.mark.parametrize("matrix", [(0, 0, 0, 0), (ONE, ONE, ONE, ONE), (46341, 46341, -46341, 46341), (ONE, 0, 0, 0)])
-def test_a_matrix_that_no_player_can_follow_turns_nothing(matrix: tuple[int, int, int, int], tmp_path: Path) -> None:
+def test_a_singular_matrix_is_ignored(matrix: tuple[int, int, int, int], tmp_path: Path) -> None:
     path = with_matrix(make(tmp_path / "source.mp4", YUV, *H264), *matrix)
     clip = clip_of(path, tmp_path)
     assert (clip.width, clip.height) == (WIDTH, HEIGHT)
@@ -110,12 +112,12 @@ def clean_aperture(*fractions: int) -> bytes:
         ((320, 1, 100, 1, 0, 1, 0, 1), 32, 14, (320, 100)),
         ((640, 2, 100, 1, 10, 1, -4, 1), 42, 10, (320, 100)),
         ((WIDTH, 1, HEIGHT, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
-        ((4000, 1, 3000, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),  # larger than the picture: not to be believed
+        ((4000, 1, 3000, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),  # larger than the frame: ignored
         ((320, 0, 100, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
         ((0, 1, 0, 1, 0, 1, 0, 1), 0, 0, (WIDTH, HEIGHT)),
     ],
 )
-def test_the_clean_aperture_is_what_is_kept(fractions, left, top, size, tmp_path: Path) -> None:
+def test_frames_are_cropped_to_the_clean_aperture(fractions, left, top, size, tmp_path: Path) -> None:
     path = make(tmp_path / "source.mp4", YUV, *H264)
     stored = seen_by_ffmpeg(path)
     clip = clip_of(with_box(path, clean_aperture(*fractions)), tmp_path)
@@ -131,7 +133,7 @@ def test_the_clean_aperture_is_what_is_kept(fractions, left, top, size, tmp_path
         *[("prores", "yuv422p10le"), ("png", "rgb24")],
     ],
 )
-def test_the_clean_aperture_is_read_whatever_the_codec(codec: str, pixel_format: str, tmp_path: Path) -> None:
+def test_the_clean_aperture_is_read_for_every_codec(codec: str, pixel_format: str, tmp_path: Path) -> None:
     path = make(tmp_path / "source.mov", f"format={pixel_format}", "-c:v", codec)
     clip = clip_of(with_box(path, clean_aperture(320, 1, 100, 1, 0, 1, 0, 1)), tmp_path)
     assert (clip.width, clip.height) == (320, 100)
@@ -159,7 +161,7 @@ def test_only_dolby_vision_without_a_base_layer_is_refused(
                 list(read(str(path)))
 
 
-def test_pixels_that_change_their_shape_are_right_on_both_sides(tmp_path: Path) -> None:
+def test_a_change_of_pixel_aspect_is_applied_from_its_frame(tmp_path: Path) -> None:
     aspects = {"16/15": (410, HEIGHT), "64/45": (546, HEIGHT)}
     parts = [
         make(tmp_path / f"{number}.ts", f"{YUV},setsar={aspect}", *H264, "-bf", "2", frames=24)
@@ -176,7 +178,7 @@ def test_pixels_that_change_their_shape_are_right_on_both_sides(tmp_path: Path) 
 
 @pytest.mark.parametrize(("range_", "matrix"), [("tv", "bt709"), ("pc", "bt709"), ("tv", "bt2020"), ("pc", "bt2020")])
 @pytest.mark.parametrize("bits", ["yuv420p", "yuv420p10le"])
-def test_stretched_hdr_that_is_kept_has_the_colours_of_its_tags(
+def test_scaled_hdr_that_is_kept_has_the_colours_of_its_tags(
     bits: str, range_: str, matrix: str, tmp_path: Path
 ) -> None:
     tag = "bt2020nc" if matrix == "bt2020" else matrix
@@ -193,7 +195,7 @@ def test_stretched_hdr_that_is_kept_has_the_colours_of_its_tags(
     "numbers",
     ["9,14,3", "200,255,77", "3,0,1", "1,1,0", "9,14,10", "22,17,2", "12,18,9", "0,0,0", "255,255,255"],
 )
-def test_colour_numbers_of_every_kind_pass_through(numbers: str, tmp_path: Path) -> None:
+def test_colour_tags_of_every_kind_are_copied(numbers: str, tmp_path: Path) -> None:
     primaries, transfer, matrix = numbers.split(",")
     plain = make(tmp_path / "plain.mp4", "scale=out_color_matrix=bt601,format=yuv420p", *H264)
     path = tmp_path / "source.mp4"
@@ -212,20 +214,20 @@ def test_colour_numbers_of_every_kind_pass_through(numbers: str, tmp_path: Path)
     [
         ({"colorspace": 3}, {"colorspace": 2}, "a matrix that"),
         ({"colorspace": 99, "color_primaries": 99}, {"colorspace": 2, "color_primaries": 2}, "a matrix and primaries"),
-        ({"colorspace": 0}, {"colorspace": 2}, "a matrix that"),  # RGB, of a picture in YUV
+        ({"colorspace": 0}, {"colorspace": 2}, "a matrix that"),  # RGB, in a YUV frame
         ({"color_trc": 77, "color_range": 5}, {"color_trc": 2, "color_range": 0}, "a range and transfer function"),
         ({"colorspace": 10}, {"colorspace": 9}, "constant luminance"),
         ({"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}, {"colorspace": 9}, ""),
     ],
 )
-def test_what_cannot_be_is_taken_as_unknown(facts: dict[str, int], expected: dict[str, int], note: str) -> None:
+def test_invalid_colour_tags_become_unknown(facts: dict[str, int], expected: dict[str, int], note: str) -> None:
     frame = av.VideoFrame(64, 64, "yuv420p")
     for name, value in facts.items():
         setattr(frame, name, value)
-    said = trust(frame)
+    said = fix_colours(frame)
     assert note in said and bool(said) == bool(note)
     assert {name: getattr(frame, name) for name in expected} == expected
-    assert trust(frame) == ""
+    assert fix_colours(frame) == ""
 
 
 @pytest.mark.parametrize("matrix", [8, 11, 12, 13, 14])
@@ -244,8 +246,8 @@ def test_transparency_is_dropped_with_a_note(tmp_path: Path) -> None:
     assert "transparency dropped" in clip_of(path, tmp_path).notes
 
 
-def test_progressive_frames_among_interlaced_ones_are_left_alone(tmp_path: Path) -> None:
-    """Of five frames three are progressive, as in pulled-down film."""
+def test_progressive_frames_among_interlaced_ones_are_unchanged(tmp_path: Path) -> None:
+    """Three of five frames are progressive, as in telecined film."""
     path = tmp_path / "source.ts"
     make(path, YUV, "-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct", frames=10)
     content = bytearray(path.read_bytes())
@@ -261,8 +263,8 @@ def test_progressive_frames_among_interlaced_ones_are_left_alone(tmp_path: Path)
     assert max(errors(clips[0].path).values()) <= LARGEST_ERROR
 
 
-def test_lines_of_a_progressive_frame_stay_and_those_of_an_interlaced_one_are_joined(tmp_path: Path) -> None:
-    """Rows are dark and light in turns, and change places from frame to frame, so that a field is all of one kind."""
+def test_only_interlaced_frames_are_deinterlaced(tmp_path: Path) -> None:
+    """Rows alternate between dark and light, and swap from frame to frame, so that each field has one grey level."""
     path = tmp_path / "source.ts"
     rows = "format=yuv420p,geq=lum='if(mod(Y+N,2),190,60)':cb=128:cr=128"
     make(path, rows, "-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct", "-bf", "0", frames=10)
@@ -287,7 +289,7 @@ def _mark_progressive(content: bytearray, progressive) -> int:
     return number
 
 
-def test_tags_that_change_within_a_clip_leave_its_colours_true(tmp_path: Path) -> None:
+def test_colours_are_right_after_a_change_of_tags_inside_a_clip(tmp_path: Path) -> None:
     kinds = [("tv", "bt709", "bt709"), ("pc", "bt2020", "bt2020nc"), ("tv", "smpte170m", "smpte170m")]
     parts = []
     for number, (range_, matrix, tag) in enumerate(kinds):
@@ -304,7 +306,7 @@ def test_tags_that_change_within_a_clip_leave_its_colours_true(tmp_path: Path) -
         assert np.abs(patches(reader[number].asnumpy()) - COLOURS).max() <= LARGEST_ERROR, number
 
 
-def test_a_thousand_changes_end_and_hold_no_more_threads_or_memory(tmp_path: Path) -> None:
+def test_a_thousand_changes_of_format_leak_no_threads_or_memory(tmp_path: Path) -> None:
     from beam_curate.video.conform import Conform
 
     conform = Conform(1, None, "deinterlace", "tonemap")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The sound of clips: copied to its place where mp4 takes it, and otherwise dropped with a note, pictures untouched."""
+"""The audio of clips is copied in sync if mp4 takes it, else dropped with a note; the video is unaffected."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.support import media
 from tests.support.ffmpeg_program import ffmpeg
 
 FRAMES, RATE = 96, 24
-CLIPS = ((0, 40), (40, 96))  # a clip's sound is wanted from 0 to 1.667 s and from 1.667 s to 4 s
+CLIPS = ((0, 40), (40, 96))  # audio of the clips: from 0 to 1.667 s and from 1.667 s to 4 s
 AUDIO_RATE = 8000
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    return media.make_video(tmp_path_factory.mktemp("sound") / "pictures.mp4", frames=FRAMES, size=(160, 96))
+def silent_video(tmp_path_factory) -> Path:
+    return media.make_video(tmp_path_factory.mktemp("sound") / "silent.mp4", frames=FRAMES, size=(160, 96))
 
 
 def with_sound(
-    path: Path, pictures: Path, *codec: str, start_s: float = 0.0, source: str = "", seconds: float = 4
+    path: Path, silent_video: Path, *codec: str, start_s: float = 0.0, source: str = "", seconds: float = 4
 ) -> Path:
     """Adds a tone of 1 kHz that begins at `start_s`; `codec` are the ffmpeg program's arguments."""
     tone = source or f"sine=frequency=1000:sample_rate=48000:duration={seconds - start_s}"
     ffmpeg(
-        *("-i", pictures, "-itsoffset", str(start_s), "-f", "lavfi", "-i", tone, "-map", "0:v", "-map", "1:a"),
+        *("-i", silent_video, "-itsoffset", str(start_s), "-f", "lavfi", "-i", tone, "-map", "0:v", "-map", "1:a"),
         *("-c:v", "copy", *codec, path),
     )
     return path
@@ -49,7 +49,7 @@ def clips_of(path: Path, folder: Path, ranges=CLIPS) -> list:
 
 
 def heard(path: str, rate: int = AUDIO_RATE) -> np.ndarray:
-    """Which of a file's hundredths of a second hold sound, by the ffmpeg program, from its first frame on."""
+    """Returns which hundredths of a second after a file's first frame hold sound, by the ffmpeg program."""
     samples = np.frombuffer(
         ffmpeg(
             "-i", path, "-af", "aresample=async=1:first_pts=0", *("-ac", "1", "-ar", str(rate), "-f", "f32le", "pipe:")
@@ -87,7 +87,7 @@ KEPT = [
     ("flac.mkv", ("-c:a", "flac")),
     ("alac.mov", ("-c:a", "alac")),
 ]
-# name, arguments, words of the note
+# name, arguments, text of the note
 DROPPED = [
     ("mp3-11025.flv", ("-c:a", "libmp3lame", "-ar", "11025"), "mp4 does not take its mp3"),
     ("mp3-8000.mkv", ("-c:a", "libmp3lame", "-ar", "8000"), "mp4 does not take its mp3"),
@@ -107,8 +107,8 @@ DROPPED = [
 
 
 @pytest.mark.parametrize(("name", "codec"), KEPT, ids=[case[0] for case in KEPT])
-def test_sound_that_mp4_takes_is_in_its_place(tmp_path, pictures, name, codec):
-    path = with_sound(tmp_path / name, pictures, *codec)
+def test_audio_that_mp4_takes_is_copied_in_sync(tmp_path, silent_video, name, codec):
+    path = with_sound(tmp_path / name, silent_video, *codec)
     for clip, (start, end) in zip(clips_of(path, tmp_path / "clips"), CLIPS, strict=True):
         assert clip.notes == ()
         assert tracks_of(clip.path) == ["video", "audio"]
@@ -119,8 +119,8 @@ def test_sound_that_mp4_takes_is_in_its_place(tmp_path, pictures, name, codec):
 
 
 @pytest.mark.parametrize(("name", "codec", "words"), DROPPED, ids=[case[0] for case in DROPPED])
-def test_sound_that_mp4_does_not_take_costs_no_picture(tmp_path, pictures, name, codec, words):
-    path = with_sound(tmp_path / name, pictures, *codec)
+def test_audio_that_mp4_does_not_take_costs_no_frame(tmp_path, silent_video, name, codec, words):
+    path = with_sound(tmp_path / name, silent_video, *codec)
     for clip in clips_of(path, tmp_path / "clips"):
         (note,) = clip.notes
         assert note.startswith("audio dropped: ") and words in note
@@ -129,8 +129,8 @@ def test_sound_that_mp4_does_not_take_costs_no_picture(tmp_path, pictures, name,
 
 @pytest.mark.parametrize("start_s", [0.5, 1.0, 1.9, 2.5])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.flv"])
-def test_sound_that_begins_late_begins_late_in_the_clip(tmp_path, pictures, name, start_s):
-    path = with_sound(tmp_path / name, pictures, "-c:a", "aac", start_s=start_s)
+def test_audio_that_begins_late_begins_late_in_the_clip(tmp_path, silent_video, name, start_s):
+    path = with_sound(tmp_path / name, silent_video, "-c:a", "aac", start_s=start_s)
     for clip, (start, end) in zip(clips_of(path, tmp_path / "clips"), CLIPS, strict=True):
         begin_s, end_s = start / RATE, end / RATE
         if start_s >= end_s:
@@ -143,8 +143,8 @@ def test_sound_that_begins_late_begins_late_in_the_clip(tmp_path, pictures, name
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.flv", "a.mp4"])
-def test_sound_that_begins_after_what_a_header_covers(tmp_path, name):
-    """FFmpeg looks 5 s far for the parameters of a track: in a transport stream they come with the sound."""
+def test_audio_that_begins_beyond_ffmpegs_probing(tmp_path, name):
+    """FFmpeg probes 5 s for the parameters of a track, which a transport stream has in its audio packets."""
     long = media.make_video(tmp_path / "long.mp4", frames=240, size=(160, 96), keyframe_interval=24)
     path = with_sound(tmp_path / name, long, "-c:a", "aac", start_s=7, seconds=10)
     early, late = clips_of(path, tmp_path / "clips", ((24, 72), (156, 240)))
@@ -154,9 +154,9 @@ def test_sound_that_begins_after_what_a_header_covers(tmp_path, name):
     assert first_s == pytest.approx(7 - 156 / RATE, abs=0.06)
 
 
-def test_a_track_without_a_packet(tmp_path, pictures):
-    """The header announces sound, and there is none."""
-    path = with_sound(tmp_path / "a.mp4", pictures, "-c:a", "aac")
+def test_an_audio_track_without_packets(tmp_path, silent_video):
+    """The header announces audio, but there is none."""
+    path = with_sound(tmp_path / "a.mp4", silent_video, "-c:a", "aac")
     empty = tmp_path / "b.mkv"
     with av.open(str(path)) as source, av.open(str(empty), "w") as target:
         copy = target.add_stream_from_template(source.streams.video[0])
@@ -182,10 +182,10 @@ def twice(number: int, stamp: float) -> float:
 
 
 @pytest.mark.parametrize("change", [far_ahead, far_back, twice])
-def test_a_wrong_stamp_costs_neither_the_pictures_nor_the_sound(tmp_path, pictures, change):
-    path = with_sound(tmp_path / "a.flv", pictures, "-c:a", "aac")
+def test_a_bad_audio_stamp_costs_neither_video_nor_audio(tmp_path, silent_video, change):
+    path = with_sound(tmp_path / "a.flv", silent_video, "-c:a", "aac")
     content = bytearray(path.read_bytes())
-    at, number = 9 + 4, 0  # behind the header and the size of no tag
+    at, number = 9 + 4, 0  # after the header and the size of the previous tag, of which there is none
     while at + 11 <= len(content):
         kind, size = content[at], int.from_bytes(content[at + 1 : at + 4], "big")
         if kind == 8 and content[at + 12] == 1:  # a packet of AAC (Adobe Flash Video File Format Specification, E.4.2)
@@ -202,7 +202,7 @@ def test_a_wrong_stamp_costs_neither_the_pictures_nor_the_sound(tmp_path, pictur
         assert on[15 : int(100 * (end - start) / RATE) - 15].mean() > 0.9
 
 
-def test_the_sound_is_of_the_programme_that_is_curated(tmp_path):
+def test_audio_belongs_to_the_curated_programme(tmp_path):
     first = media.make_video(tmp_path / "0.mp4", frames=FRAMES, size=(160, 96), seed=0)
     second = media.make_video(tmp_path / "1.mp4", frames=FRAMES, size=(160, 96), seed=1)
     path = tmp_path / "a.ts"
@@ -215,10 +215,21 @@ def test_the_sound_is_of_the_programme_that_is_curated(tmp_path):
         assert heard(clip.path)[20:150].all()
 
 
-def test_of_several_tracks_the_first_is_taken(tmp_path, pictures):
+def test_the_first_of_several_audio_tracks_is_copied(tmp_path, silent_video):
     path = tmp_path / "a.mkv"
     ffmpeg(
-        *("-i", pictures, "-f", "lavfi", "-i", "sine=1000:r=48000:d=4", "-f", "lavfi", "-i", "anullsrc=r=48000:d=4"),
+        *(
+            "-i",
+            silent_video,
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=1000:r=48000:d=4",
+            "-f",
+            "lavfi",
+            "-i",
+            "anullsrc=r=48000:d=4",
+        ),
         *("-map", "0:v", "-map", "1:a", "-map", "2:a", "-t", "4", "-c:v", "copy", "-c:a", "aac", path),
     )
     for clip in clips_of(path, tmp_path / "clips"):

@@ -50,7 +50,7 @@ def timeline(pts, last_duration=40, damaged=0, **claims):
         pytest.param([None], 0, 0, False, True, 25, 0.04, id="nothing known"),
     ],
 )
-def test_facts(pts, last_duration, claimed_rate, has_timestamps, even, rate, duration_s):
+def test_frame_rate_and_duration(pts, last_duration, claimed_rate, has_timestamps, even, rate, duration_s):
     found = timeline(pts, last_duration, frame_rate=Fraction(claimed_rate))
     info = found.info
     assert (info.has_timestamps, info.constant_frame_rate, info.frame_rate) == (has_timestamps, even, rate)
@@ -63,7 +63,7 @@ def test_facts(pts, last_duration, claimed_rate, has_timestamps, even, rate, dur
     assert bool(info.notes) is not has_timestamps
 
 
-def test_mended_times_are_told():
+def test_fixed_times_are_noted():
     found = timeline([0, 40, 80, None, 160, 200, 100_000, 280], 40)
     assert found.pts.tolist() == [0, 40, 80, 120, 160, 200, 240, 280, 320]
     assert (found.info.constant_frame_rate, found.info.mended, found.info.counted) == (True, True, True)
@@ -71,7 +71,7 @@ def test_mended_times_are_told():
     assert [found.span("", start, start + 1).seekable for start in (2, 3)] == [True, False]
 
 
-def test_a_pause_divides_the_video():
+def test_a_pause_divides_the_video_into_stretches():
     pts = [*range(0, 4000, 40), *range(604_000, 608_000, 40)]
     found = timeline(pts, 40)
     assert found.stretches == ((0, 100), (100, 200))
@@ -87,21 +87,21 @@ def test_a_pause_divides_the_video():
     [(Fraction(1, 1000), round), (Fraction(1, 1000), int), (Fraction(1, 90000), round), (Fraction(1, 12288), round)],
 )
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)])
-def test_an_even_rate_has_the_same_times_whatever_the_clock(rate, time_base, stamp):
+def test_times_at_a_constant_rate_do_not_depend_on_the_time_base(rate, time_base, stamp):
     pts = [stamp(i / rate / time_base) for i in range(600)]
     found = timeline(pts, stamp(1 / rate / time_base), frame_rate=rate, time_base=time_base)
     assert found.starts_s.tolist() == pytest.approx([float(i / rate) for i in range(600)], abs=1e-9)
     assert found.ends_s[-1] == pytest.approx(float(600 / rate), abs=1e-9)
 
 
-def test_an_average_rate_can_be_written_into_a_file():
+def test_an_average_rate_fits_into_a_file():
     ticks = np.cumsum(np.random.default_rng(0).integers(3_000_000, 9_000_000, 5000)).tolist()
     rate = timeline(ticks, frame_rate=Fraction(0), time_base=Fraction(1, 90000)).info.frame_rate
     assert max(rate.numerator, rate.denominator) < 1 << 31
     assert float(rate) == pytest.approx(4999 / (ticks[-1] - ticks[0]) * 90000, rel=1e-6)
 
 
-def test_no_frame_is_unreadable():
+def test_a_video_without_frames_is_unreadable():
     with pytest.raises(UnreadableSourceError, match="no video frame"):
         timeline([])
 
@@ -110,13 +110,13 @@ def test_no_frame_is_unreadable():
     ("claimed_frames", "damaged", "words"),
     [(3, 0, None), (2, 0, None), (0, 0, None), (9, 0, "claims 9 frames and holds 3"), (3, 2, "2 damaged frames")],
 )
-def test_notes(claimed_frames, damaged, words):
+def test_claims_and_damage_are_noted(claimed_frames, damaged, words):
     notes = timeline([0, 40, 80], damaged=damaged, claimed_frames=claimed_frames).info.notes
     assert [words in note for note in notes] == ([True] if words else [])
 
 
 @pytest.mark.parametrize("start", [0, 9000, -3600])
-def test_span(start):
+def test_a_span_has_the_times_of_its_frames(start):
     pts = [start + offset for offset in (0, 3600, 10000, 14400)]
     span = timeline(pts, 3600, time_base=Fraction(1, 90000)).span("a", 1, 4)
     assert (span.clip_id, span.start_frame, span.end_frame, span.num_frames) == ("a", 1, 4, 3)
@@ -141,7 +141,7 @@ B_FRAMES = {"bf": "2"}
         ("a.mp4", {"pts": [i * 1000 + (i % 3) * 300 for i in range(60)], "time_base": Fraction(1, 24000)}),
     ],
 )
-def test_packets_and_frames_tell_the_same_times(tmp_path, name, settings):
+def test_times_of_packets_and_of_frames_are_the_same(tmp_path, name, settings):
     path = media.make_video(tmp_path / name, frames=60, size=(96, 64), **settings)
     by_packets = Timeline(*filter(None, packet_times(str(path))))
     first, *middle, last = shot_frames(str(path))
@@ -158,7 +158,7 @@ def test_packets_and_frames_tell_the_same_times(tmp_path, name, settings):
     ("name", "codec", "expected"),
     [("a.mp4", "libsvtav1", "av1"), ("a.webm", "libvpx-vp9", "vp9"), ("a.mp4", "libx265", "hevc")],
 )
-def test_codecs_carry_their_own_names_not_the_decoders(tmp_path, capfd, name, codec, expected):
+def test_codecs_are_named_not_their_decoders(tmp_path, capfd, name, codec, expected):
     audio = "libopus" if name.endswith("webm") else "libmp3lame"
     path = media.make_video(tmp_path / name, frames=5, size=(96, 64), codec=codec, audio=audio)
     info = Timeline(*filter(None, packet_times(str(path)))).info

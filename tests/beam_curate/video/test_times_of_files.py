@@ -1,4 +1,4 @@
-"""Broken and variable time stamps in files of every kind: which frames become clips, and when each is shown."""
+"""Bad and variable time stamps in files of every format: which frames become clips, and when each is shown."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def clips_of(path: Path, shots: VideoShots, folder: Path, **encoding: Any) -> It
 
 
 def times_of(clip: CutFile) -> list[float]:
-    """When each frame begins, and when the last one ends, by the file itself."""
+    """Returns when each frame begins and the last one ends, as the file states it."""
     with av.open(clip.path) as container:
         frames = [(float(f.pts * f.time_base), float(f.duration * f.time_base)) for f in container.decode(video=0)]
     return [*(start for start, _ in frames), sum(frames[-1])]
@@ -129,7 +129,9 @@ FAST = {("b-frames.mkv", kind) for kind in BREAKS} | {(name, "far ahead") for na
         and not (kind == "near 2^63" and not name.endswith((".mkv", ".webm")))  # others hold fewer bits
     ],
 )
-def test_isolated_bad_stamps_cost_nothing(sources: Callable[[str], Path], tmp_path: Path, name: str, kind: str) -> None:
+def test_isolated_bad_stamps_cost_no_frame(
+    sources: Callable[[str], Path], tmp_path: Path, name: str, kind: str
+) -> None:
     source = sources(name)
     unit = timeline_of(source).info.time_base
     path = restamped(source, tmp_path / name, BREAKS[kind](unit))
@@ -146,7 +148,7 @@ def test_isolated_bad_stamps_cost_nothing(sources: Callable[[str], Path], tmp_pa
 
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "vp8.webm", "b-frames.ts"])
-def test_reading_from_the_middle_gives_the_same_clips(
+def test_clips_do_not_depend_on_where_decoding_starts(
     sources: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
     source = sources(name)
@@ -159,9 +161,7 @@ def test_reading_from_the_middle_gives_the_same_clips(
 
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "b-frames.mkv", "b-frames.ts"])
-def test_two_that_changed_places_at_the_border_of_a_clip(
-    sources: Callable[[str], Path], tmp_path: Path, name: str
-) -> None:
+def test_two_swapped_stamps_at_the_border_of_a_clip(sources: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     path = restamped(sources(name), tmp_path / name, lambda true: [*true[:95], true[96], true[95], *true[97:]])
     shots = strides(path)
     assert frames_of(shots) == [(start, start + 48) for start in range(0, 240, 48)]
@@ -173,7 +173,7 @@ SLOW_END = [round(i * 1000 / 30) for i in range(150)] + [5000 + 500 * i for i in
 
 @pytest.mark.parametrize("name", ["slow.webm", "slow.mkv", "slow.mp4"])
 @pytest.mark.parametrize("pair", [None, 80, 155], ids=["sound", "equal pair", "equal pair in the slow part"])
-def test_a_variable_rate(tmp_path: Path, name: str, pair: int | None) -> None:
+def test_a_variable_rate_is_kept(tmp_path: Path, name: str, pair: int | None) -> None:
     stamps = SLOW_END
     kind = VP8 if name == "slow.webm" else {"options": B_FRAMES}
     source = media.make_video(
@@ -190,7 +190,7 @@ def test_a_variable_rate(tmp_path: Path, name: str, pair: int | None) -> None:
     if pair is not None:
         path = restamped(source, tmp_path / name, lambda true: [*true[:pair], true[pair - 1], *true[pair + 1 :]])
     shots = strides(path)
-    end = [(156, 160)] if name == "slow.mp4" else []  # mp4 says that the last frame is as long as the one before
+    end = [(156, 160)] if name == "slow.mp4" else []  # in mp4, the last frame lasts as long as the one before
     assert frames_of(shots) == [(0, 60), (60, 120), (120, 152), (152, 156), *end]
     assert not shots.info.constant_frame_rate
     assert bool(shots.info.notes) is (pair is not None)
@@ -204,7 +204,7 @@ def test_a_variable_rate(tmp_path: Path, name: str, pair: int | None) -> None:
         assert sound_s(clip) == pytest.approx(min(2, 9.533 - span.start_s), abs=0.06)
 
 
-def test_other_readers_see_the_true_rate_and_length(tmp_path: Path) -> None:
+def test_other_readers_see_the_right_rate_and_duration(tmp_path: Path) -> None:
     decord = pytest.importorskip("decord")
     path = media.make_video(
         tmp_path / "a.webm", frames=160, rate=Fraction(30), size=SIZE, pts=SLOW_END, time_base=Fraction(1, 1000), **VP8
@@ -220,7 +220,7 @@ def test_other_readers_see_the_true_rate_and_length(tmp_path: Path) -> None:
             assert float(stream.average_rate) == pytest.approx(span.num_frames / 2, rel=0.001)
 
 
-def test_fewer_frames_of_a_variable_rate_keep_their_times(tmp_path: Path) -> None:
+def test_dropping_frames_of_a_variable_rate_keeps_the_times_of_the_others(tmp_path: Path) -> None:
     path = media.make_video(
         tmp_path / "a.webm", frames=160, rate=Fraction(30), size=SIZE, pts=SLOW_END, time_base=Fraction(1, 1000), **VP8
     )
@@ -258,7 +258,7 @@ RATES = (Fraction(24), Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001
 
 
 @pytest.mark.parametrize("rate", RATES, ids=str)
-def test_the_same_clips_whatever_the_container(tmp_path: Path, rate: Fraction) -> None:
+def test_clips_do_not_depend_on_the_container(tmp_path: Path, rate: Fraction) -> None:
     count = round(12 * rate)
     source = media.make_video(tmp_path / "a.mp4", frames=count, rate=rate, size=(64, 64))
     vp9 = media.make_video(tmp_path / "v.mkv", frames=count, rate=rate, size=(64, 64), codec="libvpx-vp9")
@@ -278,7 +278,7 @@ def test_the_same_clips_whatever_the_container(tmp_path: Path, rate: Fraction) -
             assert frames_of(strides(copy, stride_s, shortest_s)) == expected, (suffix, stride_s)
 
 
-def test_a_file_of_which_no_frame_decodes_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_without_a_decodable_frame_is_unreadable(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "a.mp4", frames=48, size=SIZE, codec="libx264")
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
