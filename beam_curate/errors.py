@@ -92,6 +92,10 @@ class IncompleteVideoError(PlaceError):
     """Not all that was made of a video reached its end: the runner lost a part of it on the way."""
 
 
+class EmbeddingFileError(ContentError):
+    """A text embedding, or its file, that the trainer would reject or misread, or that is not safe to load."""
+
+
 class ModelOutputError(ContentError):
     """A model answered with something that must not reach a dataset (NaN, empty text, one sentence over and over).
 

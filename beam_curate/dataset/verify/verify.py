@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_curate.dataset.embedding_file import MAX_TOKENS, EmbeddingFileError
+from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.dataset.format import MOST_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.dataset.verify.faults import SUFFIXES, UNCHECKED, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.verify.pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.verify.videos import VideoCheck, check_video
+from beam_curate.errors import EmbeddingFileError
 from beam_curate.store.layout import NOT_FOR_TRAINING
 from beam_curate.video import decoder_pool
 

@@ -1,4 +1,4 @@
-"""Embedding files: what is written loads anywhere, and nothing else is loaded."""
+"""Embedding files: files that are written load anywhere, and no others are loaded."""
 
 import collections
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_curate.dataset.embedding_file import EmbeddingFileError, dump_embedding, load_embedding
-from beam_curate.errors import CurateError
+from beam_curate.dataset.embedding_file import dump_embedding, load_embedding
+from beam_curate.errors import CurateError, EmbeddingFileError
 
 
 def embedding(num_tokens=7, seed=0):
@@ -68,7 +68,7 @@ def test_same_values_give_the_same_bytes():
         (with_zero_row(), "row 3"),
     ],
 )
-def test_what_is_no_embedding_is_not_written(array, message):
+def test_invalid_embeddings_are_not_written(array, message):
     with pytest.raises(EmbeddingFileError, match=message):
         dump_embedding(array)
 
@@ -122,12 +122,12 @@ def test_a_changed_copy_of_a_loaded_array_can_be_written():
         ([{1, 2}], "EMPTY_SET"),
     ],
 )
-def test_other_contents_are_refused(content, message):
+def test_other_contents_are_rejected(content, message):
     with pytest.raises(EmbeddingFileError, match=message):
         load_embedding(pickle.dumps(content, protocol=4))
 
 
-def test_protocol_5_is_refused():
+def test_protocol_5_is_rejected():
     with pytest.raises(EmbeddingFileError, match="protocol 5"):
         load_embedding(pickle.dumps([embedding()], protocol=5))
 
@@ -148,7 +148,7 @@ def test_code_in_a_file_is_never_run(tmp_path, protocol):
     with pytest.raises(EmbeddingFileError):
         load_embedding(data)
     assert not (tmp_path / "ran").exists()
-    pickle.loads(data)  # the file was a real attack
+    pickle.loads(data)  # the attack is real
     assert (tmp_path / "ran").exists()
 
 
@@ -192,22 +192,22 @@ ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
         pytest.param(bytes(17 * 2**20), id="too large"),
     ],
 )
-def test_crafted_and_damaged_files_are_refused(data):
+def test_crafted_and_damaged_files_are_rejected(data):
     with pytest.raises(EmbeddingFileError) as caught:
         load_embedding(data)
     assert isinstance(caught.value, CurateError) and not caught.value.retriable
 
 
-def test_array_data_that_do_not_fill_the_shape_are_refused():
+def test_array_data_that_do_not_fill_the_shape_are_rejected():
     data = dump_embedding(embedding(7)).replace(b"K\x07M\x00\x04", b"K\x08M\x00\x04")
     with pytest.raises(EmbeddingFileError, match="do not fill"):
         load_embedding(data)
 
 
-def test_random_damage_is_refused_or_harmless():
+def test_random_damage_is_rejected_or_harmless():
     rng = np.random.default_rng(5)
     good = dump_embedding(embedding(1))
-    head = good.index(b"B\x00\x08\x00\x00")  # before the values, where every byte is structure
+    head = good.index(b"B\x00\x08\x00\x00")  # before the values, where every byte matters
     for _ in range(3000):
         data = bytearray(good)
         for place in rng.integers(0, head, rng.integers(1, 4)):

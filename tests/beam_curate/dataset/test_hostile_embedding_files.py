@@ -1,4 +1,4 @@
-"""Files made to cost time or memory are refused at once; nothing in them is run."""
+"""Files made to waste time or memory are rejected at once; nothing in them is run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_curate.dataset.embedding_file import EmbeddingFileError, dump_embedding, load_embedding
+from beam_curate.dataset.embedding_file import dump_embedding, load_embedding
+from beam_curate.errors import EmbeddingFileError
 
 ARRAY = np.random.default_rng(0).standard_normal((7, 1024)).astype(np.float16)
 NESTED = b")" + b"\x85" * 3 + b"q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(60))  # doubles 60 times
@@ -139,42 +140,42 @@ HOSTILE |= {
 @pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("optimized", [False, True])
 @pytest.mark.parametrize("dumps", [pickle.dumps, pickle._dumps], ids=["C", "Python"])  # type: ignore[attr-defined]
-def test_what_is_read_loads_as_the_same_array(protocol: int, optimized: bool, dumps: Any) -> None:
+def test_files_of_every_protocol_load_as_the_same_array(protocol: int, optimized: bool, dumps: Any) -> None:
     data = dumps([ARRAY], protocol)
     data = pickletools.optimize(data) if optimized else data
     np.testing.assert_array_equal(load_embedding(data), ARRAY)
     np.testing.assert_array_equal(pickle.loads(data)[0], ARRAY)
 
 
-def test_an_array_in_numpys_oldest_words_is_read() -> None:
-    """The pieces from which the hostile files are made are good ones by themselves."""
+def test_the_parts_of_the_hostile_files_are_valid() -> None:
     good = listed(NEW + STATE)
     np.testing.assert_array_equal(load_embedding(good), ARRAY)
     np.testing.assert_array_equal(pickle.loads(good)[0], ARRAY)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused(name: str) -> None:
+def test_hostile_files_are_rejected(name: str) -> None:
     with pytest.raises(EmbeddingFileError) as refusal:
         load_embedding(HOSTILE[name])
     assert len(str(refusal.value)) < 500 and str(refusal.value).isprintable()
 
 
-def test_all_of_them_together_take_little_time_and_memory(tmp_path: Path) -> None:
-    """84 files and more, in a process that may not take 100 MB more than it has when it begins."""
+def test_all_hostile_files_together_take_little_time_and_memory(tmp_path: Path) -> None:
+    """84 files and more, in a process that may not use 100 MB more than at its start."""
     assert len(HOSTILE) >= 84
     for number, content in enumerate(HOSTILE.values()):
         (tmp_path / f"{number}.pickle").write_bytes(content)
     code = """
 import pathlib, resource, sys
-from beam_curate.dataset.embedding_file import EmbeddingFileError, load_embedding
+from beam_curate.dataset.embedding_file import load_embedding
+from beam_curate.errors import EmbeddingFileError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
         load_embedding(path.read_bytes())
     except EmbeddingFileError:
         continue
-    sys.exit(f"{path} was taken")
+    sys.exit(f"{path} was accepted")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run(
@@ -187,9 +188,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("rows", [1, 40, 512])
 @pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
-def test_what_numpy_writes_is_read(protocol: int, rows: int, module: bytes) -> None:
+def test_files_that_numpy_writes_are_read(protocol: int, rows: int, module: bytes) -> None:
     array = np.random.default_rng(rows).standard_normal((rows, 1024)).astype(np.float16)
     data = pickle.dumps([array], protocol)
-    if protocol < 4:  # above, the length of the name stands before it
+    if protocol < 4:  # at protocol 4, the name is preceded by its length
         data = data.replace(b"numpy._core.multiarray", module)
     np.testing.assert_array_equal(load_embedding(data), array)
