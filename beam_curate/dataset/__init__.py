@@ -1,1 +1,1 @@
-"""The Cosmos-Predict2 dataset format: its embedding files, and checks of a finished dataset."""
+"""The Cosmos-Predict2 dataset: its rules, its files, publishing its items, and verifying it."""

@@ -1,11 +1,11 @@
-"""The Cosmos-Predict2 video2world dataset: publishing items and withdrawing them, never half an item.
+"""Publishes and withdraws the items of the Cosmos-Predict2 video2world dataset, never partially.
 
     videos/{clip_id}_{start}_{end}.mp4      frames start to end of the clip, both inclusive
     metas/{clip_id}_{start}_{end}.txt       the caption, UTF-8
     t5_xxl/{clip_id}_{start}_{end}.pickle   a list of one float16 array [tokens, 1024]
 
-The trainer's loader lists ``videos/`` and crashes on an item that lacks a part, so the video is published last
-and withdrawn first.
+The trainer's loader lists ``videos/`` and crashes on an item with a file missing, so the video is published last and
+withdrawn first.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PARTS = (("metas", ".txt"), ("t5_xxl", ".pickle"), ("videos", ".mp4"))  # in th
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One item of a dataset.
+    """One training item of the dataset.
 
     Attributes:
-        root: ``""``, or ``train`` or ``val`` where there is a validation part.
-        stem: File name of its parts without suffix.
+        root: ``train`` or ``val`` if there is a validation part, else ``""``.
+        stem: Name of its three files without suffix.
         text: The caption.
-        embedding: The pickle.
-        video: The mp4.
+        embedding: The stored pickle.
+        video: The stored mp4.
     """
 
     root: str
@@ -49,14 +49,18 @@ class Item:
 
     @property
     def name(self) -> str:
-        """Its root and stem in one word, as records name it."""
+        """Root and stem as one path, as records name the item."""
         return f"{self.root}/{self.stem}" if self.root else self.stem
 
 
 def part_of(video: Video, validation_fraction: float) -> str:
-    """Returns the part of the dataset that all items of a video belong to.
+    """Returns the part of the dataset for all items of a video.
 
-    The choice is a hash of the relative path, so that it stays when videos are added or the folder moves.
+    It depends on a hash of the relative path, so that it does not change when videos are added or the folder moves.
+
+    >>> video = Video("/data/a.mp4", "a.mp4", 1000, "0")
+    >>> part_of(video, validation_fraction=0.1), part_of(video, validation_fraction=0.0)
+    ('train', '')
     """
     if not validation_fraction:
         return ""
@@ -67,8 +71,8 @@ def part_of(video: Video, validation_fraction: float) -> str:
 def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
     """Yields the dataset items of a chunk.
 
-    A window without a video of its own is the whole clip, unless the clip has several: then cutting it failed. A clip
-    whose windows could not be looked at has none.
+    A window without a video of its own uses the clip's, unless the clip has several windows: then cutting it failed. A
+    clip whose windows could not be checked has no items.
     """
     root = part_of(chunk.video, validation_fraction)
     for clip in chunk.clips:
@@ -85,7 +89,7 @@ def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
 
 
 def publish(output: Store, item: Item) -> bool:
-    """Puts an item into the dataset; one that is there already and the same is left alone.
+    """Puts an item into the dataset, unless the same item is there already.
 
     Returns:
         Whether anything was written.
@@ -111,25 +115,25 @@ def publish(output: Store, item: Item) -> bool:
 
 
 def withdraw(output: Store, name: str) -> None:
-    """Takes an item out of the dataset; nothing happens when it is not there."""
+    """Removes an item from the dataset, if it is there."""
     for key in reversed(keys(name)):
         output.delete(key)
 
 
 def mark_random(output: Store, validation_fraction: float) -> None:
-    """Says beside the three folders that the text embeddings are random, before the first of them is there."""
+    """Marks a dataset as having random text embeddings; to be called before the first item is published."""
     for root in ("train", "val") if validation_fraction else ("",):
-        output.write(_mark(root), NOT_FOR_TRAINING_TEXT.encode())
+        output.write(_marker(root), NOT_FOR_TRAINING_TEXT.encode())
 
 
 def still_random(output: Store) -> bool:
-    """Whether the dataset holds random embeddings; where it no longer does, its marks are removed.
+    """Whether the dataset still holds random embeddings; if not, its markers are removed.
 
-    Only the records tell: a run with ``--limit`` may have replaced some of them, and one that was interrupted
-    may have published some that no record names yet.
+    Records and journal tell: a run with ``--limit`` may have replaced some of the embeddings, and one that was
+    interrupted may have published some that no record names yet.
     """
-    marks = [_mark(root) for root in ("", "train", "val")]
-    if not any(output.exists(mark) for mark in marks):
+    markers = [_marker(root) for root in ("", "train", "val")]
+    if not any(output.exists(marker) for marker in markers):
         return False
     if any(entry.get("text_encoder") == "t5_random" for entry in journal.read_all(output)):
         return True
@@ -137,26 +141,26 @@ def still_random(output: Store) -> bool:
         record = readback.read(output, key, readback.VIDEO)
         if record and record["text_encoder"] == "t5_random":
             return True
-    for mark in marks:
-        output.delete(mark)
+    for marker in markers:
+        output.delete(marker)
     return False
 
 
 def remove_empty(output: Store, validation_fraction: float) -> list[str]:
-    """Removes what another ``--validation-fraction`` used and no item needs: empty folders, and their mark.
+    """Removes empty folders that runs with another ``--validation-fraction`` left, and their markers.
 
     Returns:
-        The parts, ``""`` for the dataset's folder itself, that still hold items of such a run.
+        The parts that still hold items of such a run; ``""`` for the dataset's own folder.
     """
-    still = []
+    in_use = []
     for part in ("",) if validation_fraction else ("train", "val"):
-        gone = [output.delete_empty_folder(layout.DATASET / part / folder) for folder, _ in _PARTS]
-        if all(gone):
-            output.delete(_mark(part))
-            output.delete_empty_folder(layout.DATASET / part)  # the dataset's own folder has the parts in it
+        removed = [output.delete_empty_folder(layout.DATASET / part / folder) for folder, _ in _PARTS]
+        if all(removed):
+            output.delete(_marker(part))
+            output.delete_empty_folder(layout.DATASET / part)  # the dataset's own folder holds the parts
         else:
-            still.append(part)
-    return still
+            in_use.append(part)
+    return in_use
 
 
 def keys(name: str) -> list[PurePosixPath]:
@@ -165,7 +169,7 @@ def keys(name: str) -> list[PurePosixPath]:
     return [layout.DATASET / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
 
 
-def _mark(part: str) -> PurePosixPath:
+def _marker(part: str) -> PurePosixPath:
     return layout.DATASET / part / layout.NOT_FOR_TRAINING
 
 

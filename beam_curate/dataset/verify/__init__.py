@@ -1,1 +1,1 @@
-"""Checks every item of a dataset before a trainer meets it."""
+"""Checks every item of a dataset before a trainer reads it."""

@@ -1,4 +1,4 @@
-"""Whether captions and embeddings belong together, found by comparing the items with each other."""
+"""Checks whether captions and embeddings belong together, by comparing items with each other."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from beam_curate.dataset.format import as_encoded, as_tokenized
 from beam_curate.dataset.verify.faults import Fault, Item
 
 EQUAL_CAPTION_TOLERANCE = 0.01
-"""Largest difference between embeddings of one caption, which differ a little when their batches did.
+"""Maximum difference between embeddings of one caption, which depend slightly on the batches they were encoded in.
 
-cosmos-curate's tests of its encoder allow as much. Between different captions it is several tenths.
+cosmos-curate's tests of its encoder allow the same. Between different captions, the difference is several tenths.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The caption and the embedding of an item, as hashes: all embeddings would not fit in memory.
+    """Hashes of the caption and the embedding of an item, since not all embeddings fit in memory.
 
-    Captions of one ``caption_hash`` have one embedding; only those of one ``encoded_hash`` may have.
+    Items with the same ``caption_hash`` must have the same embedding; only items with the same ``encoded_hash`` may.
     """
 
     item: Item
@@ -36,7 +36,7 @@ class Pair:
 
     @classmethod
     def of(cls, item: Item, caption: str, embedding: np.ndarray) -> Pair:
-        """Returns the pair for a caption and its embedding, float16 [n, 1024]."""
+        """Returns the pair of a caption and its embedding, float16 [n, 1024]."""
         return cls(
             item,
             hashlib.sha256(as_tokenized(caption).encode()).digest(),
@@ -47,11 +47,16 @@ class Pair:
 
 
 def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
-    """Yields a fault for each item whose embedding cannot be of its caption, given the other items.
+    """Yields a fault for each item whose embedding cannot belong to its caption, given the other items.
 
-    Different captions must have different embeddings, and equal captions equal ones; else an embedding was
-    paired with a wrong caption, or is older than its caption. All items of a contradiction are faulty, as
-    nothing tells which of them is right.
+    Different captions must have different embeddings, and equal captions equal ones; otherwise an embedding was
+    paired with a wrong caption, or is older than its caption. All items of a contradiction are reported, since there is
+    no telling which of them is right.
+
+    >>> item, embedding = Item(Path("dataset"), "a"), np.ones((3, 1024), np.float16)
+    >>> pairs = [Pair.of(item, caption, embedding) for caption in ("A red car.", "A blue car.")]
+    >>> [fault.rule for fault in check_pairs(pairs)]
+    ['shared_embedding', 'shared_embedding']
 
     Raises:
         EmbeddingFileError: An embedding changed since it was hashed.
@@ -60,7 +65,7 @@ def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
     by_caption: dict[bytes, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_caption[pair.caption_hash].append(pair)
-        if pair.num_rows < MAX_TOKENS:  # long captions may differ only after the last token that is encoded
+        if pair.num_rows < MAX_TOKENS:  # long captions may differ only beyond the encoded tokens
             by_embedding[pair.embedding_hash].append(pair)
     for group in by_embedding.values():
         yield from _shared_embedding(group)
@@ -72,15 +77,15 @@ def read_embedding(path: Path) -> np.ndarray:
     """Returns the array of an embedding file, float16 [n, 1024].
 
     Raises:
-        EmbeddingFileError: Names what is wrong with the file.
-        OSError: It cannot be read.
+        EmbeddingFileError: States what is wrong with the file.
+        OSError: The file cannot be read.
     """
-    with path.open("rb") as file:  # a wrong file may be larger than memory
+    with path.open("rb") as file:  # some other file may be larger than memory
         return load_embedding(file.read(MAX_FILE_BYTES + 1))
 
 
 def _shared_embedding(group: list[Pair]) -> Iterator[Fault]:
-    """Yields the faults of items with one embedding: all of them when their captions are not equal."""
+    """Yields a fault for each of some items with the same embedding if their captions differ."""
     first = group[0]
     other = next((pair for pair in group if pair.encoded_hash != first.encoded_hash), None)
     if other is None:
@@ -92,7 +97,7 @@ def _shared_embedding(group: list[Pair]) -> Iterator[Fault]:
 
 
 def _differing_embeddings(group: list[Pair]) -> Iterator[Fault]:
-    """Yields the faults of items with one caption: all of them when their embeddings are not equal."""
+    """Yields a fault for each of some items with the same caption if their embeddings differ."""
     first, *others = {pair.embedding_hash: pair for pair in group}.values()
     other = next((pair for pair in others if not _nearly_equal(first.item, pair.item)), None)
     if other is None:
@@ -104,7 +109,7 @@ def _differing_embeddings(group: list[Pair]) -> Iterator[Fault]:
 
 
 def _nearly_equal(one: Item, other: Item) -> bool:
-    """Whether the embeddings of two items can be of one caption."""
+    """Whether the embeddings of two items can belong to the same caption."""
     left, right = read_embedding(one.path("t5_xxl")), read_embedding(other.path("t5_xxl"))
     if left.shape != right.shape:
         return False

@@ -1,8 +1,8 @@
-"""Checks that a finished dataset is one that Cosmos-Predict2's video2world post-training can read.
+"""Verifies that Cosmos-Predict2's video2world post-training can read a finished dataset.
 
-The trainer's loader drops an item whose files do not match without a word, and ends the whole training at the
-first item that it cannot read. It lists ``videos/`` for names ending in ``.mp4`` and pairs them by name with
-``t5_xxl/*.pickle``; ``metas/*.txt`` holds the captions that the embeddings were made from.
+The trainer's loader silently drops items whose files do not match, and aborts the training at the first item that it
+cannot read. It lists ``videos/`` for names ending in ``.mp4`` and pairs them by name with ``t5_xxl/*.pickle``;
+``metas/*.txt`` holds the captions that the embeddings were made from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from beam_curate.dataset.embedding_file import MAX_TOKENS
-from beam_curate.dataset.format import MOST_CAPTION_BYTES, caption_fault, repeated
+from beam_curate.dataset.format import MAX_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.dataset.verify.faults import SUFFIXES, UNCHECKED, Fault, Item, Report, print_report, quarantine
 from beam_curate.dataset.verify.pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.verify.videos import VideoCheck, check_video
@@ -34,7 +34,7 @@ MIN_FRAMES = 94
 
 _SPLITS = ("train", "val")
 _WINDOW = re.compile(r"_(\d+)_(\d+)$")
-_MAX_WORKERS = 16  # each holds a few decoded frames
+_MAX_THREADS = 16  # each holds a few decoded frames
 
 
 def verify(
@@ -45,22 +45,26 @@ def verify(
     count_tokens: Callable[[str], int] | None = None,
     limits: decoder_pool.Limits = decoder_pool.Limits(),  # noqa: B008 - frozen
 ) -> Report:
-    """Reads every file of a dataset and reports everything that is wrong. Changes nothing.
+    """Reads every file of a dataset and reports all faults. Changes nothing.
+
+    >>> report = verify(Path("no/such/dataset"))
+    >>> report.ok, [(fault.rule, fault.message) for fault in report.faults]
+    (False, [('missing_root', 'is not a folder')])
 
     Args:
         dataset: Folder with ``videos/``, ``metas/`` and ``t5_xxl/``, or with ``train/`` or ``val/`` (or both)
             that have them.
-        min_frames: Fewest frames of a video; one more than the trainer's ``num_frames``.
+        min_frames: Minimum number of frames of a video; one more than the trainer's ``num_frames``.
         allow_random_embeddings: Accept a dataset marked as having random embeddings.
-        count_tokens: Number of T5 tokens of a stripped caption, the end-of-sequence token included, not cut
-            to 512. Never called by two threads at once. None leaves the number of rows unchecked.
-        limits: Of the child processes that decode the videos.
+        count_tokens: Returns the number of T5 tokens of a stripped caption, the end-of-sequence token included, not
+            truncated to 512. Called by one thread at a time. If None, the number of rows is not checked.
+        limits: Limits of the child processes that decode the videos.
 
     Returns:
         The report; its faults are sorted by file.
 
     Raises:
-        MachineError: No child process or thread can be had.
+        MachineError: No child process or thread can be started.
     """
     if not dataset.is_dir():
         fault = Fault(dataset, "missing_root", "is not a folder")
@@ -68,14 +72,14 @@ def verify(
     roots, faults = _roots(dataset)
     items: list[Item] = []
     for root in roots:
-        found, wrong = _list_root(root)
+        found, root_faults = _list_root(root)
         items += found
-        faults += wrong
+        faults += root_faults
     if not items:
         faults.append(Fault(dataset, "empty", "has no items"))
-    marks = [root / NOT_FOR_TRAINING for root in {dataset, *roots} if (root / NOT_FOR_TRAINING).exists()]
+    markers = [root / NOT_FOR_TRAINING for root in {dataset, *roots} if (root / NOT_FOR_TRAINING).exists()]
     if not allow_random_embeddings:
-        faults += [Fault(mark, "random_embeddings", "says that the embeddings are random") for mark in marks]
+        faults += [Fault(marker, "random_embeddings", "says that the embeddings are random") for marker in markers]
 
     checker = _Checker(min_frames, count_tokens, limits)
     checked = list(checker.check_all(items))
@@ -88,17 +92,17 @@ def verify(
         duration_s=sum(one.duration_s for one in checked),
         faults=tuple(sorted(faults, key=lambda fault: (str(fault.file), fault.rule))),
         notes=(
-            *_notes(Counter(one.codec for one in checked), count_tokens is None, bool(marks)),
+            *_notes(Counter(one.codec for one in checked), count_tokens is None, bool(markers)),
             *_repeated(Counter(one.pair.caption_hash for one in checked if one.pair)),
         ),
     )
 
 
 def _notes(codecs: Counter[str], tokens_unchecked: bool, random_embeddings: bool) -> Iterator[str]:
-    """Yields what a reader of the report should know besides the faults."""
+    """Yields what readers of the report should know besides the faults."""
     if tokens_unchecked:
-        yield "Not checked, without a tokenizer: that an embedding has a row for each token of its caption."
-    yield "Not checked: whether the trainer's own loader opens the items; FFmpeg decoded the videos."
+        yield "Not checked, for lack of a tokenizer: that an embedding has one row per token of its caption."
+    yield "Not checked: whether the trainer's own loader opens the items; videos were decoded with FFmpeg."
     if random_embeddings:
         yield "The embeddings are random: a model trained on them learns nothing from its captions."
     for codec, count in sorted(codecs.items()):
@@ -107,13 +111,13 @@ def _notes(codecs: Counter[str], tokens_unchecked: bool, random_embeddings: bool
 
 
 def _repeated(captions: Counter[bytes]) -> Iterator[str]:
-    """Yields a note where many items have one caption, as those of a server that always says the same."""
+    """Yields a note if many items have the same caption, as from a server that always gives the same one."""
     if count := repeated(captions):
-        yield f"One caption is that of {count} of {captions.total()} items: does the captioner say what it sees?"
+        yield f"{count} of {captions.total()} items have the same caption: does the captioner describe what it sees?"
 
 
 def _roots(dataset: Path) -> tuple[list[Path], list[Fault]]:
-    """Returns the folders that hold the three folders, and a fault for whatever else lies beside splits."""
+    """Returns the folders that hold the three folders, and a fault for everything else beside the splits."""
     splits = [dataset / name for name in _SPLITS if (dataset / name).is_dir()]
     used = [root for root in splits if not _is_bare(root)]
     if not splits or any(_holds_something(dataset / folder) for folder in SUFFIXES):
@@ -129,7 +133,7 @@ def _holds_something(folder: Path) -> bool:
 
 
 def _is_bare(root: Path) -> bool:
-    """Whether a split has no files but the mark, as where all items were moved out of it or none was moved into it."""
+    """Whether a split has no files but the marker: all items were moved out of it, or none was moved into it."""
     return not any(
         _holds_something(path) if path.name in SUFFIXES and path.is_dir() else path.name != NOT_FOR_TRAINING
         for path in root.iterdir()
@@ -137,7 +141,7 @@ def _is_bare(root: Path) -> bool:
 
 
 def _other_files(root: Path, folders: Iterable[str]) -> list[Fault]:
-    """Returns a fault for everything in a root but its folders, bare splits and the mark of random embeddings."""
+    """Returns a fault for everything in a root but its folders, bare splits and the marker of random embeddings."""
     others = [path for path in root.iterdir() if path.name not in {*folders, NOT_FOR_TRAINING}]
     splits = [path for path in others if path.name in _SPLITS and path.is_dir()]
     return [
@@ -151,7 +155,7 @@ def _other_files(root: Path, folders: Iterable[str]) -> list[Fault]:
 
 
 def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
-    """Returns the items of a root, by name, and what is wrong with its folders and file names."""
+    """Returns the items of a root, sorted by name, and the faults of its folders and file names."""
     faults = _other_files(root, SUFFIXES)
     folders_of: dict[str, set[str]] = defaultdict(set)
     for folder, suffix in SUFFIXES.items():
@@ -161,9 +165,9 @@ def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
         for path in (root / folder).iterdir():
             stem = path.name.removesuffix(suffix)
             if path.is_symlink():
-                faults.append(Fault(path, "other_file", "is a link; this folder may only hold files"))
+                faults.append(Fault(path, "other_file", "is a link; this folder may hold only files"))
             elif not path.is_file():
-                faults.append(Fault(path, "other_file", "is not a file; this folder may only hold files"))
+                faults.append(Fault(path, "other_file", "is not a file; this folder may hold only files"))
             elif stem in ("", path.name) or stem.startswith("."):
                 faults.append(Fault(path, "other_file", f"is not named like an item's file, NAME{suffix}"))
             else:
@@ -175,11 +179,11 @@ def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
 
 
 def _name_faults(item: Item) -> Iterator[Fault]:
-    """Yields a fault for each missing file of an item and for a name that the loader gets wrong."""
+    """Yields a fault for each missing file of an item and for a name that the loader misreads."""
     for folder in SUFFIXES:
         if folder not in item.folders:
-            there = " and ".join(f"{other}/" for other in SUFFIXES if other in item.folders)
-            yield item.fault(folder, "missing_file", f"is missing, though the item has a file in {there}")
+            others = " and ".join(f"{other}/" for other in SUFFIXES if other in item.folders)
+            yield item.fault(folder, "missing_file", f"is missing, though the item has a file in {others}")
     if ".mp4" in item.stem:
         # The loader makes the pickle's name by replacing every ".mp4" in the video's name.
         yield item.fault("videos", "name", "has '.mp4' inside its name; the loader looks for another pickle")
@@ -187,7 +191,7 @@ def _name_faults(item: Item) -> Iterator[Fault]:
 
 @dataclasses.dataclass(frozen=True)
 class _Checked:
-    """What reading an item's files found; ``pair`` is None unless caption and embedding are good."""
+    """The result of reading an item's files; ``pair`` is None unless caption and embedding are valid."""
 
     faults: tuple[Fault, ...]
     codec: str
@@ -197,7 +201,7 @@ class _Checked:
 
 
 class _Checker:
-    """Reads items; the arguments are those of ``verify``."""
+    """Checks items; the arguments are those of ``verify``."""
 
     def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None, limits: decoder_pool.Limits) -> None:
         self._limits = limits
@@ -207,12 +211,12 @@ class _Checker:
 
     def check_all(self, items: list[Item]) -> Iterator[_Checked]:
         """Yields checked items in order; several threads read them, each with a child process that decodes."""
-        workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+        threads = min(_MAX_THREADS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
             yield from pool.map(self._check, items)
 
     def _check(self, item: Item) -> _Checked:
-        """Reads the files that an item has."""
+        """Checks the files that an item has."""
         faults = []
         video, caption, embedding = VideoCheck(), None, None
         if "videos" in item.folders:
@@ -240,7 +244,7 @@ class _Checker:
         return _Checked(tuple(faults), video.codec, video.num_frames, video.duration_s, pair)
 
     def _token_faults(self, item: Item, caption: str, embedding: np.ndarray) -> Iterator[Fault]:
-        """Yields a fault when an embedding has not one row a token of its caption."""
+        """Yields a fault if an embedding does not have one row per token of its caption."""
         if self._count_tokens is None:
             return
         with self._tokenizer_lock:
@@ -251,19 +255,19 @@ class _Checker:
 
 
 def _window_frames(stem: str) -> int | None:
-    """Frames of a window whose name ends in _START_END, both inclusive; None for other names."""
+    """Returns the number of frames of a window by its name, which ends in _START_END, both inclusive; else None."""
     match = _WINDOW.search(stem)
     frames = int(match[2]) - int(match[1]) + 1 if match else 0
     return frames if frames > 0 else None
 
 
 def _read_caption(path: Path) -> str:
-    """Returns a caption, stripped as it is for the encoder."""
+    """Returns a caption, stripped as for the encoder."""
     with path.open("rb") as file:
-        data = file.read(MOST_CAPTION_BYTES + 1)
-        if len(data) > MOST_CAPTION_BYTES:
+        data = file.read(MAX_CAPTION_BYTES + 1)
+        if len(data) > MAX_CAPTION_BYTES:
             size = max(len(data), os.fstat(file.fileno()).st_size)
-            raise ValueError(f"has {size} bytes; a caption has at most {MOST_CAPTION_BYTES}")
+            raise ValueError(f"has {size} bytes; a caption has at most {MAX_CAPTION_BYTES}")
     try:
         caption = data.decode().strip()
     except UnicodeDecodeError as error:

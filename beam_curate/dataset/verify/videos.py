@@ -1,4 +1,4 @@
-"""Whether the trainer can read a video of the dataset, found by decoding all of it."""
+"""Checks whether the trainer can read a video of the dataset, by decoding all of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from beam_curate.dataset.format import MOST_PIXELS, blank_fault, frames_fault, size_fault
+from beam_curate.dataset.format import MAX_PIXELS, blank_fault, frames_fault, size_fault
 from beam_curate.dataset.verify.faults import UNCHECKED
 from beam_curate.errors import CurateError, MachineError
 from beam_curate.video import decoder_pool
 from beam_curate.video.examine import VideoFacts
 
 READABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vp9", "ffv1"})
-"""FFmpeg's names of the codecs that decord 0.6.0, the trainer's reader, reads in mp4; it cannot read AV1."""
+"""FFmpeg's names of the codecs in mp4 that decord 0.6.0, the trainer's reader, can read; AV1 is not among them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoCheck:
-    """What decoding a video found.
+    """The result of decoding a video.
 
     Attributes:
-        codec: FFmpeg's name, empty when the file could not be opened.
+        codec: FFmpeg's name; empty if the file could not be opened.
         num_frames: Frames decoded.
-        duration_s: Frames over the average frame rate; 0 when there is none.
-        findings: (rule, message) of everything wrong.
+        duration_s: Frames divided by the average frame rate; 0 if that is unknown.
+        findings: (rule, message) of each fault.
     """
 
     codec: str = ""
@@ -37,20 +37,20 @@ class VideoCheck:
 def check_video(
     path: Path, *, min_frames: int, window_frames: int | None = None, limits: decoder_pool.Limits
 ) -> VideoCheck:
-    """Decodes a video in a child process, from its first to its last frame, and checks what the trainer needs of it.
+    """Decodes a video in a child process, from its first to its last frame, and checks what the trainer requires.
 
     Args:
         path: The mp4.
-        min_frames: Fewest frames that the trainer can crop a sample from.
-        window_frames: Frames that the file's name promises, or None where it promises nothing.
-        limits: Of the child process. A video that passes them, or crashes it, is unreadable; one that a failing disk
-            or a killed child kept from being read is unchecked.
+        min_frames: Minimum number of frames that the trainer can take a sample from.
+        window_frames: Number of frames according to the file's name, or None if the name does not state it.
+        limits: Limits of the child process. A video that exceeds them or crashes the process counts as unreadable. If
+            the disk fails or the process is killed from outside, the video counts as unchecked.
 
     Raises:
-        MachineError: No child process or thread can be had.
+        MachineError: No child process or thread can be started.
     """
     try:
-        facts: VideoFacts = decoder_pool.call("examine", str(path), MOST_PIXELS, limits=limits)
+        facts: VideoFacts = decoder_pool.call("examine", str(path), MAX_PIXELS, limits=limits)
     except MachineError:
         raise
     except CurateError as error:
@@ -65,8 +65,8 @@ def _findings(
     facts: VideoFacts, has_rate: bool, min_frames: int, window_frames: int | None
 ) -> Iterator[tuple[str, str]]:
     size = size_fault(facts.width, facts.height)
-    if size and facts.width * facts.height > MOST_PIXELS:
-        yield "video_size", size  # nothing else is known: it was not decoded
+    if size and facts.width * facts.height > MAX_PIXELS:
+        yield "video_size", size  # it was not decoded, so nothing else is known
         return
     if facts.codec not in READABLE_CODECS:
         yield "video_codec", f"is encoded as {facts.codec}, which decord 0.6.0 is not known to read"

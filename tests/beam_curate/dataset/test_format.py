@@ -1,4 +1,4 @@
-"""What the run publishes, verify accepts: both follow one table of rules."""
+"""The rules for items that the run and verify share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tokenizers import normalizers
 
 from beam_curate.dataset.format import (
-    MOST_UNREADABLE,
+    MAX_UNREADABLE,
     as_encoded,
     as_tokenized,
     caption_fault,
@@ -37,7 +37,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> t5.T5Encoder:
     return t5._load_folder(folder, "cpu", "float32")
 
 
-# Written by hand: what a reader of English would lose of each with the unknown characters gone.
+# Judged by hand: is the caption readable without the unknown characters?
 CAPTIONS = [
     ("A red car drives down a wet road in the rain.", True),
     ("a ball rolls", True),
@@ -54,13 +54,13 @@ CAPTIONS = [
 
 
 @pytest.mark.parametrize(("text", "readable"), CAPTIONS)
-def test_captions_that_t5_cannot_read_are_known(encoder: t5.T5Encoder, text: str, readable: bool) -> None:
+def test_captions_that_t5_cannot_read_are_found(encoder: t5.T5Encoder, text: str, readable: bool) -> None:
     (tokens,) = encoder.tokenize([text])
-    assert (tokens.unreadable <= MOST_UNREADABLE) == readable, tokens.unreadable
+    assert (tokens.unreadable <= MAX_UNREADABLE) == readable, tokens.unreadable
     assert (language_fault(tokens.unreadable) is None) == readable
 
 
-def test_a_tokenizer_of_bytes_reads_everything() -> None:
+def test_a_byte_tokenizer_reads_everything() -> None:
     encoder = t5._load_random("cpu")
     assert [tokens.unreadable for tokens in encoder.tokenize([text for text, _ in CAPTIONS])] == [0.0] * len(CAPTIONS)
 
@@ -75,7 +75,7 @@ def test_a_tokenizer_of_bytes_reads_everything() -> None:
         ("a\u200bb", "a b"),
         ("\ufeffA car.\u200e", "A car."),
         ("a \x07car", "a car"),
-        ("ﬁne weather", "fine  weather"),  # a ligature, which NFKC takes apart
+        ("ﬁne weather", "fine  weather"),  # a ligature, which NFKC decomposes
     ],
 )
 def test_captions_that_may_share_an_embedding(one: str, other: str) -> None:
@@ -94,7 +94,7 @@ def test_captions_that_may_share_an_embedding(one: str, other: str) -> None:
         ("3 cars", "4 cars"),
     ],
 )
-def test_captions_that_may_not(one: str, other: str) -> None:
+def test_captions_that_may_not_share_an_embedding(one: str, other: str) -> None:
     assert as_encoded(one) != as_encoded(other)
     embedding = np.ones((3, 1024), np.float16)
     faults = list(check_pairs([Pair.of(ITEM, one, embedding), Pair.of(ITEM, other, embedding)]))
@@ -137,8 +137,8 @@ def test_a_size_that_the_trainer_cannot_read_is_left_out(width: int, height: int
         assert f"{width} pixels wide" in reason or f"{width}x{height}" in reason
 
 
-# Letters that Unicode has got since, which the other program does not know yet, are left out; so is the joiner of
-# zero width: SentencePiece keeps it, the other program makes it a space.
+# Without newer letters, which the other implementation does not know, and without the zero-width joiner, which
+# SentencePiece keeps and the other implementation replaces with a space.
 _CODE_POINTS = [number for number in range(1, 0xA700) if number not in (0x200D, 0x32FF)] + [0xFEFF, 0xFFFD, 0xFF21]
 
 
@@ -165,7 +165,7 @@ def test_captions_are_normalized_as_sentencepiece_does() -> None:
         ({"a": 2, "b": 5, "c": 4}, 5),
     ],
 )
-def test_one_caption_for_many(counts: dict[str, int], told: int) -> None:
+def test_one_caption_of_many_items_is_counted(counts: dict[str, int], told: int) -> None:
     assert repeated(counts) == told
 
 
@@ -181,6 +181,6 @@ def test_one_caption_for_many(counts: dict[str, int], told: int) -> None:
         ("half a \ud83d", "surrogates"),
     ],
 )
-def test_captions_that_are_none(caption: str, fault: str | None) -> None:
+def test_invalid_captions_are_found(caption: str, fault: str | None) -> None:
     found = caption_fault(caption)
     assert (found is None) == (fault is None) and (fault or "") in (found or "")

@@ -1,4 +1,4 @@
-"""Dataset items: the loader lists videos/, so no moment has a video there without its text and embedding."""
+"""Dataset items: the loader lists videos/, so a video is never there without its text and embedding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def item(
 
 
 class Changes:
-    """The files of the dataset in the order in which they come and go."""
+    """Records which files of the dataset are added and removed, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[str] = []
@@ -57,7 +57,7 @@ class Changes:
         return seen
 
 
-def test_the_video_comes_last_and_goes_first(layout: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_video_is_published_last_and_withdrawn_first(layout: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     one, changed = item(layout), item(layout, "A cube.")
     changes = Changes(monkeypatch)
     come, go = ["+metas", "+t5_xxl", "+videos"], ["-videos", "-t5_xxl", "-metas"]
@@ -75,7 +75,7 @@ def test_the_video_comes_last_and_goes_first(layout: Output, monkeypatch: pytest
 
 @pytest.mark.parametrize("part", ["metas", "t5_xxl", "videos"])
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_an_item_with_a_lost_or_changed_part_is_published_again(layout: Output, part: str, harm: str) -> None:
+def test_an_item_with_a_missing_or_changed_file_is_published_again(layout: Output, part: str, harm: str) -> None:
     one = item(layout)
     predict2.publish(layout, one)
     (path,) = (layout.dataset / part).iterdir()
@@ -88,12 +88,12 @@ def test_an_item_with_a_lost_or_changed_part_is_published_again(layout: Output, 
     assert not predict2.publish(layout, one)
 
 
-def test_the_text_is_the_caption_as_the_encoder_saw_it(layout: Output) -> None:
+def test_the_text_is_the_caption_that_was_encoded(layout: Output) -> None:
     predict2.publish(layout, item(layout, "  Ein Hündchen.\nEs läuft. \n"))
     assert (layout.dataset / "metas" / "x_0_95.txt").read_bytes() == "Ein Hündchen.\nEs läuft.".encode()
 
 
-def test_what_becomes_an_item(layout: Output) -> None:
+def test_only_complete_windows_become_items(layout: Output) -> None:
     def named(chunk: ClipChunk) -> list[str]:
         return [made.name for made in predict2.items_of(chunk, 0.0)]
 
@@ -110,7 +110,7 @@ def test_what_becomes_an_item(layout: Output) -> None:
     assert named(make_chunk(())) == []
 
 
-def test_each_window_has_its_own_video_where_a_clip_has_several(layout: Output) -> None:
+def test_each_of_several_windows_has_its_own_video(layout: Output) -> None:
     windows = (
         make_window(layout, "x1", 0, 95, video="first"),
         dataclasses.replace(make_window(layout, "x2", 96, 99), embedding=None, left_out="too short"),
@@ -134,24 +134,24 @@ def test_a_video_stays_in_its_part() -> None:
     assert {predict2.part_of(video, 0.0) for video in videos} == {""}
 
 
-def test_a_known_part() -> None:
-    # The rule is a promise: another one would mix training and validation data of existing datasets.
+def test_the_part_of_a_video_never_changes() -> None:
+    # Another rule would mix training and validation data of existing datasets.
     names = ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
     assert [predict2.part_of(make_video_element(name), 0.3) for name in names] == ["train", "train", "val", "train"]
 
 
 @pytest.mark.parametrize(("fraction", "roots"), [(0.0, [""]), (0.3, ["train", "val"])])
-def test_random_embeddings_are_marked_beside_them(layout: Output, fraction: float, roots: list[str]) -> None:
+def test_random_embeddings_are_marked(layout: Output, fraction: float, roots: list[str]) -> None:
     assert not predict2.still_random(layout)
     predict2.mark_random(layout, fraction)
     found = sorted(path.parent for path in layout.dataset.rglob("NOT_FOR_TRAINING.txt"))
     assert found == sorted(layout.dataset / root for root in roots)
     assert "Do not train" in (found[0] / "NOT_FOR_TRAINING.txt").read_text()
-    assert not predict2.still_random(layout)  # nothing random came of it
+    assert not predict2.still_random(layout)  # no random embedding was published
     assert not list(layout.dataset.rglob("NOT_FOR_TRAINING.txt"))
 
 
-def test_the_mark_stays_until_the_last_random_video_is_replaced(tmp_path: Path) -> None:
+def test_the_marker_stays_until_the_last_random_video_is_replaced(tmp_path: Path) -> None:
     random, real = make_context(tmp_path, "R", "t5_random"), make_context(tmp_path, "T", "t5_11b")
     layout = random.output
     videos = [make_video_element("a.mp4"), make_video_element("deep/b.mp4")]
@@ -166,7 +166,7 @@ def test_the_mark_stays_until_the_last_random_video_is_replaced(tmp_path: Path) 
         assert (layout.dataset / "NOT_FOR_TRAINING.txt").exists() is left
 
 
-def test_the_mark_stays_for_random_items_that_no_record_names_yet(tmp_path: Path) -> None:
+def test_the_marker_stays_for_random_items_that_no_record_names_yet(tmp_path: Path) -> None:
     random, real = make_context(tmp_path, "R", "t5_random"), make_context(tmp_path, "T", "t5_11b")
     layout = random.output
     predict2.mark_random(layout, 0.0)
@@ -179,5 +179,5 @@ def test_the_mark_stays_for_random_items_that_no_record_names_yet(tmp_path: Path
     assert items(layout) == {"a_0_95", "b_0_95"}
 
 
-def test_an_empty_caption_is_no_item_at_all(layout: Output) -> None:
+def test_an_empty_caption_gives_no_item(layout: Output) -> None:
     assert not Caption("describe", " \n", "success").usable

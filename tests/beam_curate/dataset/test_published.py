@@ -1,4 +1,4 @@
-"""What the run publishes, verify accepts, and what it leaves out, verify refuses: at and around each rule's bound."""
+"""Verify accepts what the run publishes and rejects what it leaves out, at and around the bound of each rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plain(level: int) -> Picture:
 
 
 def checkered(difference: int, level: int = 100) -> Picture:
-    """Blocks of 16 pixels, so that the encoder keeps them: half the difference is their standard deviation."""
+    """Draws blocks of 16 pixels, which survive encoding: half their difference is the standard deviation."""
     y, x = np.mgrid[:64, :96] // 16
     return lambda number: (level + difference * ((x + y) % 2)).astype(np.uint8)
 
@@ -68,7 +68,7 @@ def encoded(path: Path, picture: Picture, frames: int, size: tuple[int, int], cr
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One clip. `published` is what a reader of the rules expects, None where that hangs on the encoder."""
+    """One clip. `published` is what the rules imply; None if that depends on the encoder."""
 
     published: bool | None
     picture: Picture = gradient
@@ -76,7 +76,7 @@ class Case:
     size: tuple[int, int] = (96, 64)
     crf: int = 18
     text: str = "A ball rolls."
-    windows: tuple[int, ...] = ()  # where the second and later windows begin
+    windows: tuple[int, ...] = ()  # start frames of the second and later windows
     rows: int = 4
 
 
@@ -133,7 +133,7 @@ def clip_of(case: Case, layout: Output, folder: Path) -> Clip:
 
 
 def force(layout: Output, clip: Clip, windows: Sequence[Window]) -> None:
-    """Publishes windows though the run leaves them out."""
+    """Publishes windows that the run leaves out."""
     cleared = tuple(dataclasses.replace(window, left_out=None) for window in windows)
     for item in predict2.items_of(make_chunk([dataclasses.replace(clip, windows=cleared)]), 0.0):
         text, pickle, video = (layout.root / key for key in predict2.keys(item.name))
@@ -145,7 +145,7 @@ def force(layout: Output, clip: Clip, windows: Sequence[Window]) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_run_publishes_what_verify_accepts_and_nothing_else(tmp_path: Path, name: str) -> None:
+def test_the_run_publishes_exactly_what_verify_accepts(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     layout = Output(tmp_path / "out")
     cutter = Placed(WindowCutter(Encoding(preset="ultrafast"), MIN_FRAMES, Limits()), layout)
@@ -166,7 +166,7 @@ def test_the_run_publishes_what_verify_accepts_and_nothing_else(tmp_path: Path, 
         }
 
 
-def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None:
+def test_a_blank_window_is_left_out(tmp_path: Path) -> None:
     for number, name in enumerate(("first window is plain", "second window is plain")):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -178,9 +178,9 @@ def test_of_two_windows_only_the_lively_one_is_published(tmp_path: Path) -> None
         assert plain_one.video is None and lively.left_out is None and lively.video
 
 
-def test_a_clip_that_cannot_be_looked_at_is_not_published(tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_checked_is_not_published(tmp_path: Path) -> None:
     layout = Output(tmp_path / "out")
-    clip = make_clip(layout, "x")  # its file holds a word
+    clip = make_clip(layout, "x")  # its file is a text
     cutter = Placed(WindowCutter(Encoding(preset="ultrafast"), MIN_FRAMES, Limits()), layout)
     chunk = cutter.run(make_chunk([clip]))
     assert [failure.stage for failure in chunk.clips[0].failures] == ["windows"]

@@ -162,10 +162,10 @@ def test_suspending_parent_or_child_is_no_timeout(tmp_path, whom):
     """A batch system or Ctrl-Z sends SIGSTOP, and SIGCONT much later than the time limit."""
     os.mkfifo(tmp_path / "pipe.mp4")
     code = textwrap.dedent(f"""
-        from beam_curate.video import children
-        limits = children.Limits(4, 1500)
+        from beam_curate.video import decoder_pool
+        limits = decoder_pool.Limits(4, 1500)
         try:
-            children.call("probe", {str(tmp_path / "pipe.mp4")!r}, limits=limits)
+            decoder_pool.call("probe", {str(tmp_path / "pipe.mp4")!r}, limits=limits)
         except Exception as error:
             print(type(error).__name__, error)
     """)
@@ -438,13 +438,13 @@ def test_the_child_imports_neither_beam_nor_torch():
 def test_the_child_ends_when_its_parent_is_killed(video, busy):
     code = textwrap.dedent(f"""
         import sys, time
-        from beam_curate.video import children
-        limits = children.Limits(30, 1500)
-        answers = children.stream("shot_frames", {video!r}, limits=limits)
+        from beam_curate.video import decoder_pool
+        limits = decoder_pool.Limits(30, 1500)
+        answers = decoder_pool.stream("shot_frames", {video!r}, limits=limits)
         next(answers)
         if not {busy}:
             list(answers)
-            (child,) = children._pool.idle
+            (child,) = decoder_pool._pool.idle
         else:
             child = answers.gi_yieldfrom.gi_frame.f_locals["self"]
         print(child.process.pid, flush=True)

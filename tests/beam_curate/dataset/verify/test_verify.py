@@ -44,7 +44,7 @@ def embed(caption, width=1024):
 
 
 def encode(path, codec="libx264", num_frames=96, width=128, moving=True, rate=24):
-    """Writes a video of gradients that move, or of plain grey."""
+    """Writes a video of moving gradients, or of plain grey."""
     y, x = np.mgrid[:72, :width]
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(codec, rate=rate)
@@ -61,7 +61,7 @@ def encode(path, codec="libx264", num_frames=96, width=128, moving=True, rate=24
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Videos by what they are like."""
+    """Videos by their properties."""
     folder = tmp_path_factory.mktemp("clips")
     made = {
         "good": encode(folder / "good.mp4"),
@@ -131,7 +131,7 @@ def dataset(tmp_path, clips):
 
 
 def found(report):
-    """The faults as (rule, file below the dataset)."""
+    """Returns the faults as (rule, path below the dataset)."""
     return {(fault.rule, fault.file.relative_to(report.dataset).as_posix()) for fault in report.faults}
 
 
@@ -142,7 +142,7 @@ def test_a_valid_dataset(dataset):
     assert not any("tokenizer" in note for note in report.notes)
 
 
-def test_what_was_not_checked_is_said(dataset):
+def test_checks_left_out_are_noted(dataset):
     assert any("tokenizer" in note for note in verify.verify(dataset).notes)
 
 
@@ -156,7 +156,7 @@ def test_train_and_val(tmp_path, dataset, clips):
     assert verify.verify(split).ok  # val is empty
     for folder in faults.SUFFIXES:
         (split / folder).mkdir()
-    assert verify.verify(split).ok  # as after a run that moved all items from here into train
+    assert verify.verify(split).ok  # as after a run that moved all items from here to train
     write_item(split, "e", "Fog.", clips["good"])
     assert found(verify.verify(split)) == {("two_layouts", "train")}
     for path in [split / folder / f"e{suffix}" for folder, suffix in faults.SUFFIXES.items()]:
@@ -305,7 +305,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_found(dataset, clips, name):
+def test_every_fault_is_found(dataset, clips, name):
     damage, expected = FAULTS[name]
     damage(dataset, clips)
     report = verify.verify(dataset, count_tokens=count_tokens)
@@ -335,7 +335,7 @@ def test_random_embeddings_may_be_allowed(dataset):
     assert report.ok and any("random" in note for note in report.notes)
 
 
-def test_equal_captions_may_be_rounded_otherwise(dataset, clips):
+def test_embeddings_of_equal_captions_may_differ_by_rounding(dataset, clips):
     write_item(dataset, "d", A, clips["good"], embed(A) + np.float16(0.002))
     write_item(dataset, "e", f"  {A.replace(' ', '  ')}", clips["good"], embed(A))  # T5 joins white space
     assert verify.verify(dataset, count_tokens=count_tokens).ok
@@ -348,7 +348,7 @@ def test_captions_that_differ_after_their_last_encoded_token_share_an_embedding(
     assert verify.verify(dataset, count_tokens=count_tokens).ok
 
 
-def test_fewer_frames_may_do(dataset, clips):
+def test_the_minimum_number_of_frames_can_be_lowered(dataset, clips):
     replace_video("one short")(dataset, clips)
     assert verify.verify(dataset, min_frames=30).ok
     assert found(verify.verify(dataset, min_frames=96)) == {("video_short", VIDEO)}
@@ -381,15 +381,15 @@ def test_quarantine_leaves_a_valid_dataset(tmp_path, dataset, clips):
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("no metas", "metas is a file")])
-def test_quarantine_takes_every_fault_away(tmp_path, dataset, clips, name):
+def test_quarantine_removes_every_fault(tmp_path, dataset, clips, name):
     damage, expected = FAULTS[name]
     damage(dataset, clips)
-    stay = {(rule, file) for rule, file in expected if "/" not in file}  # what lies beside the three folders
+    stay = {(rule, file) for rule, file in expected if "/" not in file}  # files beside the three folders
     verify.quarantine(verify.verify(dataset, count_tokens=count_tokens), tmp_path / "out")
     assert found(verify.verify(dataset, count_tokens=count_tokens)) == stay
 
 
-def test_what_the_machine_kept_from_being_checked_is_told_and_stays(tmp_path, dataset):
+def test_items_that_the_machine_could_not_check_are_reported_and_stay(tmp_path, dataset):
     encode(dataset / "videos" / "a.mp4", num_frames=3000)
     done = threading.Event()
 
@@ -430,7 +430,7 @@ def test_quarantine_keeps_train_and_val_apart(tmp_path, clips):
     assert (tmp_path / "out/train/videos/a.mp4").exists() and (tmp_path / "out/val/t5_xxl/a.pickle").exists()
 
 
-def test_quarantine_is_outside_the_dataset(dataset):
+def test_quarantine_must_be_outside_the_dataset(dataset):
     with pytest.raises(UsageError, match="outside"):
         verify.quarantine(verify.verify(dataset), dataset / "bad")
 
@@ -441,7 +441,7 @@ def printed(report):
     return console.file.getvalue()
 
 
-def test_the_report_names_files_faults_and_what_to_do(dataset, clips):
+def test_the_report_names_files_faults_and_remedies(dataset, clips):
     assert "ok" in printed(verify.verify(dataset))
     replace_video("av1")(dataset, clips)
     write("metas/[red]odd\udce9")(dataset, clips)
@@ -452,14 +452,14 @@ def test_the_report_names_files_faults_and_what_to_do(dataset, clips):
 
 
 def loader_items(root):
-    """The stems that the loader finds."""
+    """Returns the stems that the loader finds."""
     videos = sorted(path.name for path in (root / "videos").iterdir() if path.name.endswith(".mp4"))
     stems = [name.replace(".mp4", ".pickle").removesuffix(".pickle") for name in videos]
     return [stem for stem in stems if (root / "t5_xxl" / f"{stem}.pickle").exists()]
 
 
 def read_sample(root, stem, last):
-    """Reads an item with the first or the last start that the loader may draw; raises where it would."""
+    """Reads an item from the first or the last start that the loader may choose; raises the loader's errors."""
     reader = decord.VideoReader(str(root / "videos" / f"{stem}.mp4"), ctx=decord.cpu(0), num_threads=2)
     num_starts = len(reader) - SAMPLE_FRAMES
     if num_starts <= 0:
@@ -478,7 +478,7 @@ def read_sample(root, stem, last):
 
 @pytest.mark.parametrize("clip", ["good", "shortest", "mpeg4", "cut between key frames"])
 @pytest.mark.parametrize("last", [False, True])
-def test_the_loader_reads_what_is_called_valid(dataset, clips, clip, last):
+def test_the_loader_reads_items_without_faults(dataset, clips, clip, last):
     replace_video(clip)(dataset, clips)
     long = "word " * 600
     write_item(dataset, "long", long, clips["good"])
@@ -510,16 +510,16 @@ def test_the_loader_reads_what_is_called_valid(dataset, clips, clip, last):
         ),
     ],
 )
-def test_what_crashes_the_loader_is_called_faulty(dataset, clips, name):
+def test_items_that_crash_the_loader_are_faulty(dataset, clips, name):
     FAULTS[name][0](dataset, clips)
-    with pytest.raises(Exception):  # noqa: B017 decord raises several kinds
+    with pytest.raises(Exception):  # noqa: B017 decord raises several types
         for last in (False, True):
             read_sample(dataset, "a", last)
     assert "a" in {fault.stem for fault in verify.verify(dataset).faults}
 
 
 @pytest.mark.parametrize("name", ["no pickle", "upper-case suffix", "pkl", "mp4 inside the name"])
-def test_what_the_loader_drops_is_called_faulty(dataset, clips, name):
+def test_items_that_the_loader_drops_are_faulty(dataset, clips, name):
     FAULTS[name][0](dataset, clips)
     assert loader_items(dataset) == ["b", WINDOW]
     assert not verify.verify(dataset).ok
@@ -532,7 +532,7 @@ def test_a_caption_larger_than_memory_is_a_fault(dataset):
     assert [fault.message for fault in report.faults] == ["has 6442450944 bytes; a caption has at most 1048576"]
 
 
-def test_a_list_of_other_files_is_no_video(dataset, clips):
+def test_a_list_of_other_files_is_not_a_video(dataset, clips):
     (dataset / "videos" / "a.mp4").write_text(f"ffconcat version 1.0\nfile {clips['good']}\n")
     assert [fault.rule for fault in verify.verify(dataset).faults] == ["video_unreadable"]
 
@@ -544,7 +544,7 @@ def test_links_to_devices_and_pipes_are_not_opened(dataset):
     assert {fault.rule for fault in verify.verify(dataset).faults} == {"other_file"}
 
 
-def test_links_are_no_files_of_a_dataset(dataset, clips):
+def test_links_are_not_files_of_a_dataset(dataset, clips):
     (dataset / "videos" / "a.mp4").unlink()
     (dataset / "videos" / "a.mp4").symlink_to(clips["good"])
     assert found(verify.verify(dataset)) == {("other_file", VIDEO), ("missing_file", VIDEO)}
@@ -555,14 +555,14 @@ def test_a_video_that_takes_too_much_memory_or_time_is_one_fault(dataset, large)
     report = verify.verify(dataset, limits=Limits(timeout_s=60, memory_mb=300))
     assert found(report) == {("video_unreadable", VIDEO)} and report.num_frames == 2 * 96
     assert "--decode-memory-mb" in report.faults[0].message or "crashed" in report.faults[0].message
-    report = verify.verify(dataset, limits=Limits(timeout_s=0.001))  # nothing starts so soon
+    report = verify.verify(dataset, limits=Limits(timeout_s=0.001))  # too short for a child to start
     assert {fault.rule for fault in report.faults} == {"video_unreadable"}
     assert all("--decode-timeout-s" in fault.message for fault in report.faults)
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A video of 8192x4096 pictures, which need some 50 MB each."""
+    """A video with frames of 8192x4096, about 50 MB each."""
     path = tmp_path_factory.mktemp("large") / "large.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=24)
@@ -573,7 +573,7 @@ def large(tmp_path_factory):
     return path
 
 
-def test_pictures_too_large_for_a_trainer_are_not_decoded(tmp_path, dataset):
+def test_frames_too_large_for_a_trainer_are_not_decoded(tmp_path, dataset):
     huge = tmp_path / "huge.mp4"
     with av.open(str(huge), "w") as container:
         stream = container.add_stream("mjpeg", rate=24)
@@ -585,7 +585,7 @@ def test_pictures_too_large_for_a_trainer_are_not_decoded(tmp_path, dataset):
     assert [fault.rule for fault in verify.verify(dataset).faults] == ["video_size"]
 
 
-def test_one_caption_for_many_is_noted(tmp_path, clips):
+def test_one_caption_of_many_items_is_noted(tmp_path, clips):
     root = tmp_path / "dataset"
     for folder in faults.SUFFIXES:
         (root / folder).mkdir(parents=True)
@@ -596,16 +596,16 @@ def test_one_caption_for_many_is_noted(tmp_path, clips):
     assert any("that of 4 of 4 items" in note for note in report.notes)
 
 
-def test_a_folder_that_is_no_dataset_is_not_emptied(tmp_path, dataset):
+def test_a_folder_that_is_not_a_dataset_is_not_emptied(tmp_path, dataset):
     before = sorted(tmp_path.rglob("*"))
     (dataset.parent / "metas").mkdir()
     (dataset.parent / "metas" / "v0").mkdir()
-    with pytest.raises(UsageError, match="is no dataset"):
+    with pytest.raises(UsageError, match="is not a dataset"):
         verify.quarantine(verify.verify(dataset.parent), tmp_path.parent / "bad")
     assert (dataset.parent / "metas" / "v0").is_dir() and set(before) <= set(tmp_path.rglob("*"))
 
 
-def test_a_part_without_folders_does_not_stop_quarantine_of_a_good_one(tmp_path, clips):
+def test_a_part_without_folders_does_not_stop_quarantine_of_another(tmp_path, clips):
     root = tmp_path / "dataset"
     write_item(root / "train", "a", A, clips["one short"])
     write_item(root / "train", "b", "Rain.", clips["good"])
@@ -622,7 +622,7 @@ def test_a_part_without_folders_does_not_stop_quarantine_of_a_good_one(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["", " "])
-def test_no_name_is_not_the_working_directory(name, dataset, monkeypatch, capsys):
+def test_an_empty_path_is_not_the_working_directory(name, dataset, monkeypatch, capsys):
     monkeypatch.chdir(dataset)
     assert main.main(["verify", name, "--quarantine", "bad"]) == 2
     assert "DATASET is empty" in capsys.readouterr().err
