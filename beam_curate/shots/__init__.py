@@ -1,1 +1,1 @@
-"""From a video to the spans that become clips: TransNetV2's shots, or a fixed stride."""
+"""Divides a video into the spans that become clips: shots found by TransNetV2, or a fixed stride."""

@@ -1,4 +1,4 @@
-"""From TransNetV2's shot change probabilities to the pieces worth cutting, and what is lost. Pure functions."""
+"""From TransNetV2's shot change probabilities to the clips to cut and the footage that is left out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from beam_curate.elements import Loss
 from beam_curate.video.timeline import Timeline
 
 FrameRange = tuple[int, int]  # first frame, end frame (exclusive)
-_FLOAT_S = 1e-6  # what sums of times in float64 may be off
+_FLOAT_S = 1e-6  # rounding error of sums of times in float64
 
-# Why footage is in no clip, as users read it.
+# Why footage is not in a clip, as shown to users.
 TOO_SHORT = "shorter than the shortest clip"
 CROPPED = "cropped at the ends of shots"
 CUT_OFF = "beyond the longest clip of a shot"
@@ -28,7 +28,7 @@ OVER_LIMIT = "over --limit-clips"
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Frames [start, end) of a video: a clip, or lost for a cause."""
+    """Frames [start, end) of a video: a clip if ``cause`` is None, else footage that is left out."""
 
     start: int
     end: int
@@ -37,15 +37,15 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class SceneRules:
-    """Which scenes are kept, and how they are shortened; in seconds as the flags give them.
+    """Which scenes are kept, and how they are shortened.
 
     Attributes:
-        threshold: A frame is a shot change when its probability is greater.
-        min_length_s: Shortest scene.
-        min_length_frames: Shortest scene; the longer of both minima counts.
-        max_length_s: Longest clip.
-        max_length_mode: ``stride`` cuts a longer scene into pieces, ``truncate`` keeps its beginning.
-        crop_s: Taken off both ends of a scene, where dissolves linger.
+        threshold: A frame is a shot change if its probability is greater.
+        min_length_s: Minimum length of a clip.
+        min_length_frames: Minimum length of a clip; the longer of both minima counts.
+        max_length_s: Maximum length of a clip.
+        max_length_mode: ``stride`` divides a longer scene, ``truncate`` keeps its beginning.
+        crop_s: Cropped from both ends of a scene, where dissolves linger.
     """
 
     threshold: float = 0.4
@@ -59,12 +59,15 @@ class SceneRules:
 def scenes_of(probabilities: NDArray[np.float32], threshold: float) -> list[FrameRange]:
     """Returns the runs of frames between shot changes.
 
+    As in the published post-processing, frames of a change belong to no scene, and a video that is a change from
+    beginning to end is one scene. The last scene reaches the end of the video.
+
+    >>> scenes_of(np.array([0.1, 0.0, 0.9, 0.0, 0.1], np.float32), threshold=0.4)
+    [(0, 2), (3, 5)]
+
     Args:
         probabilities: float [num_frames], the probability that a frame is part of a shot change.
-        threshold: Strict lower bound of a shot change.
-
-    As in the published post-processing, frames of a change belong to no scene, and a video that is one long
-    change is one scene. The last scene reaches to the end of the video.
+        threshold: A frame is a shot change if its probability is greater.
     """
     change = np.concatenate(([True], probabilities > threshold, [True])).astype(np.int8)
     steps = np.diff(change)
@@ -74,7 +77,11 @@ def scenes_of(probabilities: NDArray[np.float32], threshold: float) -> list[Fram
 
 
 def split_at(scenes: list[FrameRange], stretches: Sequence[FrameRange]) -> list[FrameRange]:
-    """Divides scenes where the recording was interrupted."""
+    """Divides scenes at pauses of the recording, which lie between stretches.
+
+    >>> split_at([(0, 60), (61, 100)], stretches=[(0, 50), (50, 100)])
+    [(0, 50), (50, 60), (61, 100)]
+    """
     pieces = [
         (max(start, first), min(end, last)) for start, end in scenes for first, last in _touching(stretches, start, end)
     ]
@@ -91,19 +98,23 @@ def divide(
 ) -> list[Piece]:
     """Crops, splits and filters scenes.
 
+    >>> starts_s = np.arange(100) / 10
+    >>> divide([(0, 60), (61, 65)], starts_s, starts_s + 0.1, SceneRules(min_length_frames=20, crop_s=0.0))
+    [Piece(start=0, end=60, cause=None), Piece(start=61, end=65, cause='shorter than the shortest clip')]
+
     Args:
         scenes: Frame ranges of one video, in order, none with a pause in it.
         starts_s: [num_frames], when each frame begins.
-        ends_s: [num_frames], when each ends.
+        ends_s: [num_frames], when each frame ends.
         rules: The lengths.
 
     Returns:
-        Pieces that together are the scenes, in order.
+        Pieces that cover the scenes, in order.
     """
     pieces: list[Piece] = []
     for start, end in scenes:
-        # At most so much is cropped, and a clip ends with the first frame that reaches the greatest length: at an even
-        # rate, int(crop x rate) and ceil(length x rate) frames.
+        # At most crop_s is cropped, and a clip ends with the first frame that reaches max_length_s: at a constant rate,
+        # int(crop x rate) and ceil(length x rate) frames.
         first = int(np.searchsorted(starts_s, starts_s[start] + rules.crop_s + _FLOAT_S, "right")) - 1
         last = int(np.searchsorted(ends_s, ends_s[end - 1] - rules.crop_s - _FLOAT_S)) + 1
         found = _split(first, last, starts_s, ends_s, rules)
@@ -134,11 +145,11 @@ def _split(
 
 
 def losses_of(timeline: Timeline, pieces: Sequence[Piece]) -> tuple[Loss, ...]:
-    """Returns what of a video is in no clip, by its cause; with the clips it adds up to the video's length.
+    """Returns the footage of a video that is not in a clip, by cause; clips and losses add up to the video's length.
 
     Args:
-        timeline: Of the video.
-        pieces: Of its frames; what lies in none of them is a shot change.
+        timeline: The timeline of the video.
+        pieces: Pieces of the video; frames between them are shot changes.
     """
     lengths_s = timeline.ends_s - timeline.starts_s
     counts: collections.Counter[str] = collections.Counter()
@@ -152,14 +163,18 @@ def losses_of(timeline: Timeline, pieces: Sequence[Piece]) -> tuple[Loss, ...]:
                 seconds[lost.cause] += float(lengths_s[lost.start : lost.end].sum())
         reached = piece.end
     gaps_s = [float(timeline.starts_s[first] - timeline.ends_s[first - 1]) for first, _ in timeline.stretches[1:]]
-    for gap_s in (gap_s for gap_s in gaps_s if gap_s > _FLOAT_S):  # where a clock starts again, there is none
+    for gap_s in (gap_s for gap_s in gaps_s if gap_s > _FLOAT_S):  # there is none where the clock restarts
         counts[PAUSES] += 1
         seconds[PAUSES] += gap_s
     return tuple(Loss(cause, counts[cause], round(seconds[cause], 6)) for cause in sorted(counts))
 
 
 def limited(pieces: Sequence[Piece], limit: int) -> list[Piece]:
-    """Returns the pieces with at most `limit` clips among them; 0 for all."""
+    """Returns the pieces with at most `limit` clips among them; 0 means no limit.
+
+    >>> [piece.cause for piece in limited([Piece(0, 50, None), Piece(50, 90, None)], limit=1)]
+    [None, 'over --limit-clips']
+    """
     if not limit:
         return list(pieces)
     left = itertools.accumulate(pieces, lambda count, piece: count + (piece.cause is None), initial=0)

@@ -16,7 +16,7 @@ from beam_curate import counters
 from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
-from beam_curate.shots.sliding_windows import windows
+from beam_curate.shots.sliding_windows import sliding_windows
 from beam_curate.sources.listing import check_unchanged
 from beam_curate.stage import Stage
 from beam_curate.store.stage_files import StageFiles
@@ -111,7 +111,7 @@ class TransNetV2Detector(_Detector):
         check_unchanged(video)
         reading = _Reading(decoder_pool.stream("shot_frames", video.uri, limits=self.limits))
         parts: list[NDArray[np.float32]] = []
-        for part in self._looked_at(windows(reading.frames(), fast=self.fast)):
+        for part in self._looked_at(sliding_windows(reading.frames(), fast=self.fast)):
             parts.append(part)
             reading.count_done(len(part))
         timeline = Timeline(reading.header, reading.times())

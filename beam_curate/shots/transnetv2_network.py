@@ -1,13 +1,13 @@
-"""The network of TransNetV2 (Soucek and Lokoc, 2020) from its published weights, arranged to be fast.
+"""The network of TransNetV2 (Soucek and Lokoc, 2020) with its published weights, rearranged to be fast.
 
-The sums are those of the published network, grouped otherwise:
+It computes the same sums as the published network in another order:
 
 - batch normalisation is folded into the convolution before it, and the scale of pixels into the first one;
-- a convolution over rows and columns, then one over time, are both 2-D convolutions of the same memory, which lies
-  as [time, row, column, channel]: frames are images to the first, and to the second the whole window is one image
-  of time by pixels;
-- the two of the first layer, whose input has but three channels, are one: a 2-D convolution of three frames at once;
-- what comes after the convolutions is worked out for the wanted frames only.
+- the convolution over rows and columns and the one over time are both 2-D convolutions of the same memory, laid out as
+  [time, row, column, channel]: the first one takes frames as images, the second one takes the window as one image of
+  time by pixels;
+- the two convolutions of the first layer, whose input has only three channels, are one 2-D convolution of three frames;
+- the layers after the convolutions are computed for the requested frames only.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.nn import functional
 
-# Of the published network.
+# Parameters of the published network.
 _DILATIONS = (1, 2, 4, 8)
 _BLOCKS = 3
 _BATCH_NORM_EPSILON = 1e-3
-_LOOK_AROUND = 50  # frames on either side with which a frame is compared
-_BINS = 8  # of each colour in a histogram
+_LOOK_AROUND = 50  # a frame is compared with this many on either side
+_BINS = 8  # per colour in a histogram
 _MAX_PIXEL = 255.0
 
 
@@ -32,9 +32,9 @@ class TransNetV2:
 
     Args:
         state: The published weights by their published names.
-        dtype: Of the convolutions from the second layer on, in which nearly all of the time goes. All else is float32:
-            the first layer's weights, rounded to bfloat16, would cost more exactness than all other rounding.
-        device: Where it is worked out.
+        dtype: Of the convolutions from the second layer on, which take nearly all of the time. All else is float32:
+            rounding the first layer's weights to bfloat16 would cost more accuracy than all other rounding.
+        device: Torch's name of the device.
 
     Raises:
         KeyError: A weight is missing.
@@ -54,15 +54,15 @@ class TransNetV2:
 
         Args:
             frames: uint8 RGB [time, 27, 48, 3]; frames before ``first`` and from ``end`` on are context.
-            first: The first frame asked for.
-            end: The frame after the last one asked for.
+            first: The first frame requested.
+            end: The frame after the last one requested.
         """
         x = frames.float()
         means = []
         for shallow, deep in self._blocks:
             shortcuts = [functional.relu_(branch(x)).to(self._dtype) for branch in shallow]
             x = torch.cat(shortcuts, 3)
-            # Put together again only where it is small.
+            # Branches are concatenated after pooling, when they are small.
             x = torch.cat(
                 [_halved(functional.relu_(branch(x)).add_(cut)) for branch, cut in zip(deep, shortcuts, strict=True)], 3
             )
@@ -80,7 +80,7 @@ class TransNetV2:
         return functional.linear(x, self._state[f"{name}.weight"], self._state[f"{name}.bias"])
 
     def _compared(self, name: str, unit: torch.Tensor, first: int, end: int) -> torch.Tensor:
-        """Compares frames, given as unit vectors, with those around them; those outside the window count 0."""
+        """Compares frames, given as unit vectors, with those around them; frames outside the window count as 0."""
         similarities = functional.pad(unit[first:end] @ unit.T, (_LOOK_AROUND, _LOOK_AROUND))
         offsets = torch.arange(2 * _LOOK_AROUND + 1, device=unit.device)
         around = torch.arange(first, end, device=unit.device)[:, None] + offsets
@@ -92,7 +92,7 @@ class _Branch:
     """One of the four (2+1)D convolutions of a layer.
 
     Attributes:
-        dilation: Frames from one time to the next.
+        dilation: Distance in frames between the taps of the temporal convolution.
         spatial: Over rows and columns: [middle, channel in, 3, 3].
         temporal: Over time: [channel out, middle, 3, 1].
         bias: [channel out].
@@ -115,7 +115,7 @@ class _Branch:
         return _Branch(self.dilation, *parts, self.bias.to(device, dtype))
 
     def joined(self) -> _JoinedBranch:
-        """Multiplies both convolutions out, and scales what comes in, pixels from 0 to 255, to 0 to 1."""
+        """Returns both convolutions as one, which also scales its input from 0 to 255 to 0 to 1."""
         weight = torch.einsum("omt,mcyx->otcyx", self.temporal[..., 0], self.spatial / _MAX_PIXEL)
         return _JoinedBranch(self.dilation, weight.flatten(1, 2), self.bias)
 
@@ -129,9 +129,9 @@ class _JoinedBranch:
     bias: torch.Tensor
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """As `_Branch`."""
-        none = torch.zeros_like(x[: self.dilation])
-        times = (torch.cat((none, x))[: len(x)], x, torch.cat((x, none))[self.dilation :])
+        """Computes the same as `_Branch`."""
+        padding = torch.zeros_like(x[: self.dilation])
+        times = (torch.cat((padding, x))[: len(x)], x, torch.cat((x, padding))[self.dilation :])
         return _convolve(torch.cat(times, 3), self.weight, self.bias, padding=1)
 
     def to(self, device: str, dtype: torch.dtype) -> _JoinedBranch:
@@ -143,27 +143,27 @@ def _ready(weight: torch.Tensor, device: str, dtype: torch.dtype) -> torch.Tenso
 
 
 def _rounded(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Rounds the taps of each kernel so that their sum stays: pictures are smooth, so that a kernel's sum matters most.
+    """Rounds the taps of each kernel and preserves their sum, which matters most since images are smooth.
 
-    What rounding takes from a tap is given to the next; for bfloat16 it about halves the error of the probabilities.
+    The rounding error of a tap is added to the next one. In bfloat16, this about halves the error of probabilities.
     """
     kernels = weight.flatten(2)
     rounded = torch.empty_like(kernels, dtype=dtype)
-    rest = torch.zeros_like(kernels[..., 0])
+    error = torch.zeros_like(kernels[..., 0])
     for tap in range(kernels.shape[2]):
-        wanted = kernels[..., tap] + rest
-        rounded[..., tap] = wanted
-        rest = wanted - rounded[..., tap]
+        exact = kernels[..., tap] + error
+        rounded[..., tap] = exact
+        error = exact - rounded[..., tap]
     return rounded.view_as(weight)
 
 
 def _convolve(images: torch.Tensor, *weights: torch.Tensor, **options: object) -> torch.Tensor:
-    """Convolves images [image, row, column, channel]; torch sees that this is its "channels last"."""
+    """Convolves images [image, row, column, channel], torch's "channels last" layout."""
     return functional.conv2d(images.permute(0, 3, 1, 2), *weights, **options).permute(0, 2, 3, 1)
 
 
 def _halved(x: torch.Tensor) -> torch.Tensor:
-    """Averages over squares of two by two pixels."""
+    """Averages over blocks of two by two pixels."""
     return functional.avg_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
 
@@ -176,7 +176,7 @@ def _histograms(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _branches(state: Mapping[str, torch.Tensor], name: str) -> list[_Branch]:
-    """Builds the branches of a layer; its batch normalisation goes into their convolutions over time."""
+    """Builds the branches of a layer; its batch normalisation is folded into their temporal convolutions."""
     scale = state[f"{name}.bn.weight"] / torch.sqrt(state[f"{name}.bn.running_var"] + _BATCH_NORM_EPSILON)
     bias = state[f"{name}.bn.bias"] - state[f"{name}.bn.running_mean"] * scale
     parts = zip(_DILATIONS, scale.chunk(len(_DILATIONS)), bias.chunk(len(_DILATIONS)), strict=True)

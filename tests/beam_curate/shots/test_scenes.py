@@ -7,7 +7,7 @@ from beam_curate.shots.scenes import SceneRules, divide, scenes_of
 
 
 def clip_ranges(scenes, frame_rate, rules):
-    """The clips of a video of an even rate."""
+    """Returns the clips of a video with a constant frame rate."""
     frames = np.arange(4000)
     pieces = divide(scenes, frames / frame_rate, (frames + 1) / frame_rate, rules)
     assert [frame for piece in pieces for frame in range(piece.start, piece.end)] == [
@@ -20,7 +20,7 @@ ANY_LENGTH = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1000, 
 
 
 def probabilities(text: str) -> np.ndarray:
-    """'..X.' is 0, 0, 1, 0."""
+    """Returns 0, 0, 1, 0 for '..X.'."""
     return np.array([0.9 if letter == "X" else 0.1 for letter in text], dtype=np.float32)
 
 
@@ -42,7 +42,7 @@ def test_frames_between_changes_are_scenes(frames, scenes):
     assert scenes_of(probabilities(frames), 0.4) == scenes
 
 
-def test_a_change_is_above_the_threshold_not_at_it():
+def test_a_change_is_above_the_threshold():
     values = np.array([0.1, 0.5, 0.1], dtype=np.float32)
     assert scenes_of(values, 0.5) == [(0, 3)]
     assert scenes_of(values, 0.49) == [(0, 1), (2, 3)]
@@ -64,7 +64,7 @@ def published_scenes(values: np.ndarray, threshold: float) -> list[tuple[int, in
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_like_the_published_post_processing_but_with_the_last_frame(seed):
+def test_scenes_are_those_of_the_published_post_processing_plus_the_last_frame(seed):
     random = np.random.default_rng(seed)
     values = random.random(random.integers(1, 80)).astype(np.float32) ** random.integers(1, 6)
     expected = published_scenes(values, 0.4)
@@ -76,21 +76,21 @@ def test_like_the_published_post_processing_but_with_the_last_frame(seed):
 @pytest.mark.parametrize(
     ("rules", "scenes", "ranges"),
     [
-        # Minima: the longer of seconds and frames counts, and a scene of just that length stays.
+        # Minima: the longer of seconds and frames counts, and a scene of exactly that length is kept.
         (SceneRules(min_length_s=2, min_length_frames=10, crop_s=0), [(0, 47), (50, 98)], [(50, 98)]),
         (SceneRules(min_length_s=0.1, min_length_frames=48, crop_s=0), [(0, 47), (50, 98)], [(50, 98)]),
         (SceneRules(min_length_s=0, min_length_frames=0, crop_s=0), [(0, 1)], [(0, 1)]),
-        # The crop comes off both ends, and what is left must be long enough.
+        # Both ends are cropped, and the rest must be long enough.
         (SceneRules(crop_s=0.5), [(0, 72), (100, 171)], [(12, 60)]),
         (SceneRules(min_length_s=0, min_length_frames=0, crop_s=0.5), [(0, 24), (30, 55)], [(42, 43)]),
         # Half frames are not cropped.
         (SceneRules(min_length_s=0, min_length_frames=0, crop_s=0.06), [(0, 24)], [(1, 23)]),
-        # A scene of just the maximum is not split; a longer one is, without gaps, and a short rest is left out.
+        # A scene of exactly the maximum is not split; a longer one is, without gaps, and a short rest is left out.
         (SceneRules(max_length_s=4, crop_s=0), [(0, 96)], [(0, 96)]),
         (SceneRules(max_length_s=4, crop_s=0), [(0, 250)], [(0, 96), (96, 192), (192, 250)]),
         (SceneRules(max_length_s=4, crop_s=0), [(0, 230)], [(0, 96), (96, 192)]),
         (SceneRules(max_length_s=4, max_length_mode="truncate", crop_s=0), [(10, 250)], [(10, 106)]),
-        # The crop concerns the ends of the scene, not the places where it is split.
+        # Only the ends of a scene are cropped, not the places where it is split.
         (SceneRules(max_length_s=4, crop_s=0.5), [(0, 264)], [(12, 108), (108, 204), (204, 252)]),
         (SceneRules(max_length_s=4, max_length_mode="truncate", crop_s=0.5), [(0, 264)], [(12, 108)]),
         (SceneRules(), [], []),
@@ -100,13 +100,13 @@ def test_scenes_are_cropped_split_and_filtered(rules, scenes, ranges):
     assert clip_ranges(scenes, 24.0, rules) == ranges
 
 
-def test_lengths_in_seconds_round_up_to_frames():
+def test_lengths_in_seconds_are_rounded_up_to_frames():
     rules = SceneRules(min_length_s=2, min_length_frames=1, crop_s=0)
     assert clip_ranges([(0, 60), (60, 119)], 29.97, rules) == [(0, 60)]
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_ranges_lie_in_their_scenes_in_order_and_within_the_limits(seed):
+def test_clips_are_inside_scenes_in_order_and_within_the_limits(seed):
     random = np.random.default_rng(seed)
     edges = np.unique(random.integers(0, 3000, size=20)).tolist()
     scenes = list(zip(edges[::2], edges[1::2], strict=False))

@@ -10,7 +10,7 @@ from beam_curate.elements import Video
 from beam_curate.errors import SourceChangedError, UnreadableSourceError
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules, scenes_of
-from beam_curate.shots.sliding_windows import windows
+from beam_curate.shots.sliding_windows import sliding_windows
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.scan import ShotFrames, shot_frames
@@ -62,14 +62,14 @@ def test_fixed_stride(tmp_path, num_frames, duration_s, min_length_s, limit_clip
 
 
 @pytest.mark.parametrize(("suffix", "start_pts"), [("mp4", 0), ("mp4", 100), ("mkv", 100), ("ts", 100), ("avi", 0)])
-def test_fixed_stride_is_the_same_whatever_the_first_time_stamp(tmp_path, suffix, start_pts):
+def test_fixed_stride_does_not_depend_on_the_first_time_stamp(tmp_path, suffix, start_pts):
     path = media.make_video(tmp_path / f"a.{suffix}", frames=120, size=(96, 64), codec="mpeg4", start_pts=start_pts)
     spans = fixed_stride(path).spans
     assert [(span.start_frame, span.end_frame) for span in spans] == [(0, 48), (48, 96), (96, 120)]
     assert [span.start_s for span in spans] == pytest.approx([0, 2, 4], abs=0.001)
 
 
-def test_fixed_stride_follows_the_time_stamps_of_a_variable_frame_rate(tmp_path):
+def test_fixed_stride_follows_the_time_stamps_at_a_variable_frame_rate(tmp_path):
     # 30 frames in the first second, 10 in the second, 20 in the third.
     pts = [i * 1000 // 30 for i in range(30)] + [1000 + i * 100 for i in range(10)] + [2000 + i * 50 for i in range(20)]
     path = media.make_video(tmp_path / "a.mkv", frames=60, size=(96, 64), pts=pts, time_base=Fraction(1, 1000))
@@ -129,17 +129,17 @@ def test_transnetv2_crops_by_real_times(tmp_path, detector, crop_s, expected):
     assert (span.start_frame, span.end_frame) == expected
 
 
-def test_transnetv2_obeys_rules_and_limit(cuts, detector):
+def test_transnetv2_applies_rules_and_limit(cuts, detector):
     rules = SceneRules(min_length_s=0, min_length_frames=0, max_length_s=1, crop_s=0.25)
     shots = TransNetV2Detector(detector.model, rules, 3, LIMITS).run(listed(cuts), NO_FILES)
     assert [(span.start_frame, span.end_frame) for span in shots.spans] == [(6, 30), (30, 53), (66, 90)]
 
 
-def test_the_spans_do_not_depend_on_how_the_frames_come(cuts, detector, found):
+def test_spans_do_not_depend_on_the_batches_of_frames(cuts, detector, found):
     messages = shot_frames(str(cuts))
     frames = np.concatenate([message.frames for message in messages if isinstance(message, ShotFrames)])
     with detector.model.use() as network:
-        parts = [network.predict(window, 0.4) for window in windows(iter([frames[:77], frames[77:]]))]
+        parts = [network.predict(window, 0.4) for window in sliding_windows(iter([frames[:77], frames[77:]]))]
     scenes = scenes_of(np.concatenate(parts)[:NUM_FRAMES], 0.4)
     assert scenes == [(span.start_frame, span.end_frame) for span in found.spans]
 
@@ -162,14 +162,14 @@ def test_a_file_that_changed_since_it_was_listed_is_not_read(tmp_path, detector)
             each.run(video, NO_FILES)
 
 
-def test_a_file_that_is_no_video_is_unreadable(tmp_path, detector):
+def test_a_file_that_is_not_a_video_is_unreadable(tmp_path, detector):
     video = listed(media.text_file(tmp_path / "a.mp4"))
     for each in both_detectors(detector):
         with pytest.raises(UnreadableSourceError):
             each.run(video, NO_FILES)
 
 
-def test_damage_is_noted(tmp_path, detector):
+def test_damaged_frames_are_noted(tmp_path, detector):
     path = media.make_video(tmp_path / "a.mp4", frames=48, size=(96, 64), keyframe_interval=12)
     content = bytearray(path.read_bytes())
     start = content.index(b"mdat") + len(content) // 3
@@ -179,7 +179,7 @@ def test_damage_is_noted(tmp_path, detector):
     assert any("damaged frames" in note for note in shots.info.notes)
 
 
-def test_spans_hold_plain_numbers(cuts, found):
+def test_spans_hold_numbers_of_python_not_of_numpy(cuts, found):
     for shots in (fixed_stride(cuts), found):
         for span in shots.spans:
             assert {type(value) for value in dataclasses.astuple(span)} == {str, int, float, tuple, bool}

