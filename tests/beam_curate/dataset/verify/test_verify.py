@@ -593,7 +593,7 @@ def test_one_caption_of_many_items_is_noted(tmp_path, clips):
         write_item(root, f"item{number}", "A road.", clips["good"])
     report = verify.verify(root)
     assert report.ok
-    assert any("that of 4 of 4 items" in note for note in report.notes)
+    assert any("4 of 4 items have the same caption" in note for note in report.notes)
 
 
 def test_a_folder_that_is_not_a_dataset_is_not_emptied(tmp_path, dataset):
