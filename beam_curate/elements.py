@@ -1,8 +1,8 @@
-"""What travels between transforms: identities and facts, never pixels.
+"""The elements that travel between transforms: identities and facts, never pixels.
 
-Every class is a frozen dataclass of plain fields, so that an element pickles small, compares by value and has
-one JSON form. Frame numbers count from 0; ``end_frame`` of a span is exclusive, ``end_frame`` of a caption
-window is inclusive (the convention of the dataset's file names). Units stand in the field names.
+Every class is a frozen dataclass of plain fields, so that elements pickle small, compare by value and have one JSON
+form. Frame numbers count from 0; ``end_frame`` of a span is exclusive, ``end_frame`` of a caption window is inclusive
+(the convention of the dataset's file names). Field names state units.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _LIMIT_ERRORS = frozenset(kind.__name__ for kind in LimitError.__subclasses__())
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why something could not be done.
+    """Why a stage failed for a video or a clip.
 
     Attributes:
-        stage: Name of the stage, e.g. ``detect_shots``.
+        stage: Name of the stage.
         uri: The source video.
-        clip_id: The clip, or None when the whole video failed.
+        clip_id: The clip, or None if the video failed.
         error_type: Class name of the error.
-        message: What was wrong and what to do, one line.
-        retriable: Whether the next run shall try again by itself.
+        message: What was wrong and what to do, in one line.
+        retriable: Whether the next run tries again.
     """
 
     stage: str
@@ -40,15 +40,17 @@ class Failure:
 
     @property
     def depends_on_limits(self) -> bool:
-        """Whether other limits (--decode-timeout-s, --decode-memory-mb) may do without it."""
+        """Whether it may be avoided with other limits (--decode-timeout-s, --decode-memory-mb)."""
         return self.error_type in _LIMIT_ERRORS
 
     @classmethod
     def of(cls, error: BaseException, stage: str, uri: str, clip_id: str | None = None) -> Failure:
         """Returns the failure for an exception.
 
-        What is no `CurateError` is no fault of the content, and retriable: a system call that failed, or else a fault
-        of this program, which is named as such.
+        Exceptions other than `CurateError` are retriable: failed system calls, or internal errors, which are marked so.
+
+        >>> Failure.of(KeyError("x"), "shots", "/data/a.mp4").message
+        "internal error: KeyError: 'x'"
         """
         retriable = error.retriable if isinstance(error, CurateError) else True
         message = " ".join(str(error).split()) or type(error).__name__
@@ -61,11 +63,14 @@ class Failure:
 class Video:
     """A source video.
 
+    >>> Video("/data/a.mp4", "a.mp4", size_bytes=1000, etag="0").video_id
+    '8e812009-407a-5c5e-8257-bb2d068af0ef'
+
     Attributes:
         uri: Full path of the file; its identity.
         relative_path: POSIX path below the input folder.
-        size_bytes: Size when it was listed.
-        etag: Changes when the content does: modification time in ns for a local file.
+        size_bytes: Size at the time of listing.
+        etag: Changes with the content: modification time in ns for a local file.
         duplicate_of: Relative path of an earlier input with the same content, or None.
     """
 
@@ -83,7 +88,7 @@ class Video:
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What reading a source video found.
+    """Facts found by reading a source video.
 
     Attributes:
         width: Pixels.
@@ -93,21 +98,21 @@ class VideoInfo:
         time_base_num: Numerator of the unit of ``pts`` in s.
         time_base_den: Its denominator.
         num_frames: Frames counted, not estimated.
-        duration_s: From the first frame's time to the end of the last frame.
-        has_timestamps: False when frames carry no usable pts; then ``pts`` are frame numbers, and the time
-            base is one over the frame rate.
-        constant_frame_rate: Whether every frame lies within half a frame of an even grid.
+        duration_s: From the start of the first frame to the end of the last.
+        has_timestamps: False if frames have no usable pts; then ``pts`` are frame numbers, and the time base is one
+            over the frame rate.
+        constant_frame_rate: Whether every frame is within half a frame of an even grid.
         video_codec: FFmpeg's name.
         pixel_format: FFmpeg's name.
         audio_codec: FFmpeg's name, or None without audio.
         container: FFmpeg's name of the container format.
-        bit_rate_kbps: Of the video stream in 1000 bit/s; 0 when unknown.
-        first_pts: Of the first frame.
-        pixel_aspect_num: Numerator of a pixel's width over its height; 0 where each frame says it.
+        bit_rate_kbps: Bit rate of the video stream in 1000 bit/s; 0 if unknown.
+        first_pts: The pts of the first frame.
+        pixel_aspect_num: Numerator of a pixel's width over its height; 0 if each frame states it.
         pixel_aspect_den: Its denominator.
-        crop: Left, top, width and height of what is shown of a decoded frame; None for all of it.
-        mended: Whether bad time stamps were replaced; frames are then told apart by their number.
-        notes: What a user should know of this source, in sentences.
+        crop: Left, top, width and height of the visible part of a decoded frame; None for all of it.
+        mended: Whether bad time stamps were replaced; frames are then identified by their number.
+        notes: Sentences on what a user should know about this source.
     """
 
     width: int
@@ -139,12 +144,12 @@ class VideoInfo:
 
     @property
     def counted(self) -> bool:
-        """Whether decoded frames are told apart by their number, since their own time stamps do not do."""
+        """Whether decoded frames are identified by their number, since their own time stamps are unusable."""
         return self.mended or not self.has_timestamps
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width of a stored pixel over its height; 0 where each frame says it."""
+        """Width of a stored pixel over its height; 0 if each frame states it."""
         return Fraction(self.pixel_aspect_num, self.pixel_aspect_den)
 
     @property
@@ -155,17 +160,17 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """A piece of a source video that becomes a clip: frames [start_frame, end_frame), pts [start_pts, end_pts).
+    """A part of a source video that becomes a clip: frames [start_frame, end_frame), pts [start_pts, end_pts).
 
     Attributes:
-        clip_id: Its name.
+        clip_id: Name of the clip.
         start_frame: First frame.
         end_frame: The frame after the last.
-        start_pts: Of the first frame, in the source's time base.
-        end_pts: End of the last frame.
-        start_s: In s after the source's first frame.
-        end_s: Likewise.
-        frame_pts: Of each frame, where the source's own do not do and its rate varies; else empty.
+        start_pts: The pts of the first frame, in the source's time base.
+        end_pts: End of the last frame, in the same unit.
+        start_s: Start in s after the source's first frame.
+        end_s: End in s after the source's first frame.
+        frame_pts: The pts of each frame if time stamps were replaced and the frame rate varies; else empty.
         seekable: Whether the first frame can be found by its own time stamp.
     """
 
@@ -181,18 +186,18 @@ class Span:
 
     @property
     def num_frames(self) -> int:
-        """Frames in the span."""
+        """Number of frames in the span."""
         return self.end_frame - self.start_frame
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """Footage of a video of which no clip is made.
+    """Footage of a video that is not in any clip.
 
     Attributes:
-        cause: Why, in words.
-        count: Pieces.
-        seconds: Together, in s.
+        cause: Why it is left out, as shown to users.
+        count: Number of pieces.
+        seconds: Their total length.
     """
 
     cause: str
@@ -202,7 +207,7 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True)
 class VideoShots:
-    """A video with the spans to cut from it, in order, and what is left out between them."""
+    """A video with the spans to cut from it, in order, and the footage that is left out."""
 
     video: Video
     info: VideoInfo
@@ -212,11 +217,11 @@ class VideoShots:
 
 @dataclasses.dataclass(frozen=True)
 class StoredFile:
-    """A file in the result store. Its name holds its hash, so it never changes once written.
+    """A file in the result store. Its name contains its hash, and it never changes once written.
 
     Attributes:
         path: POSIX path below the output folder.
-        size_bytes: Size.
+        size_bytes: Size of the content.
         sha256: Hex digest of the content.
     """
 
@@ -247,19 +252,19 @@ class ClipFile:
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """A captioner's answer for one window.
+    """A captioner's result for one window.
 
     Attributes:
         algorithm: Value of ``--captioning-algorithm``.
-        text: The caption; empty when status is ``error`` or ``blocked``.
+        text: The caption; empty if the status is ``error`` or ``blocked``.
         status: ``success``, ``truncated``, ``blocked``, ``error`` or ``skipped``.
-        prompt_tokens: Tokens read, 0 where the captioner has none.
-        output_tokens: Tokens written, 0 where the captioner has none.
-        failure_reason: Why there is no text where status is ``error``: ``empty``, ``cut_off`` (in its reasoning),
-            ``degenerate`` (repeats itself or holds no words), ``markup`` (tokens of a chat template), ``declined``
-            (says that it cannot), ``reasoning`` (without marks), ``echoed`` (the prompt), ``undecodable``,
-            ``not_finite`` (the model computed NaN), ``too_long`` (prompt and pictures), ``refused`` (by the server),
-            ``exception`` (no answer at all); None otherwise.
+        prompt_tokens: Input tokens, 0 for a captioner without tokens.
+        output_tokens: Output tokens, 0 for a captioner without tokens.
+        failure_reason: Why there is no text if the status is ``error``: ``empty``, ``cut_off`` (within its reasoning),
+            ``degenerate`` (repeats itself or has no words), ``markup`` (tokens of a chat template), ``declined``
+            (a refusal), ``reasoning`` (unmarked), ``echoed`` (the prompt), ``undecodable``, ``not_finite`` (the model
+            computed NaN), ``too_long`` (prompt and frames), ``refused`` (by the server), ``exception`` (no completion);
+            None otherwise.
     """
 
     algorithm: str
@@ -271,12 +276,16 @@ class Caption:
 
     @property
     def usable(self) -> bool:
-        """Whether the text may be trained on."""
+        """Whether the text may be used for training.
+
+        >>> Caption("describe", "A red car.", "success").usable, Caption("describe", "", "error").usable
+        (True, False)
+        """
         return self.status in ("success", "truncated") and bool(self.text.strip())
 
     @property
     def outcome(self) -> str:
-        """The reason of a failure, else the status: what records and the summary count."""
+        """The reason of a failure, else the status, as records and the summary count it."""
         return self.failure_reason or self.status
 
 
@@ -285,8 +294,8 @@ class TextEmbedding:
     """A stored text embedding: a pickle of a list with one float16 array [num_tokens, 1024].
 
     Attributes:
-        file: The pickle.
-        num_tokens: Rows, the end-of-sequence token included; at most 512.
+        file: The stored pickle.
+        num_tokens: Number of rows, the end-of-sequence token included; at most 512.
         truncated: Whether the caption was longer than 512 tokens.
     """
 
@@ -304,7 +313,7 @@ class Window:
         end_frame: Last frame.
         caption: None until captioned.
         embedding: None until encoded.
-        video: The window's own mp4 where the clip has several windows; None where the clip itself serves.
+        video: The window's own mp4 if the clip has several windows; None if the window is the clip.
         left_out: Why the window is not in the dataset, or None.
     """
 
@@ -317,19 +326,23 @@ class Window:
 
     @property
     def num_frames(self) -> int:
-        """Frames in the window."""
+        """Number of frames in the window.
+
+        >>> Window(start_frame=0, end_frame=95).num_frames
+        96
+        """
         return self.end_frame - self.start_frame + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip on its way through the stages; each fills in what it makes.
+    """A clip on its way through the stages; each stage fills in its result.
 
     Attributes:
-        span: Where it lies in the source.
-        media: The encoded clip, None until cut (or when cutting failed).
+        span: Its part of the source.
+        media: The encoded clip; None until it is cut, or if cutting failed.
         windows: Caption windows, in order.
-        failures: What went wrong for this clip.
+        failures: Failures of stages for this clip.
     """
 
     span: Span
@@ -349,12 +362,12 @@ class ClipChunk:
 
     Attributes:
         video: The source.
-        info: What reading it found.
+        info: Facts of the source.
         index: Number of this chunk in the video, from 0.
-        num_chunks: Chunks of the video.
-        num_total_clips: Clips of the video over all chunks.
+        num_chunks: Number of chunks of the video.
+        num_total_clips: Number of clips of the video, over all chunks.
         clips: At least one, except for the single chunk of a video without clips.
-        losses: Footage of the video that lies in no clip.
+        losses: Footage of the video that is not in any clip.
     """
 
     video: Video
@@ -366,7 +379,7 @@ class ClipChunk:
     losses: tuple[Loss, ...] = ()
 
     def with_clips(self, clips: Iterator[Clip] | tuple[Clip, ...]) -> ClipChunk:
-        """Returns this chunk with other clips."""
+        """Returns a copy of this chunk with other clips."""
         return dataclasses.replace(self, clips=tuple(clips))
 
 
