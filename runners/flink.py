@@ -53,11 +53,11 @@ class FlinkRunner(Runner):
         if shutil.which(flags.job_server_java_launcher) is None:
             raise UsageError(
                 f"--runner=FlinkRunner starts Beam's job server, and the program {flags.job_server_java_launcher} is "
-                "not there; install Java 17, name it with --job_server_java_launcher, or add --job_endpoint=HOST:PORT"
+                "missing; install Java 17, name it with --job_server_java_launcher, or add --job_endpoint=HOST:PORT"
             )
         jar = flags.flink_job_server_jar
         if jar and "://" not in jar and not Path(jar).is_file():
-            raise UsageError(f"--flink_job_server_jar {jar} is not there; leave it out and Beam downloads its own")
+            raise UsageError(f"--flink_job_server_jar {jar} does not exist; leave it out and Beam downloads its own")
 
     def defaults(self) -> list[str]:
         """Returns a job name to cancel it by, and all slots as parallelism: Flink itself would use one of them."""

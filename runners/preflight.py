@@ -38,7 +38,7 @@ _MORE_THREADS = 32
 
 
 def check_folders(input_root: str, output: str) -> None:
-    """Checks that input and output are apart: else a rerun would take its own clips for sources."""
+    """Checks that input and output do not overlap: a rerun would take its own clips for sources."""
     source, target = os.path.realpath(input_root), os.path.realpath(output)
     for inner, outer, how in ((target, source, "lies inside"), (source, target, "contains")):
         if inner == outer:
@@ -48,7 +48,7 @@ def check_folders(input_root: str, output: str) -> None:
 
 
 def check_output(output: Store) -> None:
-    """Makes the output folder and checks that files can be written there."""
+    """Creates the output folder and checks that files can be written there."""
     try:
         output.check_writable()
     except OSError as error:
@@ -58,7 +58,7 @@ def check_output(output: Store) -> None:
 
 
 def check_packages() -> None:
-    """Checks that the three packages come from one place: a folder named ``transforms`` could shadow ours."""
+    """Checks that the three packages lie in one folder: another one named ``transforms`` could shadow ours."""
     places = {}
     for name in ("beam_curate", "transforms", "runners"):
         spec = importlib.util.find_spec(name)

@@ -1,7 +1,7 @@
-"""Brings the engines that Beam pipelines run on to a cache outside the checkout, for tests and for trying them out.
+"""Installs Prism, Flink and what they need into a cache outside the checkout, for tests and for trying them out.
 
-`make engines` runs this. What is there already is left alone. Each engine is made beside its place and renamed at
-the end, so that an interrupted call leaves nothing half done.
+`make engines` runs this. Existing installations are left alone. Each one is built in a temporary folder and renamed at
+the end, so that an interrupted run leaves nothing half installed.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ _POM = """<project>
 
 
 class EngineError(Exception):
-    """An engine could not be brought; the message says why and what to do."""
+    """An engine could not be installed; the message says why and what to do."""
 
 
-def bring_prism(folder: Path) -> None:
+def install_prism(folder: Path) -> None:
     """Builds Beam's portable local runner."""
     _go_install(f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}", folder)
 
 
-def bring_boot(folder: Path) -> None:
+def install_boot(folder: Path) -> None:
     """Builds the program that starts a Python worker when a runner asks for one."""
     _go_install(f"github.com/apache/beam/sdks/v2/python/container@v{BEAM}", folder)
 
 
-def bring_flink(folder: Path) -> None:
-    """Takes Flink's jars out of the package that PyFlink depends on: it holds a whole distribution."""
+def install_flink(folder: Path) -> None:
+    """Extracts Flink's jars from the package that PyFlink depends on, which holds a whole distribution."""
     package = f"apache-flink-libraries=={FLINK}"
     _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), package])
     (archive,) = folder.glob("*.tar.gz")
@@ -81,8 +81,8 @@ def bring_flink(folder: Path) -> None:
     archive.unlink()
 
 
-def bring_job_server(folder: Path) -> None:
-    """Gathers Beam's job server for Flink and makes it one jar to start, as `--flink_job_server_jar` wants it."""
+def install_job_server(folder: Path) -> None:
+    """Downloads Beam's job server for Flink with one jar to start it by, as `--flink_job_server_jar` expects."""
     _require("mvn", "Maven (apt-get install maven)")
     _require("java", "Java 17 (apt-get install openjdk-17-jre-headless)")
     flink_minor = FLINK.rpartition(".")[0]
@@ -100,19 +100,19 @@ def bring_job_server(folder: Path) -> None:
 
 
 ENGINES: dict[Path, Callable[[Path], None]] = {
-    PRISM: bring_prism,
-    BOOT: bring_boot,
-    FLINK_LIB: bring_flink,
-    JOB_SERVER_JAR: bring_job_server,
+    PRISM: install_prism,
+    BOOT: install_boot,
+    FLINK_LIB: install_flink,
+    JOB_SERVER_JAR: install_job_server,
 }
 
 
 def main() -> int:
-    """Brings what is missing, several at a time; returns the exit status."""
-    with _alone():
+    """Installs missing engines, several at a time; returns the exit status."""
+    with _locked():
         missing = [place for place in ENGINES if not place.exists()]
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            problems = [problem for problem in pool.map(_bring, missing) if problem]
+            problems = [problem for problem in pool.map(_install, missing) if problem]
     for problem in problems:
         print(f"engines: {problem}", file=sys.stderr)
     for place in ENGINES:
@@ -121,28 +121,28 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _bring(place: Path) -> str | None:
-    """Brings one engine; returns what went wrong, or None."""
-    print(f"bringing {place.parent.name}, which takes a minute or two", flush=True)
-    made = Path(tempfile.mkdtemp(dir=CACHE, prefix=".making-"))
+def _install(place: Path) -> str | None:
+    """Installs one engine; returns an error message, or None."""
+    print(f"installing {place.parent.name}, which takes a minute or two", flush=True)
+    built = Path(tempfile.mkdtemp(dir=CACHE, prefix=".building-"))
     try:
-        ENGINES[place](made)
-        made.chmod(0o755)
-        made.rename(place.parent)
+        ENGINES[place](built)
+        built.chmod(0o755)
+        built.rename(place.parent)
     except (EngineError, OSError) as error:
         return f"{place.parent.name}: {error}"
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(built, ignore_errors=True)
     return None
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Makes a second call wait for the first, and clears what a killed one left."""
+def _locked() -> Iterator[None]:
+    """Makes a second run wait for the first, and deletes what killed ones left."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in CACHE.glob(".making-*"):
+        for left in CACHE.glob(".building-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
 
@@ -154,7 +154,7 @@ def _go_install(package: str, folder: Path) -> None:
 
 def _require(program: str, name: str) -> None:
     if shutil.which(program) is None:
-        raise EngineError(f"the program {program} is not there; install {name}")
+        raise EngineError(f"the program {program} is missing; install {name}")
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:

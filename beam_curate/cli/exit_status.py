@@ -30,7 +30,7 @@ def run(command: Callable[[], int], how_far: Callable[[], str] | None = None) ->
         print(f"\n{word}." + (f" {how_far()}" if how_far else ""))
         print("Finished work is kept. Run the same command again to resume.", flush=True)
 
-    with signals.answered(farewell):
+    with signals.handled(farewell):
         return _status_of(command)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, and SIGTERM as clusters and `timeout` send it: the program says how far it came and is gone in seconds."""
+"""Ctrl-C, and SIGTERM as clusters and `timeout` send it: the program reports its progress and exits within seconds."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-# What unwinds quickly does so, such as telling a cluster to cancel a job; then the process ends, unwound or not.
+# Time to unwind, for instance to cancel a job on a cluster; then the process ends, unwound or not.
 GRACE_S = 2.0
 _FAREWELL_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def answered(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Answers signals while the block lasts; the process ends with the status 128 + the signal's number.
+def handled(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Handles signals while the block runs; the process ends with the status 128 + the signal's number.
 
     The first signal raises `KeyboardInterrupt` in the main thread; later ones are ignored. The process ends when
-    that has left the block, or after `GRACE_S`: a runner's threads would go on until their stage ends, and
-    an exception raised in a finaliser is lost.
+    this has left the block, or after `GRACE_S`: a runner's threads would run until their stage ends, and an
+    exception raised in a finaliser is lost.
 
     Args:
-        farewell: Tells the user; it may be called in another thread than the main one.
+        farewell: Prints the progress; it may be called in another thread than the main one.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the business of whoever has the main thread
+        yield  # only the main thread can handle signals
         return
     interruption = _Interruption(farewell)
-    # A shell starts background jobs with SIGINT ignored, and nohup does so too: then it stays ignored.
+    # Shells start background jobs with SIGINT ignored, as does nohup: then it stays ignored.
     former = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in former.items():
         if handler is not signal.SIG_IGN:
@@ -44,14 +44,14 @@ def answered(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
     except KeyboardInterrupt:
         interruption.leave()
     finally:
-        if interruption.begun:  # it was swallowed on its way, or turned into another exception
+        if interruption.begun:  # the exception was swallowed or replaced by another one
             interruption.leave()
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
 def end(status: int) -> NoReturn:
-    """Ends the process with a status; signals are ignored from now on, since all is done and told."""
+    """Ends the process with a status; signals are ignored from now on, since everything is done and reported."""
     _ignore_signals()
     sys.exit(status)
 
@@ -74,7 +74,7 @@ class _Interruption:
         self._number = signal.Signals(number)
         _ignore_signals()
         with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)  # what threads complain about when all is taken from under them
+            os.dup2(nowhere.fileno(), 2)  # errors of threads that lose everything they work with
         try:
             threading.Thread(target=self._leave_after_grace, daemon=True).start()
         except RuntimeError:  # no more threads can be started, which may be why the program hangs
@@ -84,7 +84,7 @@ class _Interruption:
         raise KeyboardInterrupt
 
     def leave(self) -> NoReturn:
-        """Says farewell and ends the process; only one thread does so."""
+        """Calls the farewell and ends the process; only one thread does so."""
         if not self._leaving.acquire(blocking=False):
             threading.Event().wait()
         with contextlib.suppress(Exception):  # a closed pipe, for one

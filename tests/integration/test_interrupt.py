@@ -144,5 +144,5 @@ def test_a_job_in_the_background_does_not_hear_ctrl_c() -> None:
 def answered(main: str) -> str:
     """A program whose main thread does this."""
     body = textwrap.indent(f"print('ready', flush=True)\n{main}", "    ")
-    begin = "with signals.answered(lambda number: print('farewell', number.name, flush=True)):"
+    begin = "with signals.handled(lambda number: print('farewell', number.name, flush=True)):"
     return f"import time\nfrom beam_curate.processes import signals\n{begin}\n{body}"

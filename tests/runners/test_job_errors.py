@@ -1,4 +1,4 @@
-"""What runners say when a job fails, as they said it, becomes one line with the cause and what to do."""
+"""The errors of failed jobs, as runners report them, become one line with the cause and what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OSError: [Errno 28] No space left on device [while running 'DetectShots/Remember
         ),
         (GRPC, ["--verbose", "Stream removed (Socket closed)"]),
         (WORKER, ["No space left on device", "DetectShots"]),
-        ("", ["said no more"]),
+        ("", ["gave no reason"]),
     ],
 )
 def test_one_line_with_the_cause(message: str, parts: list[str]) -> None:

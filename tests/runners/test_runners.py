@@ -94,7 +94,7 @@ def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
         (
             "FlinkRunner",
             ["--flink_job_server_jar=/no.jar", "--job_server_java_launcher=/bin/sh"],
-            "/no.jar is not there",
+            "/no.jar does not exist",
         ),
     ],
 )
