@@ -19,7 +19,7 @@ SAMPLE_WIDTH, SAMPLE_HEIGHT = 640, 360  # pixels
 SAMPLE_FRAMES_PER_S = 24
 _KEYFRAME_INTERVAL = 2 * SAMPLE_FRAMES_PER_S  # frames
 
-Picture = npt.NDArray[np.uint8]  # planes of yuv420p, one above the other: [height * 3 / 2, width]
+Frame = npt.NDArray[np.uint8]  # planes of yuv420p, one above the other: [height * 3 / 2, width]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SampleShot:
 
     Attributes:
         num_frames: Length; the middle of a dissolve counts as the cut.
-        filters: A source and what its pictures go through, each as FFmpeg writes it: name=arguments.
+        filters: A source and the filters of its frames, each as FFmpeg writes it: name=arguments.
         dissolve_frames: Over how many frames, an even number, the shot before fades into this one; 0 for a
             hard cut.
     """
@@ -38,8 +38,8 @@ class SampleShot:
     dissolve_frames: int = 0
 
 
-# Every shot moves all the time and keeps one look, and neighbours differ in colour and texture. The costly
-# sources draw small pictures that are then enlarged. What a source would choose at random is given: by its
+# Every shot moves all the time and keeps one look, and neighbours differ in colour and texture. The expensive
+# sources draw small frames that are then enlarged. What a source would choose at random is fixed: by its
 # seed, or, as the seed of `gradients` does not cover them, by its colours.
 SAMPLE_SHOTS = (
     SampleShot(120, ("testsrc2=size=640x360:rate=24",)),
@@ -95,7 +95,7 @@ def make_sample_video(path: Path) -> tuple[int, ...]:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        _encode(temporary, _pictures(SAMPLE_SHOTS))
+        _encode(temporary, _frames(SAMPLE_SHOTS))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -103,20 +103,20 @@ def make_sample_video(path: Path) -> tuple[int, ...]:
     return (0, *itertools.accumulate(lengths[:-1]))
 
 
-def _pictures(shots: tuple[SampleShot, ...]) -> Iterator[Picture]:
-    """Yields the pictures of all shots in order, those of a dissolve blended from both its sides."""
+def _frames(shots: tuple[SampleShot, ...]) -> Iterator[Frame]:
+    """Yields the frames of all shots in order, those of a dissolve blended from both shots."""
     fades = [shot.dissolve_frames for shot in shots] + [0]
-    before: Iterator[Picture] = iter(())
+    before: Iterator[Frame] = iter(())
     for shot, fade_in, fade_out in zip(shots, fades, fades[1:], strict=False):
-        source = _source_pictures(shot.filters)
+        source = _source_frames(shot.filters)
         for step in range(1, fade_in + 1):
             yield _blend(next(before), next(source), step / (fade_in + 1))
         yield from itertools.islice(source, shot.num_frames - fade_in // 2 - fade_out // 2)
         before = source
 
 
-def _source_pictures(filters: tuple[str, ...]) -> Iterator[Picture]:
-    """Yields, without end, what a chain of filters draws, brought to the sample's size and pixel format."""
+def _source_frames(filters: tuple[str, ...]) -> Iterator[Frame]:
+    """Yields, without end, the frames of a chain of filters, in the sample's size and pixel format."""
     graph = av.filter.Graph()
     size = f"{SAMPLE_WIDTH}:{SAMPLE_HEIGHT}"
     chain = (*filters, f"scale={size}:flags=bilinear", "format=yuv420p", "buffersink")
@@ -128,12 +128,12 @@ def _source_pictures(filters: tuple[str, ...]) -> Iterator[Picture]:
         yield frame.to_ndarray().astype(np.uint8, copy=False)
 
 
-def _blend(first: Picture, second: Picture, weight: float) -> Picture:
+def _blend(first: Frame, second: Frame, weight: float) -> Frame:
     mixed = first * np.float32(1 - weight) + second * np.float32(weight)
     return np.rint(mixed).astype(np.uint8)
 
 
-def _encode(path: Path, pictures: Iterator[Picture]) -> None:
+def _encode(path: Path, frames: Iterator[Frame]) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=SAMPLE_FRAMES_PER_S, options={"preset": "veryfast"})
@@ -143,10 +143,10 @@ def _encode(path: Path, pictures: Iterator[Picture]) -> None:
         context.gop_size = _KEYFRAME_INTERVAL
         context.flags |= CodecFlags.bitexact
         context.thread_count = 1  # with more, libx264's output differs from run to run
-        # libx264 puts its version and settings into a message (SEI) before the first picture.
+        # libx264 puts its version and settings into a message (SEI) before the first frame.
         without_messages = BitStreamFilterContext("filter_units=remove_types=6", stream)
-        frames = (av.VideoFrame.from_ndarray(picture, format="yuv420p") for picture in pictures)
-        for frame in itertools.chain(frames, (None,)):  # None asks for the encoder's last packets
+        encodable = (av.VideoFrame.from_ndarray(frame, format="yuv420p") for frame in frames)
+        for frame in itertools.chain(encodable, (None,)):  # None asks for the encoder's last packets
             for packet in stream.encode(frame):
                 container.mux(without_messages.filter(packet))
         container.mux(without_messages.filter(None))
