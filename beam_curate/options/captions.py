@@ -53,7 +53,7 @@ class CaptionOptions(Group):
     )
     captioning_remainder_threshold: int = flag(
         128,
-        "A remainder at the end of a clip of at least this length becomes a window of its own; a shorter one is "
+        "What remains at the end of a clip becomes a window of its own when it has at least this length; else it is "
         "added to the window before it.",
         unit="frames",
         ge=1,

@@ -165,8 +165,8 @@ class TranscodeOptions(Group):
     )
     interlaced: Literal["deinterlace", "refuse"] = flag(
         "deinterlace",
-        "What to do with interlaced footage: deinterlace makes one progressive frame of each frame, refuse leaves "
-        "such clips out.",
+        "What to do with interlaced footage: deinterlace makes one progressive frame of each interlaced "
+        "one, refuse leaves such clips out.",
     )
     hdr: Literal["tonemap", "keep"] = flag(
         "tonemap",

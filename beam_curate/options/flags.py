@@ -76,7 +76,7 @@ class Flag:
         """The help text with unit, bounds and default."""
         value = f"{self.default:g}" if isinstance(self.default, float) else self.default
         shown = self.shown_default or ("off" if self.is_switch else value)
-        told = "; ".join(filter(None, [self.unit, self.bounds, "" if shown is None else f"default: {shown}"]))
+        told = "; ".join(filter(None, [self.unit, self.bounds, "" if shown in (None, "") else f"default: {shown}"]))
         return f"{self.help_text} ({told})" if told else self.help_text
 
     @property

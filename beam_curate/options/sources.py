@@ -38,7 +38,7 @@ class InputOptions(Group):
     output_clip_path: LocalPath = flag(
         "",
         "The folder for clips, metadata, dataset and report. Name the same folder again to continue: "
-        "finished videos are not done twice. Required.",
+        "finished videos are not processed again. Required.",
         metavar="FOLDER",
     )
     input_extensions: Annotated[tuple[str, ...], Converted(parse_extensions)] = flag(
