@@ -30,4 +30,4 @@ def how_far() -> str:
     from beam_curate.progress import display, stages
 
     display.stop()
-    return stages.how_far(counters.counts())
+    return stages.progress_sentence(counters.counts())

@@ -1,4 +1,4 @@
-"""How far each stage is, read from the counters of `beam_curate.counters`."""
+"""Progress of each stage, computed from the counters of `beam_curate.counters`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ VIDEOS_TO_DO = "videos to do"
 
 @dataclasses.dataclass(frozen=True)
 class StageProgress:
-    """How far a stage is.
+    """Progress of a stage.
 
     Attributes:
-        name: Of the stage.
-        unit: What it counts, in the plural.
-        to_do: Units to be worked on, as far as they are known.
-        total_known: Whether there will be no more of them: the stages before are done.
+        name: Name of the stage.
+        unit: The unit that it counts, in the plural.
+        to_do: Units to compute, as far as they are known.
+        total_known: Whether ``to_do`` is final, because the stages before are done.
         begun: Units that were begun.
-        done: Units that were worked on, with or without success.
-        cached: Units whose result was there already.
-        failed: Failures.
-        frames: Frames read, where the stage reads frames; None elsewhere.
-        position: ``done``, with the part of it that is done of the units in hand.
+        done: Units that were computed, with or without success.
+        cached: Units with a stored result.
+        failed: Number of failures.
+        frames: Frames read, for stages that read frames; otherwise None.
+        position: ``done``, with the finished part of the units in progress.
     """
 
     name: str
@@ -42,20 +42,28 @@ class StageProgress:
         return self.total_known and self.done >= self.to_do
 
     def fraction(self) -> str:
-        """Says how much is done, of how much where that is known: ``41/60`` or ``41/?``."""
-        # On a cluster a unit may be worked on twice, and then counts twice.
+        """Formats how much is done, and of how much if that is known.
+
+        >>> StageProgress("clips", "clips", to_do=60, total_known=False, done=41).fraction()
+        '41/?'
+        """
+        # On a cluster a unit may be computed twice, and then counts twice.
         finished = self.cached + min(self.done, self.to_do)
         return f"{finished:,}/{self.cached + self.to_do:,}" if self.total_known else f"{finished:,}/?"
 
 
 def progress_of(counts: Mapping[str, int], stages: Sequence[str]) -> list[StageProgress]:
-    """Reads how far the stages are; the last one, recording, says how many videos are finished.
+    """Returns the progress of the stages, and last that of recording, which counts finished videos.
 
-    Beam's batch runners work stage by stage, so how much a stage has to do is known when those before it are done.
+    Beam's batch runners work stage by stage, so the total of a stage is known when the stages before it are done.
+
+    >>> counts = {"videos to do": 2, "shots: to do": 2, "shots: done": 1}
+    >>> [f"{stage.name} {stage.fraction()}" for stage in progress_of(counts, ["shots", "clips"])]
+    ['shots 1/2', 'clips 0/?', 'records 0/2']
 
     Args:
-        counts: Of `beam_curate.counters`.
-        stages: The stages of the run, in order.
+        counts: Counters of `beam_curate.counters`.
+        stages: Names of the stages of the run, in order.
     """
     videos = counts.get(VIDEOS_TO_DO, 0)
     rows: list[StageProgress] = []
@@ -65,7 +73,7 @@ def progress_of(counts: Mapping[str, int], stages: Sequence[str]) -> list[StageP
         to_do, cached = counts.get(f"{stage}: to do", 0), counts.get(f"{stage}: cached", 0)
         if index == 0:
             total_known = to_do + cached >= videos
-        else:  # all is looked up before work begins, or, where all is remembered, before the next stage does
+        else:  # look-ups end before the stage begins, or, when all units are cached, before the next one does
             under_way = f"{stage}: begun" in counts or done or any(_counted(counts, one) for one in stages[index + 1 :])
             total_known = rows[-1].complete and bool(under_way)
         unit = "clips" if index else "videos"
@@ -81,17 +89,17 @@ def _stage(
     frames = counts.get(f"{stage}: frames done")
     expected = counts.get(f"{stage}: frames to do", 0)
     position = float(done)
-    if frames and frames <= expected:  # not so when a source does not say how long it is
+    if frames and frames <= expected:  # more than expected when a source does not state its length
         position = max(position, begun - counts.get(f"{stage}: opened", 0) * (1 - frames / expected))
     return StageProgress(stage, unit, to_do, total_known, begun, done, cached, failed, frames, position)
 
 
-def how_far(counts: Mapping[str, int]) -> str:
-    """Says in one line what has been done."""
+def progress_sentence(counts: Mapping[str, int]) -> str:
+    """Summarises the finished work in one line."""
     names = dict.fromkeys(name.partition(": ")[0] for name in counts)
     *stages, videos = progress_of(counts, [name for name in names if _counted(counts, name)])
     if not videos.to_do:
-        return "No video had been begun."
+        return "No video had been started."
     line = f"{videos.done:,} of {videos.to_do:,} videos finished"
     parts = [_part(stage) for stage in stages if stage.begun + stage.cached]
     return f"{line}; {', '.join(parts)}." if parts else f"{line}."
@@ -102,7 +110,7 @@ def _counted(counts: Mapping[str, int], stage: str) -> bool:
 
 
 def _part(stage: StageProgress) -> str:
-    notes = [f"{stage.cached:,} of them before"] if stage.cached else []
+    notes = [f"{stage.cached:,} of them cached"] if stage.cached else []
     if stage.frames and not stage.complete:
         notes.append(f"{stage.frames:,} frames")
     return f"{stage.name} {stage.fraction()} {stage.unit}" + (f" ({', '.join(notes)})" if notes else "")

@@ -41,7 +41,7 @@ def test_ctrl_c_before_the_first_video(tmp_path: Path) -> None:
     os.mkfifo(listed)  # reading the list waits
     process = start(command(tmp_path, tmp_path / "out", "--input-video-list-json-path", str(listed)))
     with listed.open("w"):  # both ends are open: the program is at it
-        assert "Interrupted. No video had been begun." in end_of(process, signal.SIGINT)
+        assert "Interrupted. No video had been started." in end_of(process, signal.SIGINT)
     assert not (tmp_path / "out").exists()
 
 

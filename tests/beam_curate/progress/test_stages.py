@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_curate.progress.stages import StageProgress, how_far, progress_of
+from beam_curate.progress.stages import StageProgress, progress_of, progress_sentence
 
 STAGES = ("shots", "clips", "captions", "text", "windows")
 BEGUN = {"videos to do": 3, "shots: to do": 2, "shots: cached": 1, "shots: begun": 2, "shots: done": 1}
@@ -66,9 +66,11 @@ def test_stages_that_a_run_does_not_have_are_left_out() -> None:
 
 
 def test_the_summary_of_an_interrupted_run() -> None:
-    assert how_far({}) == "No video had been begun."
-    assert how_far({"videos to do": 3}) == "0 of 3 videos finished."
-    assert how_far(BEGUN | {"shots: frames done": 1200}) == (
-        "0 of 3 videos finished; shots 2/3 videos (1 of them before, 1,200 frames)."
+    assert progress_sentence({}) == "No video had been started."
+    assert progress_sentence({"videos to do": 3}) == "0 of 3 videos finished."
+    assert progress_sentence(BEGUN | {"shots: frames done": 1200}) == (
+        "0 of 3 videos finished; shots 2/3 videos (1 of them cached, 1,200 frames)."
     )
-    assert how_far(CUTTING) == ("0 of 3 videos finished; shots 3/3 videos (1 of them before), clips 5/40 clips.")
+    assert progress_sentence(CUTTING) == (
+        "0 of 3 videos finished; shots 3/3 videos (1 of them cached), clips 5/40 clips."
+    )
