@@ -143,7 +143,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def items(output: Output, root: str = "") -> set[str]:
-    """The stems that the trainer's loader would find; every one of them is whole."""
+    """The stems that the trainer's loader would find; every one of them is complete."""
     dataset = output.dataset / root
     stems = {path.stem for path in (dataset / "videos").glob("*.mp4")}
     for stem in stems:

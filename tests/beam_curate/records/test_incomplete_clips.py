@@ -1,4 +1,4 @@
-"""A video is whole only when each of its clips is there once, with a file or with a failure."""
+"""A video is complete only when each of its clips is there once, with a file or with a failure."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ CASES: dict[str, tuple[bool, Callable[[Output], list[ClipChunk]]]] = {
 
 @pytest.mark.parametrize("what", CASES)
 def test_each_clip_once_with_a_file_or_a_failure(tmp_path: Path, what: str) -> None:
-    whole, make = CASES[what]
+    complete, make = CASES[what]
     context = make_context(tmp_path / "out")
     chunks = [publish_chunk(context, chunk) for chunk in make(context.output)]
-    assert (record_video(context, VIDEO, chunks, ()) is None) is whole
+    assert (record_video(context, VIDEO, chunks, ()) is None) is complete
     marker = context.output.done(context.fingerprint, VIDEO)
-    assert marker.exists() is whole
+    assert marker.exists() is complete

@@ -239,7 +239,9 @@ class PowerCut:
 
 
 @pytest.mark.parametrize("then", ["B", "A"])
-def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all(tmp_path: Path, then: str) -> None:
+def test_a_power_cut_at_any_moment_leaves_complete_items_and_the_next_run_repairs_all(
+    tmp_path: Path, then: str
+) -> None:
     def runs(context: RecordContext) -> dict[str, Callable[[], None]]:
         output = context.output
         return {
@@ -263,7 +265,7 @@ def test_a_power_cut_at_any_moment_leaves_whole_items_and_the_next_run_mends_all
                 cut = False
             except PowerCutError:
                 cut = True
-        items(context.output)  # each of them is whole
+        items(context.output)  # each of them is complete
         assert not (cut and is_done(other(context)))
         runs(context)[then]()
         assert tree(output) == wanted, f"cut after {after} changes"
@@ -414,8 +416,8 @@ def test_records_of_failed_clips_go_when_their_clips_do(context: RecordContext, 
 
 def test_a_clip_that_fails_now_is_withdrawn_and_keeps_its_record(context: RecordContext, output: Output) -> None:
     curate(context, chunks_of(output, "xy"))
-    broken = make_clip(output, "x", None, failures=(make_failure(clip_id="x"),))
-    curate(other(context), [make_chunk([broken, make_clip(output, "y")])])
+    uncut = make_clip(output, "x", None, failures=(make_failure(clip_id="x"),))
+    curate(other(context), [make_chunk([uncut, make_clip(output, "y")])])
     assert items(output) == {"y_0_95"}
     assert clip_names(output) == {"y"}
     assert read(output.clip_meta("x"))["failures"][0]["message"] == "it broke"
@@ -540,7 +542,7 @@ INCOMPLETE: dict[str, tuple[str, Callable[[list[ClipChunk]], list[ClipChunk]]]] 
 
 @pytest.mark.parametrize("what", INCOMPLETE)
 @pytest.mark.parametrize("before", [False, True], ids=["first run", "made before"])
-def test_a_video_that_is_not_whole_stays_open_and_loses_nothing(
+def test_an_incomplete_video_stays_open_and_loses_nothing(
     context: RecordContext, output: Output, what: str, before: bool
 ) -> None:
     sentence, take = INCOMPLETE[what]

@@ -47,11 +47,11 @@ ERROR_KEYS = {"video", "clip_chunk_index", "errors"}
 
 GOOD = make_video_element("deep/good.mp4", size_bytes=100)
 EMPTY = make_video_element("empty.mp4", size_bytes=20)
-BROKEN = make_video_element("broken.mp4", size_bytes=3000)
+UNREADABLE = make_video_element("unreadable.mp4", size_bytes=3000)
 PASSING = make_video_element("passing.mp4", size_bytes=3000)
 COPY = make_video_element("copy.mp4", size_bytes=100, duplicate_of="deep/good.mp4")
 WAITING = make_video_element("waiting.mp4", size_bytes=4000)
-VIDEOS = [GOOD, EMPTY, BROKEN, PASSING, COPY, WAITING]
+VIDEOS = [GOOD, EMPTY, UNREADABLE, PASSING, COPY, WAITING]
 RUN = RunFacts(num_selected=5, seconds=90.0, counts={"clips cut": 3}, options={"limit": 0})
 
 
@@ -69,7 +69,7 @@ def context(tmp_path: Path) -> RecordContext:
     ]
     record_video(context, GOOD, [publish_chunk(context, chunk) for chunk in chunks], [])
     record_video(context, EMPTY, [publish_chunk(context, make_chunk((), EMPTY))], [])
-    record_video(context, BROKEN, [], [make_failure(uri=BROKEN.uri, stage="shots")])
+    record_video(context, UNREADABLE, [], [make_failure(uri=UNREADABLE.uri, stage="shots")])
     record_video(context, PASSING, [], [make_failure(True, uri=PASSING.uri, stage="shots")])
     record_video(context, COPY, [], [])
     return context
@@ -140,7 +140,7 @@ def test_every_video_has_its_entry(context: RecordContext) -> None:
     assert (good["num_clip_chunks"], good["num_total_clips"], good["num_clips_passed"]) == (2, 3, 2)
     assert good["video_uuid"] == GOOD.video_id
     assert (made["empty.mp4"]["num_clip_chunks"], made["empty.mp4"]["num_total_clips"]) == (1, 0)
-    for video, state in ((BROKEN, "failed"), (PASSING, "failed"), (COPY, "skipped"), (WAITING, "pending")):
+    for video, state in ((UNREADABLE, "failed"), (PASSING, "failed"), (COPY, "skipped"), (WAITING, "pending")):
         entry = made[video.relative_path]
         assert (entry["processed"], entry["state"], entry["source_video"]) == (False, state, video.uri)
     assert made["copy.mp4"]["reason"] == "same content as deep/good.mp4"
@@ -180,7 +180,7 @@ def test_every_failure_is_a_line(context: RecordContext) -> None:
     lines = [json.loads(line) for line in context.output.failures.read_text().splitlines()]
     assert [(line["uri"], line["clip_id"], line["retriable"]) for line in lines] == [
         (GOOD.uri, "c", False),
-        (BROKEN.uri, None, False),
+        (UNREADABLE.uri, None, False),
         (PASSING.uri, None, True),
     ]
 

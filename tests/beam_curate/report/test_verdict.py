@@ -38,7 +38,7 @@ def done(name: str, made: int = 1, failed: int = 0, captioned: int | None = None
     return Outcome(make_video_element(name), {}, [chunk], None, [failure(clip) for clip in lost])
 
 
-def broken(name: str, kind: str = "UnreadableSourceError") -> Outcome:
+def failed_video(name: str, kind: str = "UnreadableSourceError") -> Outcome:
     return Outcome(make_video_element(name), None, [], None, [failure(kind=kind)])
 
 
@@ -67,13 +67,18 @@ def pending(name: str) -> Outcome:
 # Outcomes of all videos; names of those that were worked on; what was asked; a word of the answer, or None for success.
 CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
     "all is well": ([done("a"), done("b")], "ab", ALL, None),
-    "one video of two failed": ([done("a"), broken("b")], "ab", ALL, None),
-    "every video failed": ([broken("a"), broken("b")], "ab", ALL, "every video failed (2)"),
-    "every video to do failed": ([done("a"), broken("b")], "b", ALL, "every video of this run failed (1)"),
-    "every video failed before, and nothing to do": ([broken("a"), skipped("b")], "", ALL, "every video failed (1)"),
-    "one failed before, and nothing to do": ([done("a"), broken("b")], "", ALL, None),
+    "one video of two failed": ([done("a"), failed_video("b")], "ab", ALL, None),
+    "every video failed": ([failed_video("a"), failed_video("b")], "ab", ALL, "every video failed (2)"),
+    "every video to do failed": ([done("a"), failed_video("b")], "b", ALL, "every video of this run failed (1)"),
+    "every video failed before, and nothing to do": (
+        [failed_video("a"), skipped("b")],
+        "",
+        ALL,
+        "every video failed (1)",
+    ),
+    "one failed before, and nothing to do": ([done("a"), failed_video("b")], "", ALL, None),
     "only a copy to do": ([done("a"), skipped("b")], "", ALL, None),
-    "failed, and others still to do": ([broken("a"), pending("b")], "a", ALL, "every video failed (1)"),
+    "failed, and others still to do": ([failed_video("a"), pending("b")], "a", ALL, "every video failed (1)"),
     "failed, with clips of an earlier run": ([former("a")], "a", ALL, "every video failed (1)"),
     "no video has footage": ([done("a", made=0)], "a", ALL, None),
     "all clips of one video": ([done("a", made=0, failed=2)], "a", ALL, "every video failed (1)"),
@@ -84,7 +89,7 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
         "every clip failed (2)",
     ),
     "all clips, beside one that cannot be read": (
-        [done("a", made=0, failed=2), broken("b")],
+        [done("a", made=0, failed=2), failed_video("b")],
         "ab",
         ALL,
         "every video failed (2)",
@@ -98,13 +103,18 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
     "nothing in the dataset": ([done("a", made=2, items=0)], "a", ALL, "the dataset is empty"),
     "nothing more in the dataset": ([done("a"), done("b", items=0)], "b", ALL, None),
     "no dataset asked for": ([done("a", items=0)], "a", NO_DATASET, None),
-    "a stage was stopped": ([done("a"), broken("b", "SetupError")], "ab", ALL, "say --flag"),
-    "the disk is full": ([done("a"), broken("b", "OutputError")], "ab", ALL, "1 videos could not be written"),
-    "a source is not given": ([done("a"), broken("b", "DiskError")], "ab", ALL, None),
-    "none too many": ([done("a"), broken("b")], "ab", Asked(True, True, 0.5), None),
-    "too many videos": ([done("a"), broken("b")], "ab", Asked(True, True, 0.49), "1 of 2 videos failed"),
-    "too many, and nothing to do": ([done("a"), broken("b")], "", Asked(True, True, 0.0), "1 of 2 videos failed"),
-    "copies are not counted": ([done("a"), broken("b"), skipped("c")], "ab", Asked(True, True, 0.4), "1 of 2 videos"),
+    "a stage was stopped": ([done("a"), failed_video("b", "SetupError")], "ab", ALL, "say --flag"),
+    "the disk is full": ([done("a"), failed_video("b", "OutputError")], "ab", ALL, "1 videos could not be written"),
+    "a source is not given": ([done("a"), failed_video("b", "DiskError")], "ab", ALL, None),
+    "none too many": ([done("a"), failed_video("b")], "ab", Asked(True, True, 0.5), None),
+    "too many videos": ([done("a"), failed_video("b")], "ab", Asked(True, True, 0.49), "1 of 2 videos failed"),
+    "too many, and nothing to do": ([done("a"), failed_video("b")], "", Asked(True, True, 0.0), "1 of 2 videos failed"),
+    "copies are not counted": (
+        [done("a"), failed_video("b"), skipped("c")],
+        "ab",
+        Asked(True, True, 0.4),
+        "1 of 2 videos",
+    ),
     "one clip too many": ([done("a", made=999, failed=1)], "a", Asked(True, True, 0.0), "1 of 1000 clips failed"),
     "few clips": ([done("a", made=999, failed=1)], "a", Asked(True, True, 0.001), None),
     "a video of failed clips has failed": (
@@ -115,7 +125,7 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
     ),
     "captions count": ([done("a", made=8), without_answer("b")], "ab", Asked(True, True, 0.0), "videos failed"),
     "none failed": ([done("a")], "a", Asked(True, True, 0.0), None),
-    "no limit": ([done("a"), broken("b")], "ab", Asked(True, True, 1.0), None),
+    "no limit": ([done("a"), failed_video("b")], "ab", Asked(True, True, 1.0), None),
 }
 
 

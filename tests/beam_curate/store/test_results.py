@@ -1,4 +1,4 @@
-"""The result store: what is stored is never worked out again, and everyone agrees on it."""
+"""The result store: what is stored is never computed again, and everyone agrees on it."""
 
 from __future__ import annotations
 
@@ -131,18 +131,20 @@ def test_retrying_takes_up_chunks_with_failed_clips_and_leaves_the_others(
     store: ResultStore[ClipChunk], output: Output
 ) -> None:
     again = dataclasses.replace(store, retry_failed=True)
-    whole = make_chunk([make_clip(output, "x")])
-    broken = make_chunk([make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(),))], index=1)
-    store.put(whole, whole)
-    store.put(broken, broken)
-    assert again.get(whole) == whole
-    assert again.get(broken) is None
+    intact = make_chunk([make_clip(output, "x")])
+    partly_failed = make_chunk(
+        [make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(),))], index=1
+    )
+    store.put(intact, intact)
+    store.put(partly_failed, partly_failed)
+    assert again.get(intact) == intact
+    assert again.get(partly_failed) is None
     still = dataclasses.replace(
-        broken,
+        partly_failed,
         clips=(make_clip(output, "x"), make_clip(output, "y", None, failures=(make_failure(stage="again"),))),
     )
-    assert again.put(broken, still) == still
-    assert store.get(broken) == still
+    assert again.put(partly_failed, still) == still
+    assert store.get(partly_failed) == still
 
 
 @pytest.mark.parametrize("part", ["clip", "embedding", "window"])

@@ -1,4 +1,4 @@
-"""A failure that depends on limits is remembered for the same limits alone."""
+"""A failure that depends on limits is cached for the same limits only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHOTS = VideoShots(VIDEO, make_info(100), (make_span("x", 0, 100),))
         (DecoderKilledError, False, False),
     ],
 )
-def test_for_which_limits_a_failure_is_remembered(tmp_path: Path, kind: type, same_limits: bool, other_limits: bool):
+def test_for_which_limits_a_failure_is_cached(tmp_path: Path, kind: type, same_limits: bool, other_limits: bool):
     store = ResultStore(Output(tmp_path), "shots", "f", VideoShots, limits="300 s, 4096 MiB")
     other = dataclasses.replace(store, limits="300 s, 9000 MiB")
     failure = Failure.of(kind("why"), "shots", VIDEO.uri)
