@@ -9,7 +9,7 @@ from typing import Any
 _LINE_PIXELS = 32
 """decord 0.6.0, the trainer's reader, pads each line of RGB to a multiple of this many pixels (FFmpeg's padding)."""
 
-MIN_PICTURE_STD = 1.0
+MIN_GREY_STD = 1.0
 """Minimum standard deviation of the grey levels, out of 255, over all sampled frames: below it, a video is blank."""
 
 MAX_UNREADABLE = 0.2
@@ -79,13 +79,13 @@ def language_fault(unreadable: float) -> str | None:
     return None
 
 
-def blank_fault(picture_std: float) -> str | None:
+def blank_fault(grey_std: float) -> str | None:
     """Returns what is wrong with a video given the standard deviation of its grey levels (out of 255), or None.
 
     >>> blank_fault(0.3)
     'shows one plain colour from beginning to end'
     """
-    if picture_std < MIN_PICTURE_STD:
+    if grey_std < MIN_GREY_STD:
         return "shows one plain colour from beginning to end"
     return None
 

@@ -1,4 +1,4 @@
-"""Which caption windows reach the dataset, and the video file of each."""
+"""The stage that decides which caption windows are in the dataset, and gives each its video."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from beam_curate import counters
-from beam_curate.dataset.format import MIN_PICTURE_STD, blank_fault, caption_fault, size_fault
+from beam_curate.dataset.format import MIN_GREY_STD, blank_fault, caption_fault, size_fault
 from beam_curate.elements import Clip, ClipChunk, ClipFile, StoredFile, Window
 from beam_curate.stage import Stage, attempt_clips
 from beam_curate.store.stage_files import StageFiles
@@ -17,11 +17,14 @@ from beam_curate.video.timeline import Timeline
 
 
 def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | None:
-    """Returns why a window does not reach the dataset, or None when it does.
+    """Returns why a window is not in the dataset, or None if it is.
+
+    >>> left_out(Window(start_frame=0, end_frame=49), min_frames=94, size=(1280, 720))
+    'fewer than 94 frames (--predict2-min-frames): 50'
 
     Args:
-        window: With its caption and embedding; an earlier stage may have left it out.
-        min_frames: Fewest frames of an item.
+        window: A window with its caption and embedding; an earlier stage may have left it out.
+        min_frames: Minimum number of frames of an item.
         size: Width and height of the clip in pixels.
     """
     if window.left_out is not None:
@@ -33,7 +36,7 @@ def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | No
     if window.caption is None:
         return "no caption"
     if not window.caption.usable:
-        # A caption that came without words is "success" to its captioner.
+        # A caption without words has the status "success".
         outcome = "empty" if window.caption.outcome in ("success", "truncated") else window.caption.outcome
         return f"no usable caption ({outcome})"
     if fault := caption_fault(window.caption.text.strip()):
@@ -45,12 +48,12 @@ def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | No
 
 @dataclasses.dataclass(frozen=True)
 class WindowCutter(Stage[ClipChunk, ClipChunk]):
-    """Gives each window of the dataset its video: the clip itself, or a piece of it where it has several windows.
+    """Gives each window of the dataset its video: the clip, or a part of it if the clip has several windows.
 
     Attributes:
-        encoding: As the clips were encoded.
-        min_frames: Fewest frames of a window.
-        limits: Of the child process.
+        encoding: How the clips were encoded.
+        min_frames: Minimum number of frames of a window.
+        limits: Limits of the child process.
     """
 
     encoding: Encoding
@@ -83,11 +86,11 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
         counters.step()
         return dataclasses.replace(clip, windows=tuple(windows))
 
-    def _blank(self, window: Window, whole: StoredFile, files: StageFiles) -> str | None:
-        """Returns what is wrong with the pictures of a window's video, looked at as `verify` does."""
-        path = str(files.path(window.video or whole))
-        arguments = path, window.num_frames, MIN_PICTURE_STD
-        return blank_fault(decoder_pool.call("picture_std", *arguments, limits=self.limits))
+    def _blank(self, window: Window, clip_file: StoredFile, files: StageFiles) -> str | None:
+        """Returns what is wrong with a window's video if it is blank, by the same rule as `verify`."""
+        path = str(files.path(window.video or clip_file))
+        arguments = path, window.num_frames, MIN_GREY_STD
+        return blank_fault(decoder_pool.call("grey_std", *arguments, limits=self.limits))
 
     def _pieces(self, clip: Clip, windows: list[Window], files: StageFiles) -> list[ClipFile]:
         assert clip.media is not None
@@ -102,7 +105,7 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
             )
             for window in windows
         ]
-        # The clip has the frames it shall have, whatever limit it was cut with.
+        # The clip already has its final frame count; do not apply the frame limit twice.
         encoding = dataclasses.replace(self.encoding, max_output_frames=None)
         pieces = []
         for _, media in cut_files(files, path, timeline.info, spans, encoding, self.limits):

@@ -1,4 +1,4 @@
-"""The two ways to find the spans of a video: both read the source in a child process and answer with VideoShots."""
+"""The stage that finds the spans of a video, by TransNetV2 or at a fixed stride, reading it in a child process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from beam_curate.video.decode import SourceHeader
 from beam_curate.video.scan import ShotFrames, Times
 from beam_curate.video.timeline import Timeline
 
-_WAITING_WINDOWS = 16  # of a video, for the network: 6 MB, and enough for all its threads
+_WAITING_WINDOWS = 16  # per video, for the network: 6 MB, and enough for all its threads
 
 
 class _Detector(Stage[Video, VideoShots]):
-    """What both detectors have in common."""
+    """The base of both detectors."""
 
     name: ClassVar[str] = "shots"
     version: ClassVar[int] = 2
@@ -39,13 +39,13 @@ class _Detector(Stage[Video, VideoShots]):
 
 @dataclasses.dataclass(frozen=True)
 class FixedStrideDetector(_Detector):
-    """Spans of equal length, one after the other, by the frames' real time stamps.
+    """Finds consecutive spans of equal length by the time stamps of frames.
 
     Attributes:
         duration_s: Length of a span.
-        min_length_s: A shorter rest is left out.
-        limit_clips: Most spans of a video; 0 for all.
-        limits: Of the child process.
+        min_length_s: Minimum length of the last span; a shorter one is left out.
+        limit_clips: Maximum number of spans per video; 0 means no limit.
+        limits: Limits of the child process.
     """
 
     duration_s: float
@@ -57,7 +57,7 @@ class FixedStrideDetector(_Detector):
     model = None
 
     def run(self, video: Video, files: StageFiles) -> VideoShots:
-        """Reads the packets of a video, not its pictures, and returns its spans."""
+        """Returns the spans of a video, from its packets without decoding it if possible."""
         check_unchanged(video)
         header, times = decoder_pool.stream("packet_times", video.uri, limits=self.limits)
         timeline = Timeline(header, times)
@@ -72,15 +72,15 @@ class FixedStrideDetector(_Detector):
         return VideoShots(video, timeline.info, kept, losses_of(timeline, pieces))
 
     def _strides(self, timeline: Timeline) -> Iterator[tuple[int, int, float, float]]:
-        """Yields first frame, end frame, start and end in s; in each stretch that was recorded without a pause."""
-        for first_of_all, end_of_all in timeline.stretches:
-            starts_s = timeline.starts_s[first_of_all:end_of_all] + timeline.rounding_s
-            end_s = float(timeline.ends_s[end_of_all - 1])
-            start_s = float(timeline.starts_s[first_of_all])
+        """Yields first frame, end frame, start and end in s; spans do not cross pauses of the recording."""
+        for stretch_first, stretch_end in timeline.stretches:
+            starts_s = timeline.starts_s[stretch_first:stretch_end] + timeline.rounding_s
+            end_s = float(timeline.ends_s[stretch_end - 1])
+            start_s = float(timeline.starts_s[stretch_first])
             while start_s < end_s:
                 stop_s = min(start_s + self.duration_s, end_s)
-                first, end = np.searchsorted(starts_s, (start_s, stop_s)) + first_of_all
-                end = end_of_all if stop_s >= end_s else end
+                first, end = np.searchsorted(starts_s, (start_s, stop_s)) + stretch_first
+                end = stretch_end if stop_s >= end_s else end
                 if end > first:
                     yield int(first), int(end), start_s, stop_s
                 start_s += self.duration_s
@@ -88,14 +88,14 @@ class FixedStrideDetector(_Detector):
 
 @dataclasses.dataclass(frozen=True)
 class TransNetV2Detector(_Detector):
-    """Shots found by TransNetV2.
+    """Finds shots with TransNetV2.
 
     Attributes:
         model: The network; see `beam_curate.shots.transnetv2`.
         rules: Which scenes are kept.
-        limit_clips: Most spans of a video; 0 for all.
-        limits: Of the child process.
-        fast: Looks at longer windows and never twice: faster, with slightly other probabilities.
+        limit_clips: Maximum number of spans per video; 0 means no limit.
+        limits: Limits of the child process.
+        fast: Use longer windows, computed once each: faster, with slightly different probabilities.
     """
 
     model: ModelRef
@@ -107,11 +107,11 @@ class TransNetV2Detector(_Detector):
     algorithm: ClassVar[str] = "transnetv2"
 
     def run(self, video: Video, files: StageFiles) -> VideoShots:
-        """Decodes a video in a child process while the network looks at it, and returns its spans."""
+        """Returns the spans of a video; a child process decodes it while the network processes windows."""
         check_unchanged(video)
         reading = _Reading(decoder_pool.stream("shot_frames", video.uri, limits=self.limits))
         parts: list[NDArray[np.float32]] = []
-        for part in self._looked_at(sliding_windows(reading.frames(), fast=self.fast)):
+        for part in self._probabilities(sliding_windows(reading.frames(), fast=self.fast)):
             parts.append(part)
             reading.count_done(len(part))
         timeline = Timeline(reading.header, reading.times())
@@ -126,12 +126,12 @@ class TransNetV2Detector(_Detector):
         )
         return VideoShots(video, timeline.info, spans, losses_of(timeline, pieces))
 
-    def _looked_at(self, found: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """Yields the probabilities of each window, while the next ones are read."""
+    def _probabilities(self, windows: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        """Yields the probabilities of each window while the next ones are read."""
         threshold = None if self.fast else self.rules.threshold
         waiting: deque[Future[NDArray[np.float32]]] = deque()
         try:
-            for window in found:
+            for window in windows:
                 with self.model.use() as network:
                     waiting.append(network.submit(window, threshold))
                 if len(waiting) > _WAITING_WINDOWS:
@@ -144,7 +144,7 @@ class TransNetV2Detector(_Detector):
 
 
 class _Reading:
-    """Splits what the child sends into frames for the network and facts for the timeline."""
+    """Splits the messages of the child process into frames for the network and facts for the timeline."""
 
     def __init__(self, messages: Iterator[Any]) -> None:
         self._messages = messages
@@ -173,7 +173,7 @@ class _Reading:
             counters.add("shots: frames to do", len(self._pts) - self._claimed)
 
     def count_done(self, number: int) -> None:
-        """Counts frames that the network has looked at; what pads the last window is no frame."""
+        """Counts frames that the network has processed, without the padding of the last window."""
         number = min(number, len(self._pts) - self._num_done)
         self._num_done += number
         counters.add("shots: frames done", number)

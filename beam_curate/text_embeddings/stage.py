@@ -1,4 +1,4 @@
-"""Text embeddings: the captions of a chunk through the text encoder, in batches of a fixed token budget."""
+"""The stage that encodes captions as text embeddings, in batches with a fixed token budget."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from beam_curate.text_embeddings.t5 import Tokens
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Groups texts by length so that a padded batch holds at most ``budget`` tokens.
 
+    >>> token_batches([5, 20, 6], budget=20)
+    [[1], [2, 0]]
+
     Args:
-        lengths: Tokens of each text.
-        budget: Most tokens of a batch, padding included; a longer text is a batch of its own.
+        lengths: Number of tokens of each text.
+        budget: Maximum number of tokens of a batch, padding included; a longer text is a batch of its own.
 
     Returns:
-        Positions in ``lengths``, a list a batch; a function of the lengths alone.
+        One list of positions in ``lengths`` per batch. Batches depend on the lengths only, never on timing.
     """
     batches: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda position: (-lengths[position], position)):
@@ -41,11 +44,11 @@ def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEncoder(Stage[ClipChunk, ClipChunk]):
-    """Encodes the captions of a chunk and keeps the embeddings.
+    """Encodes the captions of a chunk and stores the embeddings.
 
     Attributes:
         model: The text encoder; see `beam_curate.text_embeddings.t5`.
-        min_frames: Windows with fewer frames do not reach the dataset, so they are not encoded.
+        min_frames: Windows with fewer frames are not in the dataset, so they are not encoded.
     """
 
     model: ModelRef

@@ -25,7 +25,7 @@ TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "shot_frames": scan.shot_frames,
     "cut": cut.cut,
     "examine": examine.examine,
-    "picture_std": examine.picture_std,
+    "grey_std": examine.grey_std,
 }
 
 

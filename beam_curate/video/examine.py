@@ -33,7 +33,7 @@ class VideoFacts:
         frame_rate: Average frames/s; 0 if unknown.
         num_expected: Frames according to the file's header or the number of its packets, whichever is larger.
         num_frames: Frames decoded.
-        picture_std: Standard deviation of the grey levels of all sampled frames, 0 to 255.
+        grey_std: Standard deviation of the grey levels of all sampled frames, 0 to 255.
         damage: The error that ended decoding or the frame that is damaged; empty for an intact video.
     """
 
@@ -43,7 +43,7 @@ class VideoFacts:
     frame_rate: float
     num_expected: int = 0
     num_frames: int = 0
-    picture_std: float = 0.0
+    grey_std: float = 0.0
     damage: str = ""
 
 
@@ -74,13 +74,13 @@ def examine(path: str, max_pixels: int) -> Iterator[VideoFacts | None]:
             # A truncated file has fewer packets than its header states.
             num_expected=max(stream.frames, decoding.num_packets),
             num_frames=decoding.num_frames,
-            picture_std=levels.std,
+            grey_std=levels.std,
             damage=decoding.damage,
         )
 
 
-def picture_std(path: str, num_frames: int, enough: float) -> Iterator[float | None]:
-    """Yields the `VideoFacts.picture_std` of a video, or ``enough`` as soon as it is known to be at least that.
+def grey_std(path: str, num_frames: int, enough: float) -> Iterator[float | None]:
+    """Yields the `VideoFacts.grey_std` of a video, or ``enough`` as soon as it is known to be at least that.
 
     For nearly all videos, only the first frame is decoded.
 

@@ -1,4 +1,4 @@
-"""From spans to encoded clips: how a video is divided into chunks, and how a chunk is cut."""
+"""The stage that divides a video into chunks and cuts their clips."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
 from beam_curate.video.encode import Encoding
 
-# cosmos-curate counts a chunk in clips of so many seconds (--clip-re-chunk-size).
+# cosmos-curate measures a chunk in clips of this many seconds (--clip-re-chunk-size).
 CHUNK_CLIP_S = 8
 
 
 def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
     """Divides the spans of a video into chunks.
 
-    A chunk is closed when the whole seconds of its clips reach ``clips_per_chunk`` x 8 s, as in
-    cosmos-curate. A video without spans is one empty chunk, so that it is recorded like any other.
+    As in cosmos-curate, a chunk is closed once the lengths of its clips, each rounded down to seconds, add up to
+    ``clips_per_chunk`` x 8 s. A video without spans is one empty chunk, so that it is recorded like any other.
     """
     groups: list[list[Span]] = [[]]
     budget_s = 0
@@ -46,7 +46,7 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
     Attributes:
         encoding: How clips are encoded.
         clips_per_chunk: Value of ``--clip-re-chunk-size``; see `chunks_of`.
-        limits: Of the child process.
+        limits: Limits of the child process.
     """
 
     encoding: Encoding
@@ -67,8 +67,8 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
         check_unchanged(chunk.video)
         spans = tuple(clip.span for clip in chunk.clips)
         cut: dict[str, ClipFile | Exception] = {}
-        for clip_id, made in cut_files(files, chunk.video.uri, chunk.info, spans, self.encoding, self.limits):
-            cut[clip_id] = made
+        for clip_id, result in cut_files(files, chunk.video.uri, chunk.info, spans, self.encoding, self.limits):
+            cut[clip_id] = result
             counters.step()
         counters.add("clips cut", len(spans))
         return chunk.with_clips(tuple(self._with_media(chunk, clip, cut) for clip in chunk.clips))
@@ -88,23 +88,23 @@ def cut_files(
     encoding: Encoding,
     limits: decoder_pool.Limits,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
-    """Cuts spans of a video file in a child process and keeps each: yields (clip id, result)."""
+    """Cuts spans of a video file in a child process and stores the clips; yields (clip id, stored clip or error)."""
     if not spans:
         return
     with files.scratch() as scratch:
-        for made in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
-            yield made.clip_id, made.error or _kept(files, made)
+        for cut in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
+            yield cut.clip_id, cut.error or _stored(files, cut)
 
 
-def _kept(files: StageFiles, made: CutFile) -> ClipFile:
+def _stored(files: StageFiles, cut: CutFile) -> ClipFile:
     return ClipFile(
-        file=files.keep(Path(made.path), made.clip_id),
-        width=made.width,
-        height=made.height,
-        frame_rate_num=made.frame_rate.numerator,
-        frame_rate_den=made.frame_rate.denominator,
-        num_frames=made.num_frames,
-        duration_s=made.duration_s,
-        video_codec=made.video_codec,
-        notes=made.notes,
+        file=files.keep(Path(cut.path), cut.clip_id),
+        width=cut.width,
+        height=cut.height,
+        frame_rate_num=cut.frame_rate.numerator,
+        frame_rate_den=cut.frame_rate.denominator,
+        num_frames=cut.num_frames,
+        duration_s=cut.duration_s,
+        video_codec=cut.video_codec,
+        notes=cut.notes,
     )

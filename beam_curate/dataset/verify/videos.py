@@ -82,5 +82,5 @@ def _findings(
         yield "video_short", fault
     if window_frames not in (None, expected):
         yield "video_window", f"has {expected} frames, but its name says {window_frames}"
-    if facts.num_frames and (fault := blank_fault(facts.picture_std)):
+    if facts.num_frames and (fault := blank_fault(facts.grey_std)):
         yield "video_blank", fault
