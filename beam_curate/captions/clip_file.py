@@ -1,4 +1,4 @@
-"""Opening a clip that this program made."""
+"""Opens clips, and reads the timestamps of their frames."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from beam_curate.errors import DiskError, LostFramesError, UnreadableSourceError
 
 @contextlib.contextmanager
 def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
-    """Opens a clip and gives the container with its video stream.
+    """Opens a clip; yields the container and its video stream.
 
     Raises:
-        LostFramesError: It has no video stream, or what is done inside the block finds that it cannot be decoded.
-        DiskError: The operating system does not read it.
+        LostFramesError: There is no video stream, or decoding fails inside the block.
+        DiskError: The operating system cannot read it.
     """
     name = Path(clip).name
     try:
@@ -38,14 +38,14 @@ def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, a
 
 
 def frame_times(clip: str | Path, rate: Fraction) -> NDArray[np.float64] | None:
-    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
+    """Returns the start time of each frame of a clip with a variable frame rate, and the end of the last, in s.
 
     None for a clip whose frames all lie within half a frame of an even grid, and for a file that cannot be read. Only
     packets are read; nothing is decoded.
 
     Args:
         clip: Local path of the clip.
-        rate: Its average frames/s.
+        rate: Its average frame rate, in frames/s.
     """
     with (
         contextlib.suppress(LostFramesError, DiskError, OSError, av.error.FFmpegError),

@@ -1,4 +1,4 @@
-"""Everyday names of colours, and how much of a picture has each."""
+"""Everyday names of colours, and the share of a frame that each covers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-# Upper values in HSV, and upper hues in degrees.
+# Upper bounds: of the HSV value for greys, of the hue in degrees for colours.
 GREYS = ((0.33, "dark grey"), (0.65, "grey"), (0.88, "light grey"), (1.0, "white"))
 WARM = ((15, "red"), (45, "orange"), (70, "yellow"))
 COLD = ((165, "green"), (195, "turquoise"), (255, "blue"), (290, "purple"), (345, "pink"), (360, "red"))
 
 
 def colour_name(red: float, green: float, blue: float) -> str:
-    """Returns the everyday name of an RGB colour, components 0 to 1."""
+    """Returns the everyday name of an RGB colour, components 0 to 1.
+
+    >>> colour_name(0.9, 0.1, 0.1), colour_name(0.4, 0.25, 0.1)
+    ('red', 'brown')
+    """
     hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
     if value < 0.14:
         return "black"
-    if saturation * value < 0.1 or saturation < 0.12:  # The eye sees no hue in either.
+    if saturation * value < 0.1 or saturation < 0.12:  # The eye sees no hue in such colours.
         return next(name for top, name in GREYS if value <= top)
     name = next(name for top, name in WARM + COLD if hue * 360 <= top)
     if name in ("orange", "yellow") and saturation < 0.45 and value >= 0.6:

@@ -1,6 +1,6 @@
-"""What models say instead of a caption: that they cannot or will not, that there is no video, or a greeting.
+"""Detects texts that are not captions: refusals, statements that there is no video, greetings, placeholders.
 
-What is looked for is a refusal of the whole request ("I cannot describe this video"); that something in it cannot be
+A refusal is of the whole request ("I cannot describe this video"); a statement that something in the video cannot be
 seen ("I cannot see the driver, but ...") is a caption.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 700  # characters; what goes on for longer says something of the video as well
+_LONGEST = 700  # characters; longer texts say something about the video as well
 
 _LEAD = (
     r"\A(?:hello|hi)?[!,.\s]*"
@@ -53,7 +53,7 @@ _PATTERNS = (
     r"(?:be )?(?:upload|load|process|describ|view|access|play|open|display)",
     r"\A(?:this|the|your) (?:content|request|prompt|message|video|input) (?:violates|may violate|goes against"
     r"|(?:was|is|has been) (?:flagged|blocked|rejected|against|not allowed))",
-    # Of one sentence, behind which nothing is said.
+    # Single sentences that nothing follows.
     r"\A(?:hello|hi|hey)?[!,.\s]*how (?:can|may) i (?:help|assist)(?: you)?(?: today| with [^.!?]{0,40})?[?!.]?\Z",
     r"\A(?:i(?:'ll| will| can|'d be happy to| would be happy to|'m ready to| am ready to)|let me|allow me to) "
     r"(?:describe|provide|analy[sz]e|help|assist|improve|know|start|watch)[^.!?:]{0,80}[.!?:]?\Z",
@@ -75,7 +75,7 @@ _NOTHING = {
     *("okay", "sure", "certainly", "caption", "description", "answer", "response", "output", "assistant", "model"),
     *("error", "timeout", "todo", "tbd", "empty", "blank", "object object", "not available", "not applicable"),
     *("no caption", "no description", "no caption available", "no description available", "no answer", "no response"),
-    "unknown caption",  # what cosmos-curate's captioners say when they have nothing to say
+    "unknown caption",  # the fallback of cosmos-curate's captioners
 }
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|&#?\w{1,10};")
 _INVISIBLE = " \t\n\u3000\u200b\u2060\ufeff"
@@ -83,7 +83,11 @@ _AROUND = _INVISIBLE + ".,;:!?()[]{}<>\"'*_`-\u2013\u2014"
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a text is empty, nothing but markup, or a word that stands for nothing, such as "N/A"."""
+    """Whether a text is empty, only markup, or a placeholder.
+
+    >>> says_nothing("<p>N/A</p>"), says_nothing("A car.")
+    (True, False)
+    """
     if not text.strip(_INVISIBLE):
         return True
     if len(text) > _LONGEST or not any(letter.isalnum() for letter in text):
@@ -93,5 +97,9 @@ def says_nothing(text: str) -> bool:
 
 
 def is_declined(text: str) -> bool:
-    """Whether a model says that it cannot or will not caption, or talks to the user instead."""
+    """Whether a model declines to caption, or talks to the user instead.
+
+    >>> is_declined("I cannot describe this video."), is_declined("I cannot see the driver, but the car turns.")
+    (True, False)
+    """
     return len(text) <= _LONGEST and _DECLINED.match(text.strip().replace("\u2019", "'")) is not None

@@ -1,7 +1,7 @@
-"""The captioner ``describe``: says in plain English what can be measured in a window of a clip.
+"""The captioner ``describe``: describes in plain English what can be measured in a window of a clip.
 
-It needs no model weights and claims nothing of objects or meaning: only length, light, colours, motion of the
-picture content and change over time, all from small thumbnails. The same file gives the same text every time.
+It needs no model weights and says nothing about objects or meaning, only about length, light, colours, motion and
+change over time, all measured in small thumbnails. The same file always gives the same text.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from beam_curate.captions.measures import Measures, measure
 from beam_curate.errors import LostFramesError
 
 WIDTH, HEIGHT = 128, 72  # Thumbnail pixels: a shift of 1 % of the width is still a whole pixel.
-SAMPLES_PER_S = 8  # What crosses the picture in half a second still overlaps well between two samples.
+SAMPLES_PER_S = 8  # Content that crosses the frame in half a second still overlaps between samples.
 MAX_SAMPLES = 256  # Bounds memory (7 MB of thumbnails); longer windows are sampled more sparsely.
 
-MIN_TREND = 15.0  # Levels between the first and the last quarter: about the least change that one notices.
-MIN_COLOUR_CHANGE = 0.3  # Share of the picture that takes another colour name.
+MIN_TREND = 15.0  # Levels between the first and the last quarter: about the smallest visible change.
+MIN_COLOUR_CHANGE = 0.3  # Share of the frame that changes its colour name.
 
 
 def describe_windows(clip: str | Path, windows: Sequence[tuple[int, int]]) -> list[str]:
-    """Returns one paragraph a window, decoding the clip once up to the last window's end.
+    """Returns one paragraph per window; decodes the clip once, up to the end of the last window.
 
     Args:
         clip: Local path of a video.
         windows: (first frame, last frame) of each, inclusive, from 0, in order, not overlapping.
 
     Raises:
-        LostFramesError: A window holds no decodable frame, the clip is damaged before its end, or the file
-            has no video stream.
+        LostFramesError: A window has no decodable frame, the clip is damaged before its end, or the file has no video
+            stream.
         ValueError: The windows are out of order, overlap, or end before they begin.
-        DiskError: The operating system does not read the file.
+        DiskError: The operating system cannot read the file.
     """
     backwards = any(first < 0 or last < first for first, last in windows)
     if backwards or any(after[0] <= before[1] for before, after in itertools.pairwise(windows)):
@@ -58,7 +58,7 @@ def _sampled_windows(
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         times = frame_times(clip, Fraction(rate))
         times = times if times is not None and len(times) > windows[-1][1] + 1 else None
-        # One reformatter for all frames: each holds a scaler that is costly to set up.
+        # One reformatter for all frames, since setting up its scaler is expensive.
         reformatter = VideoReformatter()
         frames = container.decode(stream)
         position = 0
@@ -69,7 +69,7 @@ def _sampled_windows(
             inside = itertools.islice(frames, first - position, last + 1 - position)
             for count, frame in enumerate(inside, 1):
                 if repeats := wanted[first + count - 1]:
-                    # Averaging over areas, because other filters turn fine texture into flicker.
+                    # Area averaging, because other filters turn fine texture into flicker.
                     small = reformatter.reformat(frame, WIDTH, HEIGHT, "rgb24", interpolation="AREA")
                     thumbnails += [small.to_ndarray().astype(np.uint8, copy=False)] * repeats
             position = last + 1
@@ -80,13 +80,13 @@ def _sampled_windows(
 
 
 def _sampled(first: int, last: int, rate: float, times: NDArray[np.float64] | None) -> Iterable[int]:
-    """Returns the frames of a window that are measured: at even times, so that a frame that stays is there repeatedly.
+    """Returns the frames of a window to measure, evenly spaced in time: a frame that is shown longer is repeated.
 
     Args:
         first: First frame of the window.
         last: Last frame, inclusive.
         rate: Frames/s of the clip.
-        times: Of frames with a variable rate, in s, and of the clip's end; None for a constant rate.
+        times: Timestamps of the frames and of the clip's end, in s, for a variable frame rate; None for a constant one.
     """
     if times is None:
         return range(first, last + 1, _sampling_step(last - first + 1, rate))
@@ -97,7 +97,7 @@ def _sampled(first: int, last: int, rate: float, times: NDArray[np.float64] | No
 
 
 def _sampling_step(num_frames: int, rate: float) -> int:
-    """Returns every how many frames to sample: at least 3 samples where possible, at most MAX_SAMPLES."""
+    """Returns the distance of samples in frames, for at least 3 samples if possible and at most MAX_SAMPLES."""
     step = min(round(rate / SAMPLES_PER_S), (num_frames - 1) // 2)
     return max(1, step, math.ceil(num_frames / MAX_SAMPLES))
 
@@ -113,7 +113,7 @@ def sentence(measures: Measures) -> str:
 
 
 def _below(value: float, steps: Sequence[tuple[float, str]], otherwise: str) -> str:
-    """Returns the word of the first step that the value lies below."""
+    """Returns the word of the first step above the value."""
     return next((word for limit, word in steps if value < limit), otherwise)
 
 

@@ -1,4 +1,4 @@
-"""The frames of a caption window that a model sees: which ones, how large, and their pixels."""
+"""Samples the frames of a caption window for a model: which frames, at which size, and their pixels."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from beam_curate.captions.windows import MIN_FRAMES
 from beam_curate.elements import ClipFile
 from beam_curate.errors import LostFramesError
 
-# These and the rules below are the Qwen family's own preparation of video (qwen-vl-utils, `vision_process.py`), which
-# NVIDIA's and cosmos-curate's captioners use as well. Pixels are counted in visual tokens: a token covers patch x patch
-# pixels of two frames.
+# These constants and the rules below are the Qwen family's own preprocessing of video (qwen-vl-utils,
+# `vision_process.py`), which NVIDIA's and cosmos-curate's captioners use as well. Pixels are counted in visual tokens:
+# a token covers patch x patch pixels of two frames.
 MAX_FRAMES = 768
 MIN_FRAME_TOKENS = 128
 MAX_FRAME_TOKENS = 768
 
 THREADS = "AUTO"
-"""How PyAV decodes a clip: in several threads where the codec can."""
+"""PyAV's thread type for decoding a clip: several threads if the codec supports them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SampledWindow:
-    """What a model sees of a window.
+    """The sampled frames of a window.
 
     Attributes:
         start_frame: First frame of the window.
         end_frame: Last frame of the window, inclusive.
-        indices: Frames of the clip that are seen, in order.
-        width: Pixels that they are resized to.
-        height: Pixels that they are resized to.
-        frame_rate: Frames/s of what is seen: their number over the window's length.
-        tokens: Visual tokens that it takes as a video, by which windows are divided into batches.
-        times: Of each frame that is seen, in s after the window's first frame.
+        indices: Sampled frames of the clip, in order.
+        width: Width after resizing, in pixels.
+        height: Height after resizing, in pixels.
+        frame_rate: Sampling rate in frames/s: number of samples over the window's length.
+        tokens: Visual tokens as a video; they determine the batches.
+        times: Timestamps of the samples, in s after the window's first frame.
     """
 
     start_frame: int
@@ -55,13 +55,13 @@ class SampledWindow:
 
 @dataclasses.dataclass(frozen=True)
 class FrameSampling:
-    """How a model looks at video.
+    """How frames are sampled and resized for a model.
 
     Attributes:
-        fps: Frames/s to look at.
-        patch: Pixels a side that a visual token covers.
-        visual_tokens: Most visual tokens of a window.
-        frames_per_token: 2 where the model sees a video; 1 where it sees each frame as a picture of its own.
+        fps: Sampling rate in frames/s.
+        patch: Side of the square that a visual token covers, in pixels.
+        visual_tokens: Maximum number of visual tokens per window.
+        frames_per_token: 2 if the model is given a video, 1 if each frame is an image of its own.
     """
 
     fps: float
@@ -73,13 +73,13 @@ class FrameSampling:
 def sample_window(
     media: ClipFile, window: tuple[int, int], rules: FrameSampling, times: NDArray[np.float64] | None = None
 ) -> SampledWindow:
-    """Decides what a model sees of a window.
+    """Chooses the frames of a window, and their size.
 
     Args:
         media: The clip.
         window: First and last frame, inclusive.
-        rules: How the model looks at video.
-        times: What `clip_times` returns for the clip.
+        rules: How frames are sampled for the model.
+        times: Result of `clip_times` for the clip.
     """
     first, last = window
     rate = float(media.frame_rate)
@@ -99,28 +99,31 @@ def sample_window(
 
 
 def clip_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
-    """Returns when each frame of a clip with a variable rate begins, and last when its last frame ends, in s.
+    """Returns the start time of each frame of a clip with a variable frame rate, and the end of the last, in s.
 
-    None for a clip with a constant rate, and for a file that does not hold the frames it should: decoding will say so.
+    None for a clip with a constant frame rate, and for a file without the expected frames: decoding will report it.
 
     Args:
         clip: Local path of the clip.
-        media: What was read back from it.
+        media: Its facts.
     """
     times = frame_times(clip, media.frame_rate)
     return times if times is not None and len(times) == media.num_frames + 1 else None
 
 
 def number_of_frames(num_frames: int, length_s: float, sampling_fps: float) -> int:
-    """Returns how many frames of a window a model sees: the even number that is next to rate times length.
+    """Returns how many frames of a window to sample: the even number nearest to rate times length.
 
-    At least 4 and at most 768, as far as the window has so many. qwen-vl-utils rounds as here up to version 0.0.10, and
-    down from then on.
+    At least 4 and at most 768, as far as the window has so many. qwen-vl-utils rounds like this up to version 0.0.10,
+    and down from then on.
+
+    >>> number_of_frames(256, 256 / 30, sampling_fps=2.0)
+    18
 
     Args:
         num_frames: Frames of the window.
         length_s: Its length in s.
-        sampling_fps: Frames/s to look at.
+        sampling_fps: Sampling rate in frames/s.
     """
     most = min(MAX_FRAMES, num_frames)
     even = 2 * math.floor(length_s * sampling_fps / 2 + 0.5)
@@ -128,13 +131,16 @@ def number_of_frames(num_frames: int, length_s: float, sampling_fps: float) -> i
 
 
 def frame_indices(first: int, last: int, frame_rate: float, sampling_fps: float) -> tuple[int, ...]:
-    """Returns which frames of a window a model sees: evenly spaced, the first and the last among them.
+    """Returns evenly spaced frames of a window, including the first and the last.
+
+    >>> frame_indices(0, 95, frame_rate=24.0, sampling_fps=1.0)
+    (0, 32, 63, 95)
 
     Args:
         first: First frame of the window.
         last: Last frame, inclusive.
-        frame_rate: Frames/s of the clip.
-        sampling_fps: Frames/s to look at.
+        frame_rate: Frame rate of the clip, in frames/s.
+        sampling_fps: Sampling rate in frames/s.
     """
     num_frames = last - first + 1
     wanted = number_of_frames(num_frames, num_frames / frame_rate, sampling_fps)
@@ -142,14 +148,14 @@ def frame_indices(first: int, last: int, frame_rate: float, sampling_fps: float)
 
 
 def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
-    """Returns the frames of a variable rate that are nearest to even times: each once, the first and the last too.
+    """Returns the frames nearest to evenly spaced times, each once, including the first and the last.
 
-    Where several times have the same nearest frame, there are fewer than wanted; their number is even and at least 4
-    all the same, as far as there are so many: those that are farthest in time from the others are added.
+    If several times share a nearest frame, there are fewer than wanted, but still an even number and at least 4 if the
+    window has so many: the frames that are farthest in time from the chosen ones are added.
 
     Args:
-        times: Of each frame, in s, increasing.
-        wanted: Frames, at most as many as there are.
+        times: Timestamps of the frames, in s, increasing.
+        wanted: Number of frames, at most as many as there are.
     """
     targets = np.linspace(times[0], times[-1], wanted)
     chosen = np.unique(np.interp(targets, times, np.arange(len(times))).round().astype(int))
@@ -163,14 +169,14 @@ def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
 def frame_size(width: int, height: int, num_frames: int, rules: FrameSampling) -> tuple[int, int]:
     """Returns the width and height in pixels that frames are resized to.
 
-    Sides are multiples of the patch, and the aspect is kept as nearly as they allow. As nearly as whole tokens allow,
-    a frame has 128 to 768 tokens; of many frames each has its share of the most of a window, but at least 134.
+    Sides are multiples of the patch, and the aspect ratio is kept as closely as they allow. A frame has about 128 to
+    768 tokens; with many frames, each gets an equal share of the window's maximum, but at least 134.
 
     Args:
         width: Pixels of the clip.
         height: Pixels of the clip.
-        num_frames: Frames that are seen of the window.
-        rules: How the model looks at video.
+        num_frames: Sampled frames of the window.
+        rules: How frames are sampled for the model.
     """
     patch, pixels = rules.patch, rules.patch**2
     share = rules.visual_tokens * pixels * rules.frames_per_token // num_frames
@@ -180,7 +186,7 @@ def frame_size(width: int, height: int, num_frames: int, rules: FrameSampling) -
     if math.prod(sides) > most:
         scale = math.sqrt(most / (width * height))
         sides = [max(patch, math.floor(side * scale / patch) * patch) for side in (width, height)]
-        # A picture that is many times as wide as high, or the reverse, has its short side at the least already.
+        # The short side of a very elongated frame is already at its minimum.
         sides = [min(side, most // min(sides) // patch * patch) for side in sides]
     elif math.prod(sides) < MIN_FRAME_TOKENS * pixels:
         scale = math.sqrt(MIN_FRAME_TOKENS * pixels / (width * height))
@@ -189,22 +195,22 @@ def frame_size(width: int, height: int, num_frames: int, rules: FrameSampling) -
 
 
 def sample_frames(clip: str | Path, windows: Sequence[SampledWindow]) -> Iterator[NDArray[np.uint8]]:
-    """Yields the frames seen of each window, uint8 RGB [num_frames, height, width, 3].
+    """Yields the sampled frames of each window, uint8 RGB [num_frames, height, width, 3].
 
-    The clip is decoded once, up to the last frame that is seen, and only as far as frames are asked for.
+    The clip is decoded once, lazily, up to the last sampled frame.
 
     Args:
         clip: Local path of a video.
         windows: In order, not overlapping.
 
     Raises:
-        LostFramesError: A frame that should be seen cannot be decoded.
-        DiskError: The operating system does not read the file.
+        LostFramesError: A sampled frame cannot be decoded.
+        DiskError: The operating system cannot read the file.
     """
     with open_clip(clip) as (container, stream):
         stream.thread_type = THREADS
         decoded = enumerate(container.decode(stream))
-        reformatter = VideoReformatter()  # keeps its scaler from frame to frame
+        reformatter = VideoReformatter()  # keeps its scaler between frames
         for window in windows:
             yield _resized(decoded, window, reformatter, Path(clip).name)
 
@@ -212,11 +218,11 @@ def sample_frames(clip: str | Path, windows: Sequence[SampledWindow]) -> Iterato
 def _resized(
     decoded: Iterator[tuple[int, av.VideoFrame]], window: SampledWindow, reformatter: VideoReformatter, name: str
 ) -> NDArray[np.uint8]:
-    pictures = np.empty((len(window.indices), window.height, window.width, 3), np.uint8)
+    resized = np.empty((len(window.indices), window.height, window.width, 3), np.uint8)
     for position, index in enumerate(window.indices):
         frame = next((frame for number, frame in decoded if number == index), None)
         if frame is None:
             raise LostFramesError(f"{name} ends before frame {window.end_frame}")
         small = reformatter.reformat(frame, window.width, window.height, "rgb24", interpolation="BICUBIC")
-        pictures[position] = small.to_ndarray()
-    return pictures
+        resized[position] = small.to_ndarray()
+    return resized

@@ -1,6 +1,6 @@
-"""Whether a caption says something: what is wrong with one that does not, in one word.
+"""Why a window has no usable caption: the reasons that records and the summary count, and their messages.
 
-What repeats itself is in `beam_curate.captions.repetition`, what says nothing in `beam_curate.captions.declined`.
+Repetition is detected in `beam_curate.captions.repetition`, refusals in `beam_curate.captions.declined`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import unicodedata
 
 from beam_curate.captions.declined import is_declined, says_nothing
 from beam_curate.captions.repetition import WORD, is_repetitive
+from beam_curate.errors import ModelContextError, ModelOutputError, ModelRequestError
 
 DEGENERATE = "degenerate"
 EMPTY = "empty"
@@ -19,8 +20,33 @@ UNDECODABLE = "undecodable"
 DECLINED = "declined"
 REASONING = "reasoning"
 ECHOED = "echoed"
+CUT_OFF = "cut_off"  # at the token limit, within the reasoning
 
-_LOOKED_AT = 200_000  # characters; no caption is as long
+_MESSAGES = {
+    EMPTY: "the model's answer of {} tokens contains no caption",
+    CUT_OFF: (
+        "the model's answer was cut off after {} tokens of reasoning, before any caption: raise "
+        "--captioning-max-output-tokens"
+    ),
+    DEGENERATE: (
+        "the model's answer of {} tokens only repeats itself or contains no words, also on a second attempt with a "
+        "repetition penalty: see --vllm-sampling-repetition-penalty"
+    ),
+    MARKUP: (
+        "the model's answer of {} tokens contains chat template tokens: its server uses a different template than the "
+        "model was trained with"
+    ),
+    DECLINED: "the model's answer of {} tokens is a refusal instead of a caption",
+    REASONING: (
+        "the model's answer of {} tokens begins with reasoning that is not marked as such: have the server separate it "
+        "(vLLM and SGLang: --reasoning-parser), or choose a model or a prompt that answers directly"
+    ),
+    ECHOED: "the model's answer of {} tokens only repeats the prompt",
+    UNDECODABLE: "the model's answer of {} tokens contains invalid text",
+}
+"""Messages about answers without a caption, by their reason in the records."""
+
+_LOOKED_AT = 200_000  # characters; no caption is this long
 _SAME_LETTER = 30  # in a row
 _SAME_MARK = 100  # in a row
 _SAME_LINE = 400  # in a row; a line of a table has some hundred
@@ -40,7 +66,7 @@ _CHAT_TOKENS = re.compile(
     r"(?:>|&gt;)",
 )
 _JSON = re.compile(r"\A[\[{]\s*[{\[]?\s*([\"'])[\w ]{1,40}\1\s*:")
-# How models begin to reason where no mark says so.
+# How unmarked reasoning begins.
 _THINKS = re.compile(
     r"\A(?:(?:okay|ok|alright|all right|hm+|well|so|right|got it|wait|first|now)\b[,.!]?\s*)*"
     r"(?:the user (?:wants|is asking|asked|asks|needs|would like|has asked)"
@@ -56,7 +82,11 @@ _FEWEST_ECHOED = 6  # words
 
 
 def fault(text: str) -> str | None:
-    """Returns what is wrong with an unwrapped caption: a reason in one word, or None."""
+    """Returns why an unwrapped text is not a caption, or None.
+
+    >>> fault("I'm sorry, but I can't help with that."), fault("A red car turns left.")
+    ('declined', None)
+    """
     if says_nothing(text):
         return EMPTY
     if "\ufffd" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
@@ -70,8 +100,22 @@ def fault(text: str) -> str | None:
     return REASONING if _THINKS.match(text.replace("\u2019", "'")) else None
 
 
+def answer_without_caption(reason: str | None, num_tokens: int) -> ModelOutputError:
+    """Returns the failure of a window whose answer of ``num_tokens`` tokens contains no caption."""
+    return ModelOutputError(_MESSAGES[reason or EMPTY].format(num_tokens))
+
+
+def reason_of(error: Exception) -> str:
+    """Returns the reason of a failure, as records and the summary count it."""
+    if isinstance(error, ModelOutputError):
+        return error.reason
+    if isinstance(error, ModelContextError):
+        return "too_long"
+    return "refused" if isinstance(error, ModelRequestError) else "exception"
+
+
 def echoes(text: str, prompt: str) -> bool:
-    """Whether a text of at least 6 words is nothing but words of the prompt, in its order."""
+    """Whether a text of at least 6 words consists of a passage of the prompt."""
     said = " ".join(WORD.findall(text[:_LOOKED_AT].lower()))
     return said.count(" ") + 1 >= _FEWEST_ECHOED and said in " ".join(WORD.findall(prompt.lower()))
 

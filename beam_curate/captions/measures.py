@@ -11,44 +11,44 @@ from beam_curate.captions.colour_names import colour_shares, palette
 
 Floats = NDArray[np.float32]
 
-BAR_LEVEL = 16  # Levels: compression lifts the black of a bar to less than this.
-MIN_PICTURE = 0.2  # Share of a side between bars: 21:9 in a 9:16 frame leaves 0.24, a spot in the dark less.
-MIN_TEXTURE = 4.0  # Levels of 255: a picture with less deviation is too plain for motion to show in it.
-MIN_RESIDUAL = 3.0  # Levels: grain and compression stay below it in a thumbnail, moving edges above.
+BAR_LEVEL = 16  # Levels: compression artefacts in a black bar stay below this.
+MIN_PICTURE = 0.2  # Share of a side between bars: 21:9 in a 9:16 frame leaves 0.24; a spot in the dark leaves less.
+MIN_TEXTURE = 4.0  # Levels of 255: with less deviation a frame is too plain to show motion.
+MIN_RESIDUAL = 3.0  # Levels: in a thumbnail, grain and compression stay below, moving edges above.
 MIN_CONFIDENCE = 0.3  # Peak of the phase correlation: 1 for a pure shift, about 0.15 for unrelated noise.
-MIN_SPEED = 0.02  # Picture sizes per second: a third of a pixel from sample to sample; less is jitter.
-MIN_ZOOM = 0.04  # Growth per second: a third of a pixel from sample to sample, halfway to the edge.
+MIN_SPEED = 0.02  # Frame sizes per second: a third of a pixel per sample; less is jitter.
+MIN_ZOOM = 0.04  # Growth per second: a third of a pixel per sample, halfway to the edge.
 MIN_COHERENCE = 0.6  # Length of the median motion over the median length: 1 for a pan, about 0 for shaking.
-MIN_MOVING = 0.15  # Share of the time in motion below which a window counts as still.
+MIN_MOVING = 0.15  # Share of the time with motion below which a window is still.
 
-ABRUPT_LIGHT = 40.0  # Levels from one sample to the next: a full fade that takes 1 s makes 32.
-ABRUPT_COLOUR = 0.5  # Share of the picture that takes another colour name from one sample to the next.
+ABRUPT_LIGHT = 40.0  # Levels between samples: a full fade within 1 s makes 32.
+ABRUPT_COLOUR = 0.5  # Share of the frame that changes its colour name between samples.
 FLASH_SAMPLES = 4  # A flash is over within half a second.
-MIN_SIDE = 30.0  # Levels between opposite halves of the picture, clear to the eye.
-MIN_SHARE = 0.12  # Colours that fill less of the picture are not named.
+MIN_SIDE = 30.0  # Levels between opposite halves of the frame; clearly visible.
+MIN_SHARE = 0.12  # Colours that fill less of the frame are not named.
 
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-    """What was measured in one window.
+    """The measurements of one window.
 
     Attributes:
-        seconds: Length.
+        seconds: Length of the window.
         num_frames: Frames of the window.
         brightness: Mean luma, 0 to 255.
         contrast: Standard deviation of luma within a frame, mean over frames, 0 to 128.
         brighter_side: ``top``, ``bottom``, ``left`` or ``right``, or empty where no side stands out.
-        colours: The (name, share of the picture) of at most three colours, largest first.
+        colours: The (name, share of the frame) of at most three colours, largest first.
         motion: ``unknown`` (one frame, or too plain), ``still``, ``shift``, ``zoom in``, ``zoom out``,
-            ``local`` (the picture holds its place, parts of it change) or ``irregular``.
-        direction: Where the content shifts to: ``left``, ``up and to the right``; empty if not ``shift``.
-        speed: Picture sizes per second for a shift, growth per second for a zoom, else 0.
+            ``local`` (only parts of the frame change) or ``irregular``.
+        direction: Where the content moves: ``left``, ``up and to the right``; empty if not ``shift``.
+        speed: Frame sizes per second for a shift, growth per second for a zoom, else 0.
         course: ``throughout``, ``starts``, ``stops`` or ``at times``; empty for ``unknown`` and ``still``.
         brightness_change: Levels from the first to the last quarter; positive when it gets brighter.
         brightness_range: Levels between the darkest and the brightest frame.
-        first_colour: Largest colour of the first third.
-        last_colour: Largest colour of the last third.
-        colour_change: Share of the picture whose colour differs between the first and the last third.
+        first_colour: Most frequent colour of the first third.
+        last_colour: Most frequent colour of the last third.
+        colour_change: Share of the frame whose colour differs between the first and the last third.
         abrupt_s: Times of abrupt changes in seconds from the window's start.
         flashes_s: Times of short flashes of light, likewise; not repeated in ``abrupt_s``.
     """
@@ -73,7 +73,7 @@ class Measures:
 
 
 def measure(frames: NDArray[np.uint8], seconds: float, num_frames: int) -> Measures:
-    """Measures one window; black bars around the picture play no part.
+    """Measures one window, without black bars.
 
     Args:
         frames: RGB, uint8 [n, height, width, 3], n >= 1, evenly spaced over the window.
@@ -114,10 +114,10 @@ def measure(frames: NDArray[np.uint8], seconds: float, num_frames: int) -> Measu
 
 
 def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cuts off the rows and columns at the borders that are black in every frame.
+    """Crops the rows and columns at the borders that are black in every frame.
 
-    Frames are uint8 [n, height, width, 3]. They stay whole where the black is rather a dark scene, because it
-    leaves less than MIN_PICTURE of a side.
+    Frames are uint8 [n, height, width, 3]. Nothing is cut off if less than MIN_PICTURE of a side would be left:
+    that is a dark scene.
     """
     lit = frames.max((0, 3)) > BAR_LEVEL
     rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
@@ -129,7 +129,7 @@ def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _brighter_side(luma: Floats) -> str:
-    """Returns the side of the picture that is clearly brighter than the opposite one; luma float32 [h, w]."""
+    """Returns the side that is clearly brighter than the opposite one, or an empty string; luma float32 [h, w]."""
     top, bottom = (float(half.mean()) for half in np.array_split(luma, 2, 0))
     left, right = (float(half.mean()) for half in np.array_split(luma, 2, 1))
     leads = {"bottom": bottom - top, "top": top - bottom, "right": right - left, "left": left - right}
@@ -138,16 +138,16 @@ def _brighter_side(luma: Floats) -> str:
 
 
 def _similarity(luma: Floats) -> Floats:
-    """Returns the correlation of each frame with the next, float32 [n-1]; brightness plays no part."""
+    """Returns the correlation of each frame with the next, float32 [n-1], independent of brightness."""
     centred = luma - luma.mean((1, 2), keepdims=True)
     norm = np.sqrt((centred**2).sum((1, 2))) + 1e-6
     return np.clip((centred[1:] * centred[:-1]).sum((1, 2)) / (norm[1:] * norm[:-1]), -1, 1)
 
 
 def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
-    """Measures how far the content shifts from each picture to the next.
+    """Measures the shift of the content between successive frames.
 
-    Phase correlation, Kuglin and Hines 1975: it looks at phases only, so brightness is no motion.
+    Phase correlation (Kuglin and Hines, 1975) uses phases only, so a change in brightness is not motion.
 
     Args:
         luma: float32 [n, height, width], n >= 2.
@@ -156,13 +156,13 @@ def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
         The shifts (right, down) in pixels, float32 [n-1, 2], and their confidences, 0 to 1, float32 [n-1].
     """
     _, height, width = luma.shape
-    # The transform takes the picture as periodic; the window keeps its border from showing up as an edge.
+    # The transform is periodic; the Hann window keeps the border from acting as an edge.
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     spectrum = np.fft.rfft2((luma - luma.mean((1, 2), keepdims=True)) * window)
     cross = spectrum[1:] * spectrum[:-1].conj()
     strength = np.abs(cross)
     cross /= strength + 1e-6 * strength.max((1, 2), keepdims=True) + 1e-9
-    # A low-pass makes the peak a bell one pixel wide: less noise, and a position between pixels can be read.
+    # A low-pass makes the peak a bell one pixel wide, which reduces noise and allows sub-pixel positions.
     squares = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
     low_pass = np.exp(-2 * np.pi**2 * squares)
     low_pass[0, 0] = 0  # The mean brightness.
@@ -173,7 +173,7 @@ def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
     peak = surface[pair, y, x]
 
     def between(before: Floats, after: Floats) -> Floats:
-        """Returns where between its neighbours the peak lies, from a parabola through the three values."""
+        """Returns the sub-pixel offset of the peak, from a parabola through three values."""
         curvature = np.minimum(before - 2 * peak + after, -1e-9)
         return np.clip((before - after) / (2 * curvature), -0.5, 0.5)
 
@@ -184,7 +184,7 @@ def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
 
 
 def _growth(luma: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns of each pair the growth about the middle, the share of motion it explains, the confidence."""
+    """Returns for each pair the growth about the centre, the share of motion that it explains, and the confidence."""
     _, height, width = luma.shape
     centres, shifts, confidence = [], [], []
     for top, left in ((0, 0), (0, width // 2), (height // 2, 0), (height // 2, width // 2)):
@@ -199,11 +199,11 @@ def _growth(luma: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _abrupt(luma: Floats, level: Floats, shares: Floats) -> tuple[NDArray[np.bool_], list[int]]:
-    """Returns which pairs of successive frames change abruptly, bool [n-1], and which begin a flash."""
+    """Returns which pairs of successive frames change abruptly, bool [n-1], and the pairs that begin a flash."""
     jumps = np.diff(level)
     similar = _similarity(luma)
     textured = luma.std((1, 2)) >= MIN_TEXTURE
-    # A cut stands out among pictures that resemble each other; in a fast pan or in noise none do.
+    # A cut stands out among similar frames; in a fast pan or in noise no frames are similar.
     steady = len(similar) > 0 and bool(np.median(similar) > 0.7)
     replaced = (similar < 0.3) & textured[1:] & textured[:-1] & steady
     recoloured = np.abs(np.diff(shares, axis=0)).sum(1) / 2 >= ABRUPT_COLOUR
@@ -238,7 +238,7 @@ def _motion(luma: Floats, abrupt: NDArray[np.bool_], interval_s: float) -> tuple
     if sure[chosen].mean() < 0.5:
         return "irregular", "", 0.0, course
     velocity, shift = velocity[chosen & sure], shift[chosen & sure]
-    # Medians, because a single mistaken peak may lie anywhere in the picture.
+    # Medians, because a single wrong peak may lie anywhere in the frame.
     speed = float(np.hypot(*np.median(velocity, 0)))
     lengths = np.hypot(*velocity.T)
     if np.median(lengths) < MIN_SPEED:
@@ -260,7 +260,7 @@ def _course(moving: NDArray[np.bool_]) -> str:
 
 
 def _direction(right: float, down: float) -> str:
-    """Names a direction; a diagonal where the smaller part is at least half of the larger one."""
+    """Names a direction; diagonal if the smaller component is at least half of the larger one."""
     across, along = ("right" if right > 0 else "left"), ("down" if down > 0 else "up")
     if 2 * min(abs(right), abs(down)) >= max(abs(right), abs(down)):
         return f"{along} and to the {across}"

@@ -1,9 +1,9 @@
-"""Reasoning in a model's answer, by the marks of every family of models.
+"""Removes reasoning from a model's answer, by the marks of each family of models.
 
 The marks are those of Cosmos-Reason, Qwen3, DeepSeek-R1, GLM-V, InternVL and MiMo (``<think>``), Magistral
 (``[THINK]``), Kimi-VL (``◁think▷``), Seed (``<seed:think>``), OpenThinker and LLaVA-CoT (``<|begin_of_thought|>``,
 ``<SUMMARY>``), Reflection (``<reflection>``), Command A (``<|START_THINKING|>``), gpt-oss (channels), Granite ("Here is
-my thought process"), MedGemma (``<unused94>``), and of what models make up when they are asked for reasoning.
+my thought process"), MedGemma (``<unused94>``), and those that models make up when asked for reasoning.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REASONING = re.compile(
 _CLOSES = ("close", "close2", "close3", "close4", "close5", "close6")
 _CHANNEL = re.compile(r"<\|channel\|?>\s*(\w+)(?:[^<]|<\|constrain\|>){0,80}?(?:<\|message\|>|\n)", re.IGNORECASE)
 _CHANNEL_END = re.compile(r"<\|(?:end|return|start|call)\|>|<channel\|>", re.IGNORECASE)
-# The same without its tokens, as decoders leave it that skip them.
+# The same without its special tokens, as decoders that skip them leave it.
 _BARE_CHANNELS = re.compile(r"\Aanalysis(?=[A-Z])(?:.*assistant\s?final|.*\Z)", re.DOTALL)
 _GRANITE = re.compile(
     r"\A\s*here(?:'s| is) my (?:thought process|thinking)[^:\n]*:"
@@ -54,13 +54,13 @@ _ANSWER_HEAD = re.compile(
 
 
 def final_channel(text: str) -> str:
-    """Returns what stands in gpt-oss's final channel; without any, an answer with channels is reasoning."""
+    """Returns the text of gpt-oss's final channel; an answer with channels but no final one is all reasoning."""
     channels = list(_CHANNEL.finditer(text))
     if channels:
         final = [mark for mark in channels if mark[1].lower() == "final"]
         if final:
             return _CHANNEL_END.split(text[final[-1].end() :], maxsplit=1)[0]
-        closed = text.rpartition("<channel|>")[2] if "<channel|>" in text else ""  # Gemma ends its thought so
+        closed = text.rpartition("<channel|>")[2] if "<channel|>" in text else ""  # how Gemma ends its thought
         return closed if not _CHANNEL.search(closed) else ""
     text = _NO_REASONING.sub("", text)
     for begin in (_BARE_CHANNELS, _GRANITE, _THINKING_QUOTE, _THOUGHT_FOR):
@@ -72,13 +72,17 @@ def final_channel(text: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """Returns an answer without what stands between marks of reasoning, and without what such a mark leaves open."""
+    """Returns an answer without the text between marks of reasoning, closed or not.
+
+    >>> without_marks("<think>A car?</think>A red car.")
+    'A red car.'
+    """
     kept: list[str] = []
     start, depth, last_close, begins = 0, 0, -1, -1
     for mark in _REASONING.finditer(text):
         if any(mark.group(name) for name in _CLOSES):
             if depth == 0:
-                kept.clear()  # the template began it
+                kept.clear()  # opened by the template
             depth = max(0, depth - 1)
             start = last_close = mark.end()
         else:
@@ -90,12 +94,12 @@ def without_marks(text: str) -> str:
         return text
     if depth == 0:
         kept.append(text[start:])
-    elif last_close > begins:  # it spoke of the mark in its reasoning
+    elif last_close > begins:  # the mark is mentioned within the reasoning
         kept = [text[last_close:]]
     said = [part for part in kept if part.strip()]
     if len(said) > 1 and text.startswith(said[0]):
-        said = said[1:]  # what it says before its reasoning leads up to it
-    if not said and depth:  # it forgot to end its reasoning
+        said = said[1:]  # text before the reasoning leads up to it
+    if not said and depth:  # the reasoning was never closed
         answer = re.search(r"<answer>((?:(?!<answer>).)*)</answer>\s*\Z", text[begins:], re.DOTALL | re.IGNORECASE)
         return answer[1] if answer else ""
     return "".join(said)

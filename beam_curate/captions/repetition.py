@@ -1,6 +1,6 @@
-"""Whether a text repeats itself: a loop that a model does not leave, in words or in sentences.
+"""Detects texts that repeat themselves: a loop of words or sentences that the model does not leave.
 
-Each limit lies far from captions that are repetitive and true ("at 3 s the car keeps its lane, at 4 s ...").
+Each limit is far from captions that are repetitive but true ("at 3 s the car keeps its lane, at 4 s ...").
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ WORD = re.compile(
 
 _LONGEST_WORD = 100  # letters
 
-# A loop: a piece of so many words, repeated so often without anything in between.
+# A loop: a passage of at most this many words, repeated this often in a row.
 _LONGEST_PIECE = 400  # words
 _LOOP_WORDS = 40
 _LOOP_TIMES = 5
-_LONG_PIECE = 25  # words, which three times in a row are a loop already
+_LONG_PIECE = 25  # words; three times in a row is a loop
 _ONE_WORD_TIMES = 20
 
 _GRAM = 6  # words
@@ -32,8 +32,8 @@ _MANY_WORDS = 600
 _MOST_REPEATED_BUT_FOR_NUMBERS = 0.97
 _FEWEST_DIFFERENT_WORDS = 12
 
-_FEW_WORDS = ((6, 1), (12, 2), (24, 3))  # so many words at least, of which so many are different at most
-_NUMBERS = 100  # in a text that has little else
+_FEW_WORDS = ((6, 1), (12, 2), (24, 3))  # (at least this many words, at most this many different ones)
+_NUMBERS = 100  # in a text with little else
 _MOST_NUMBERS = 0.9
 
 _SENTENCES = 12
@@ -44,7 +44,11 @@ _SENTENCE_END = re.compile(r"[.!?\u2026]+(?=\s|\Z)|[\u3002\uff01\uff1f]+|\n+")
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether a text has no words, or words or sentences that come again and again."""
+    """Whether a text has no words, or keeps repeating words or sentences.
+
+    >>> is_repetitive("A car. " * 50), is_repetitive("A red car turns left at dusk.")
+    (True, False)
+    """
     words = WORD.findall(text.lower())
     if any(len(word) > _LONGEST_WORD for word in words):
         return True
@@ -67,7 +71,7 @@ def is_repetitive(text: str) -> bool:
 
 
 def _has_same_sentences(text: str) -> bool:
-    """Whether a text is one sentence several times, or few sentences in turns; what only counts is no sentence."""
+    """Whether a text repeats one sentence, or alternates between few; bare numbers do not count as sentences."""
     parts = [" ".join(WORD.findall(part.lower())) for part in _SENTENCE_END.split(text)]
     sentences = [part for part in parts if not part.replace(" ", "").isdecimal() and part]
     different = len(set(sentences))
@@ -80,10 +84,10 @@ def _has_same_sentences(text: str) -> bool:
 
 
 def _has_loop(ids: NDArray[np.int64]) -> bool:
-    """Whether a piece of a text comes several times in a row.
+    """Whether a passage is repeated several times in a row.
 
     Args:
-        ids: Of each word, equal for equal words.
+        ids: One number per word, equal for equal words.
     """
     for length in range(1, min(_LONGEST_PIECE, len(ids) // 3) + 1):
         same = ids[length:] == ids[:-length]
@@ -99,6 +103,6 @@ def _has_loop(ids: NDArray[np.int64]) -> bool:
 
 
 def _repeated(ids: NDArray[np.int64]) -> float:
-    """Returns the share of runs of six words that came before."""
+    """Returns the share of six-word runs that occurred before."""
     grams = np.lib.stride_tricks.sliding_window_view(ids, _GRAM)
     return 1 - len(np.unique(grams, axis=0)) / len(grams)

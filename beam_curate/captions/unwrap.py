@@ -1,4 +1,4 @@
-"""The caption in a model's answer: without reasoning, and without what is wrapped around the whole of it."""
+"""Extracts the caption from a model's answer: removes reasoning and whatever is wrapped around the caption."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MARK = r"(?:\*{1,2}|_{1,2})?"
 _LABEL = re.compile(
     rf"\s*(?:#{{1,6}} +)?{_MARK}{_KINDS}"
     rf"(?:(?:answer|caption|description){_MARK}(?:\s?[:\uff1a]| is(?: as follows)?:){_MARK}\s*"
-    # What may stand before a caption as its subject as well.
+    # Words that may also be the subject of a caption.
     rf"|(?:output|response|assistant|summary){_MARK}:{_MARK}(?-i:(?!\s*[a-z]))\s*)"
     r"|\s*(?:assistant|model)[ \t]*\n\s*"
     rf"|\s*(?:\*\*|__|#{{1,6}} +){_KINDS}(?:answer|caption|description|summary)(?:\*\*|__)?[ \t]*\n\s*",
@@ -52,7 +52,7 @@ _PREAMBLE = re.compile(
     re.IGNORECASE,
 )
 _AGREED = re.compile(r"\s*(?:sure|certainly|of course|absolutely)!\s+(?=\S)", re.IGNORECASE)
-# A paragraph behind the caption that speaks to the user.
+# A paragraph after the caption that addresses the user.
 _CLOSING = re.compile(
     r"(?:(?:please )?(?:let me know|feel free)|i hope (?:this|that)|would you like|if you (?:need|want|would|have|'d)"
     r"|is there anything|\(?word count)\b[^\n]{0,200}",
@@ -63,7 +63,7 @@ _PAIRS = (
     *("\u2039\u203a", "«»", "»«", "「」", "『』"),
 )
 _QUOTES = {pair[0]: pair[1:] for pair in _PAIRS}
-"""The quotes that may end what each begins."""
+"""Closing quotes by opening quote."""
 _MANY_QUOTES = re.compile(r"(\"{2,3}|'{2,3})(?![\"'])(.*)\1", re.DOTALL)
 _FIELDS = ("caption", "description", "video_caption", "video_description", "answer", "final_answer", "response", "text")
 _FIELD = re.compile(r"\w*(?:caption|description)s?(?:_text)?")
@@ -72,15 +72,18 @@ _TAGS = (
     *("<|endoftext|>", "<|end_of_box|>", "<end_of_turn>", "</caption>", "</output>", "[/THINK]", "◁think▷"),
 )
 _AROUND = " \t\n\u3000\u200b\u2060\ufeff"
-_LONGEST_TOKEN = 40  # characters of one that ends an answer
+_LONGEST_TOKEN = 40  # characters of an end token
 _MOST_LAYERS = 12
 
 
 def unwrap(text: str) -> str:
-    """Returns the caption in an answer: without reasoning, wrappers, end tokens and surrounding white space.
+    """Returns the caption in an answer, without reasoning, wrappers, end tokens and surrounding white space.
 
-    An answer that was cut off keeps what there is of the caption; one that was cut off in its reasoning is empty.
-    Markup inside the caption stays. Unwrapping twice is the same as once.
+    A truncated answer keeps what there is of the caption; it is empty if the answer ends within the reasoning. Markup
+    inside the caption stays. Unwrapping is idempotent.
+
+    >>> unwrap("<think>Hm.</think> **Caption:** A red car turns left.<|im_end|>")
+    'A red car turns left.'
     """
     said = text
     for _ in range(_MOST_LAYERS):
@@ -122,7 +125,7 @@ def _in_tags(text: str) -> str:
     whole = _WRAPPED.fullmatch(text)
     if whole and f"</{whole[1]}>".lower() not in whole[2].lower():
         return whole[2]
-    if answer := _ANSWER.search(text):  # whatever stands around it
+    if answer := _ANSWER.search(text):  # with any text around it
         return answer[1]
     if begun := _BEGUN.match(text):
         return text[begun.end() :]
@@ -137,7 +140,7 @@ def _in_box(text: str) -> str:
 
 
 def _in_fence(text: str) -> str:
-    if text.count("```") == 1:  # one that was cut off
+    if text.count("```") == 1:  # truncated
         return re.sub(r"\A```[\w+-]{0,20}[ \t]*\n|\n[ \t]*```\Z", "", text)
     fence = _FENCE.fullmatch(text)
     return fence[2] if fence and fence[1] not in fence[2] else text
@@ -172,7 +175,7 @@ def _in_json(text: str) -> str:
 
 
 def _captions(found: object) -> Iterator[str]:
-    """Yields what JSON calls a caption, the likeliest name first; of one thing alone, what is in it."""
+    """Yields the captions in JSON, most likely field names first, also in a single nested object."""
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
         if isinstance(found, str) and " " in found:
@@ -192,7 +195,7 @@ def _captions(found: object) -> Iterator[str]:
 
 
 def _without_label(text: str) -> str:
-    """Returns an answer without "Caption:" and "Here is a description of the video:", if nothing else has a label."""
+    """Removes "Caption:" and "Here is a description of the video:", unless other lines have labels."""
     for begin in (_PREAMBLE, _AGREED, _TURNS):
         if said := begin.match(text):
             return text[said.end() :]
@@ -206,7 +209,7 @@ def _without_label(text: str) -> str:
 
 
 def _without_begun_tag(text: str) -> str:
-    """Returns an answer without a tag at its end that was cut off."""
+    """Removes a truncated tag at the end."""
     text = text.rstrip()
     tail = text[-20:].lower()
     for length in range(len(tail), 1, -1):

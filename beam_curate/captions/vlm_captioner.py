@@ -1,4 +1,4 @@
-"""Captions by a model that looks at video: the windows of a chunk, in batches, through an engine."""
+"""The captioner for vision-language models: sends the windows of a chunk to an engine, in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from beam_curate import counters
-from beam_curate.captions import judge, reasons
+from beam_curate.captions import judge
 from beam_curate.captions.frames import FrameSampling, SampledWindow, clip_times, sample_frames, sample_window
 from beam_curate.captions.prompts import Prompts
 from beam_curate.captions.stage import Captioner
@@ -21,15 +21,15 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.store.stage_files import StageFiles
 
 _DECODED_AHEAD = threading.BoundedSemaphore(2)
-"""Batches in this process whose frames are being decoded, or wait for the model; it bounds memory."""
+"""Limits the batches in this process that are being decoded or wait for the model, to bound memory."""
 
-_CHARACTERS_PER_TOKEN = 3  # of a prompt, about: what counts is that batches do not depend on a tokenizer
-_LABEL_TOKENS = 12  # of what some models put before each pair of frames: its time, a beginning and an end
+_CHARACTERS_PER_TOKEN = 3  # approximate, so that batches do not depend on a tokenizer
+_LABEL_TOKENS = 12  # timestamp and delimiters that some models add to each pair of frames
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asked:
-    """A window that a question is asked about."""
+class _SampledClipWindow:
+    """A window to be captioned, with its sampled frames and the tokens of its request."""
 
     clip: Clip
     sampling: SampledWindow
@@ -44,15 +44,15 @@ class _Asked:
 class VlmCaptioner(Captioner):
     """Has a model caption the windows of a chunk.
 
-    Frames of a batch are decoded and resized outside the model's lock: while one thread has the model, another
-    prepares the next batch. Batches are a function of the chunk alone, so answers do not depend on timing.
+    Frames are decoded and resized without holding the model: while one thread uses it, another prepares the next batch.
+    Batches are a function of the chunk alone, so that captions do not depend on timing.
 
     Attributes:
-        model: What loads an `Engine`.
-        prompts: What the model is told. Where the second pass gives no caption, the first one stays.
+        model: Reference to an `Engine`.
+        prompts: Prompts of each pass. If the second pass gives no caption, the first one is kept.
         sampling: How text is generated.
-        frame_sampling: How the model looks at a window.
-        batch_tokens: Most tokens of the prompts of a batch, padding included.
+        frame_sampling: How frames are sampled for the model.
+        batch_tokens: Maximum number of prompt tokens per batch, including padding.
     """
 
     model: ModelRef
@@ -69,7 +69,7 @@ class VlmCaptioner(Captioner):
         return identity
 
     def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
-        """Returns the chunk with captioned windows; a window that failed has a caption without text.
+        """Returns the chunk with captioned windows; a failed window has a caption without text.
 
         Raises:
             SetupError: Every window would fail for the same reason.
@@ -86,17 +86,17 @@ class VlmCaptioner(Captioner):
         _count(captions.values())
         return chunk.with_clips(tuple(self._captioned(chunk, clip, captions) for clip in chunk.clips))
 
-    def _windows(self, clip: Clip, files: StageFiles) -> Iterator[_Asked]:
+    def _windows(self, clip: Clip, files: StageFiles) -> Iterator[_SampledClipWindow]:
         if clip.media is None:
             return
         times = clip_times(files.path(clip.media.file), clip.media)
         text = self.prompts.num_characters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):
             seen = sample_window(clip.media, window, self.frame_sampling, times)
-            yield _Asked(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
+            yield _SampledClipWindow(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
 
-    def _requests(self, asked: Sequence[_Asked], files: StageFiles) -> Iterator[Request | Exception]:
-        """Decodes each clip once, as far as it is asked for; an exception stands for each window that it costs."""
+    def _requests(self, asked: Sequence[_SampledClipWindow], files: StageFiles) -> Iterator[Request | Exception]:
+        """Yields a request per window, decoding each clip once; an exception for each window that decoding fails for."""
         position = 0
         while position < len(asked):
             clip = asked[position].clip
@@ -107,7 +107,7 @@ class VlmCaptioner(Captioner):
                 for request in self._requests_of(clip, mine, files):
                     done += 1
                     yield request
-            except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
+            except Exception as error:  # noqa: BLE001 - it becomes the failure of the affected windows
                 failure = error.with_traceback(None)
                 for _ in mine[done:]:
                     yield failure
@@ -123,7 +123,7 @@ class VlmCaptioner(Captioner):
             yield Request(prompt, pictures, window.frame_rate, path, *span, seed, system, window.times)
 
     def _answer(self, requests: Iterator[Request | Exception], number: int) -> list[Caption | Exception]:
-        """Captions the next windows."""
+        """Captions the next batch of windows."""
         with _Decoded() as decoded:
             batch = [next(requests) for _ in range(number)]
             usable = [request for request in batch if isinstance(request, Request)]
@@ -135,12 +135,12 @@ class VlmCaptioner(Captioner):
                     captions = iter(self._captions(engine, usable))
             except SetupError:
                 raise  # no window can be captioned
-            except Exception as error:  # noqa: BLE001 - it becomes the failure of the windows that it costs
+            except Exception as error:  # noqa: BLE001 - it becomes the failure of the affected windows
                 captions = iter([error.with_traceback(None)] * len(usable))
             return [next(captions) if isinstance(one, Request) else one for one in batch]
 
     def _captions(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
-        captions = self._asked(engine, requests)
+        captions = self._generate(engine, requests)
         if self.prompts.second is None:
             return captions
         first = {i: caption for i, caption in enumerate(captions) if isinstance(caption, Caption) and caption.usable}
@@ -148,13 +148,13 @@ class VlmCaptioner(Captioner):
             dataclasses.replace(requests[i], prompt=self.prompts.second_message(caption.text))
             for i, caption in first.items()
         ]
-        refined = self._asked(engine, again) if again else []
+        refined = self._generate(engine, again) if again else []
         for (position, caption), second in zip(first.items(), refined, strict=True):
             captions[position] = _refined(caption, second)
         return captions
 
-    def _asked(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
-        """Asks questions, and those whose answer only repeats itself once more with a penalty on repetition."""
+    def _generate(self, engine: Engine, requests: Sequence[Request]) -> list[Caption | Exception]:
+        """Captions windows; loops are repeated once with a repetition penalty."""
         captions = [self._caption(completion) for completion in engine.generate(requests, self.sampling)]
         loops = {
             position: caption
@@ -181,14 +181,14 @@ class VlmCaptioner(Captioner):
         if completion.finish == "blocked":
             return Caption(self.algorithm, "", "blocked", *tokens)
         cut = completion.finish == "length"
-        # A character may have been cut in its middle.
+        # The last character may be incomplete.
         text = unwrap(printable(completion.text.rstrip("\ufffd") if cut else completion.text))
         told = self.prompts.texts
         for prompt in told:
             text = unwrap(text.removeprefix(prompt)) or text  # some servers repeat the prompt before the completion
         reason = judge.fault(text) or (judge.ECHOED if any(judge.echoes(text, prompt) for prompt in told) else None)
         if reason is not None:
-            reason = reasons.CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
+            reason = judge.CUT_OFF if cut and reason in (judge.EMPTY, judge.REASONING) else reason
             return Caption(self.algorithm, "", "error", *tokens, failure_reason=reason)
         return Caption(self.algorithm, text, "truncated" if cut else "success", *tokens)
 
@@ -200,9 +200,9 @@ class VlmCaptioner(Captioner):
             found = captions[clip.clip_id, start]
             error: Exception | None = None
             if isinstance(found, Exception):
-                error, found = found, Caption(self.algorithm, "", "error", failure_reason=reasons.reason_of(found))
+                error, found = found, Caption(self.algorithm, "", "error", failure_reason=judge.reason_of(found))
             elif found.status == "error":
-                error = reasons.answer_without_caption(found.failure_reason, found.output_tokens)
+                error = judge.answer_without_caption(found.failure_reason, found.output_tokens)
             windows.append(Window(start, end, found))
             if error is not None:
                 failure = Failure.of(error, self.name, chunk.video.uri, clip.clip_id)
@@ -212,7 +212,7 @@ class VlmCaptioner(Captioner):
 
 
 class _Decoded:
-    """Holds one of the places for decoded batches until the model is there, or until it is left."""
+    """Holds a slot of `_DECODED_AHEAD` until the model is available, or the block is left."""
 
     def __enter__(self) -> _Decoded:
         _DECODED_AHEAD.acquire()
@@ -229,14 +229,17 @@ class _Decoded:
 
 
 def batches(tokens: Sequence[int], budget: int) -> list[range]:
-    """Divides windows, in order, into batches of at most ``budget`` tokens once they are padded to the longest.
+    """Divides windows, in order, into batches of at most ``budget`` tokens after padding to the longest.
+
+    >>> batches([100, 200, 100, 900], budget=600)
+    [range(0, 3), range(3, 4)]
 
     Args:
-        tokens: Of each window's prompt with its pictures.
-        budget: Most tokens of a batch; a window that has more is a batch of its own.
+        tokens: Tokens of each window's prompt and frames.
+        budget: Maximum number of tokens per batch; a larger window is a batch of its own.
 
     Returns:
-        Positions in ``tokens``, a range a batch.
+        Positions in ``tokens``, one range per batch.
     """
     found: list[range] = []
     start, longest = 0, 0
@@ -249,7 +252,7 @@ def batches(tokens: Sequence[int], budget: int) -> list[range]:
 
 
 def _both(first: Caption, second: Caption | Exception) -> Caption | Exception:
-    """Returns the second caption with the tokens of both."""
+    """Returns the second caption with the token counts of both."""
     if isinstance(second, Exception):
         return second
     return dataclasses.replace(
@@ -260,12 +263,12 @@ def _both(first: Caption, second: Caption | Exception) -> Caption | Exception:
 
 
 def _refined(first: Caption, second: Caption | Exception) -> Caption | Exception:
-    """Returns the second pass's caption, or the first one where that pass fails for good.
+    """Returns the second pass's caption, or the first one if that pass failed permanently.
 
-    What may pass is tried again by the next run, and what a filter refuses stays blocked.
+    A temporary failure is left to the next run, and what a filter blocks stays blocked.
     """
-    failed_for_good = isinstance(second, ContentError) or (isinstance(second, Caption) and second.status == "error")
-    if not failed_for_good:
+    failed_permanently = isinstance(second, ContentError) or (isinstance(second, Caption) and second.status == "error")
+    if not failed_permanently:
         return _both(first, second)
     counters.add("captions kept from the first pass")
     both = _both(first, second)

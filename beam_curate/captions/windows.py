@@ -1,10 +1,10 @@
-"""Caption windows: which frames of a clip one caption speaks of, and one dataset item holds."""
+"""Caption windows: the frames of a clip that one caption describes, and that make up one dataset item."""
 
 from __future__ import annotations
 
 import dataclasses
 
-# A captioner is given at least this many frames, as in cosmos-curate.
+# Minimum number of frames of a window, as in cosmos-curate.
 MIN_FRAMES = 4
 
 
@@ -14,10 +14,13 @@ def caption_windows(num_frames: int, window: int, remainder: int) -> list[tuple[
     Args:
         num_frames: Frames of the clip.
         window: Frames of a full window.
-        remainder: A rest of at least so many frames is a window of its own; a shorter one joins the last
+        remainder: A remainder of at least this many frames is a window of its own; a shorter one joins the last
             window.
 
     A clip of at most ``window`` frames is one window; one of fewer than 4 frames has none.
+
+    >>> caption_windows(600, window=256, remainder=128)
+    [(0, 255), (256, 599)]
     """
     if num_frames < MIN_FRAMES:
         return []
@@ -40,5 +43,5 @@ class WindowRules:
     remainder_frames: int = 128
 
     def divide(self, num_frames: int) -> list[tuple[int, int]]:
-        """Returns the windows of a clip of so many frames."""
+        """Returns the windows of a clip."""
         return caption_windows(num_frames, self.window_frames, self.remainder_frames)

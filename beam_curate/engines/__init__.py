@@ -1,1 +1,1 @@
-"""What runs a vision-language model: transformers in the worker, a vLLM server, or an endpoint."""
+"""Engines that run a vision-language model: transformers in the worker, a vLLM server, or an endpoint."""

@@ -1,11 +1,11 @@
-"""The body of a chat completion, in the shapes that OpenAI-compatible servers are known to send, and what it says.
+"""Reads the body of a chat completion, in the forms that OpenAI-compatible servers are known to send.
 
 Finish reasons are those of OpenAI, Azure, vLLM, SGLang, Ollama, llama.cpp and Groq (``stop``, ``length``,
 ``content_filter``), LM Studio (``eosFound``, ``contextLengthReached``), Gemini (its own names in upper case, also
 behind OpenAI's face), Mistral (``model_length``), TGI and Together (``eos``, ``eos_token``, ``stop_sequence``),
 Anthropic's models behind gateways (``end_turn``, ``max_tokens``, ``refusal``, ``model_context_window_exceeded``),
-Cohere (``COMPLETE``, ``ERROR_TOXIC``), Bedrock (``guardrail_intervened``) and Zhipu (``sensitive``). Whatever is not
-listed here is no finished answer.
+Cohere (``COMPLETE``, ``ERROR_TOXIC``), Bedrock (``guardrail_intervened``) and Zhipu (``sensitive``). Anything
+else counts as an unfinished completion.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _BLOCKED = {
     *("blocked", "blocked_reason_unspecified", "guardrail_intervened", "guardrail", "sensitive", "moderation"),
     *("flagged", "error_toxic", "content_policy", "content_policy_violation", "jailbreak"),
 }
-_MOST_TOKENS = 1 << 40  # of a count that is believed
+_MOST_TOKENS = 1 << 40  # the largest plausible count
 _BEGINNING = 100
 _REASONING = ("reasoning_content", "reasoning")
-# Statuses that an error stands for which has none, by what its type or code begins with: OpenAI's and Anthropic's.
+# Status of an error that names none, by the beginning of its type or code: OpenAI's and Anthropic's.
 _STATUSES = {
     "insufficient_quota": 429,
     "rate_limit": 429,
@@ -59,10 +59,10 @@ _ERROR_NAMES = ("errors", "detail", "message", "msg")  # of gateways, FastAPI an
 
 
 class EmbeddedError(Exception):
-    """A body of HTTP 200 that holds an error, as OpenRouter and other gateways send it.
+    """An error in the body of HTTP 200, as OpenRouter and other gateways send it.
 
     Attributes:
-        status: The HTTP status that it stands for; 500 where the body names none.
+        status: HTTP status that it corresponds to; 500 if the body names none.
         body: The error.
     """
 
@@ -73,12 +73,15 @@ class EmbeddedError(Exception):
 
 
 def read_completion(body: str) -> Completion:
-    """Returns the answer in the body of a chat completion; reasoning that comes in a field of its own is left out.
+    """Returns the completion in the body of a response; reasoning in a field of its own is left out.
+
+    >>> read_completion('{"choices": [{"message": {"content": "A car."}, "finish_reason": "stop"}]}')
+    Completion(text='A car.', prompt_tokens=0, output_tokens=0, finish='stop')
 
     Raises:
         EmbeddedError: The body holds an error.
-        ModelOutputError: The most tokens were reached before there was any text.
-        ModelServerError: It is no chat completion, or one without a finished answer.
+        ModelOutputError: The token limit was reached before any text.
+        ModelServerError: It is not a chat completion, or an unfinished one.
     """
     completion = _completion(body)
     tokens = _tokens(completion)
@@ -97,24 +100,24 @@ def read_completion(body: str) -> Completion:
     finish = _finish(choice)
     text, refused = _text(message.get("content"))
     if text is None and any(_says(message.get(name)) for name in _REASONING):
-        text = ""  # it ended within its reasoning, and would do so again
+        text = ""  # it ended within its reasoning, and would again
     if finish == "blocked" or refused or _says(message.get("refusal")) or _was_filtered(choice):
         return Completion("", *tokens, "blocked")
     if finish is None:
-        raise ModelServerError(f"its answer is not finished (finish_reason {_named(choice)})")
+        raise ModelServerError(f"its completion is unfinished (finish_reason {_named(choice)})")
     if not (text or "").strip() and finish == "length":
         raise ModelOutputError(
-            f"the model wrote as many tokens as it may ({tokens[1] or 'all'}, reasoning included) before any caption: "
+            f"the model reached its token limit ({tokens[1] or 'all'}, including reasoning) before any caption: "
             "raise --captioning-max-output-tokens",
             reason="cut_off",
         )
     if text is None:
-        raise ModelServerError(f"its answer has no text (finish_reason {_named(choice)})")
+        raise ModelServerError(f"its completion has no text (finish_reason {_named(choice)})")
     return Completion(text, *tokens, finish)
 
 
 def beginning(body: str) -> str:
-    """Returns how a body begins, for messages."""
+    """Returns the beginning of a body, for messages."""
     return repr(" ".join(body[: 50 * _BEGINNING].split())[:_BEGINNING])
 
 
@@ -133,7 +136,7 @@ def _completion(body: str) -> dict[str, Any]:
 
 
 def _no_completion(body: str) -> ModelServerError:
-    return ModelServerError(f"it did not answer with a chat completion: {beginning(body)}")
+    return ModelServerError(f"its response is not a chat completion: {beginning(body)}")
 
 
 def _raise_error(holder: dict[str, Any]) -> None:
@@ -146,14 +149,14 @@ def _raise_error(holder: dict[str, Any]) -> None:
 
 
 def _raise_other_error(holder: dict[str, Any]) -> None:
-    """Raises the error that a body holds which is no completion and names it otherwise than OpenAI."""
+    """Raises the error in a body without a completion, in forms other than OpenAI's."""
     found = [holder.get(name) for name in _ERROR_NAMES]
     if holder.get("base_resp") or any(isinstance(one, (str, list)) and one for one in found):
         raise EmbeddedError(_status(holder), holder)
 
 
 def _status(error: Any) -> int:
-    """Returns the HTTP status that an error names or stands for; 500 where it says neither."""
+    """Returns the HTTP status that an error names or corresponds to; 500 by default."""
     if not isinstance(error, dict):
         return 500
     named = [error.get(name) for name in ("code", "status_code", "status", "type")]
@@ -166,29 +169,29 @@ def _status(error: Any) -> int:
 
 
 def _first_choice(completion: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the choice of index 0, or else the first one; None without any."""
+    """Returns the choice with index 0, or else the first one; None without any."""
     choices = completion.get("choices")
     found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     return next((choice for choice in found if choice.get("index") == 0), found[0] if found else None)
 
 
 def _finish(choice: dict[str, Any]) -> str | None:
-    """Returns ``stop``, ``length`` or ``blocked``, or None for an answer that is not finished."""
+    """Returns ``stop``, ``length`` or ``blocked``, or None for an unfinished completion."""
     reasons = [_normal(reason) for reason in _reasons(choice)]
     if "blocked" in reasons:
         return "blocked"
-    # A gateway may say "stop" of what its model says more exactly.
+    # A gateway may say "stop" where its model is more specific.
     return "length" if reasons[0] == "stop" and "length" in reasons else reasons[0]
 
 
 def _reasons(choice: dict[str, Any]) -> list[Any]:
-    """Returns why an answer ended, in the words of the server and of who stands behind it."""
+    """Returns the finish reasons given by the server and by the provider behind it."""
     reason = choice.get("finish_reason")
     if reason is not None:
         return [reason, choice.get("native_finish_reason")]
     details = choice.get("finish_details")
     kind = details.get("type") if isinstance(details, dict) else None
-    # Beside a finish reason it is the token or the text that vLLM stopped at.
+    # Next to a finish reason, vLLM's stop_reason is the token or text that it stopped at.
     return [kind, choice.get("native_finish_reason"), choice.get("stop_reason")]
 
 
@@ -237,7 +240,7 @@ def _says(refusal: Any) -> bool:
 
 
 def _was_filtered(choice: dict[str, Any]) -> bool:
-    """Whether Azure's filter took something out."""
+    """Whether Azure's filter removed something."""
     results = [choice.get(name) for name in ("content_filter_results", "content_filter_result")]
     found = [one for result in results if isinstance(result, dict) for one in result.values()]
     found += [inner for one in found if isinstance(one, list) for inner in one]  # of lists of words
@@ -245,7 +248,7 @@ def _was_filtered(choice: dict[str, Any]) -> bool:
 
 
 def _is_blocked_prompt(completion: dict[str, Any]) -> bool:
-    """Whether an answer without choices says why: Gemini's and Azure's filters of what is asked."""
+    """Whether a response without choices reports a blocked prompt: Gemini's and Azure's prompt filters."""
     feedback = completion.get("promptFeedback") or completion.get("prompt_feedback")
     if isinstance(feedback, dict) and (feedback.get("blockReason") or feedback.get("block_reason")):
         return True
@@ -261,7 +264,7 @@ def _tokens(completion: dict[str, Any]) -> tuple[int, int]:
 
 
 def _number(value: Any) -> int:
-    """Returns a count of tokens; what cannot be one is none."""
+    """Returns a token count; 0 for anything that cannot be one."""
     try:
         number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The engine ``endpoint``: a model behind an OpenAI-compatible server."""
+"""The engine ``endpoint``: a model behind an OpenAI-compatible server, with retries and a concurrency limit."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from beam_curate.engines import dialect, openai_protocol
 from beam_curate.engines.base import Completion, Request, SamplingParams
 from beam_curate.engines.completion import EmbeddedError, read_completion
 from beam_curate.engines.refusals import Refusal, shortened
-from beam_curate.engines.server_kind import KEEP_ALL_FRAMES, ServerKind
 from beam_curate.errors import ModelContextError, ModelRequestError, ModelServerError, SetupError
 from beam_curate.models import connection
 from beam_curate.models.slot import ModelRef
 
-_NO_KEY = "none"  # the client wants one; local servers look at none
+_NO_KEY = "none"  # the client requires a key; local servers ignore it
 _LONGEST_DELAY_S = 120.0
 _CONNECT_S = 10.0
-_MOST_REFUSED = 5  # requests of a server that has answered none yet
+_MOST_REFUSED = 5  # refused requests before the first completion, after which the stage stops
 _CONTEXT_FLAGS = (
-    "lower --captioning-sampling-fps or --captioning-window-size, shorten --captioning-prompt-text, or take "
+    "lower --captioning-sampling-fps or --captioning-window-size, shorten --captioning-prompt-text, or use "
     "--captioning-endpoint-media mp4"
 )
 
@@ -64,8 +63,8 @@ class RequestPolicy:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Unanswered:
-    """A request that may be answered later: why it was not, and how long the server asks to wait, in s."""
+class _Retriable:
+    """A request without a completion that can be retried: the reason, and how long the server asks to wait, in s."""
 
     reason: str
     wait_s: float = 0.0
@@ -104,26 +103,25 @@ class EndpointEngine:
         self._client = openai.OpenAI(
             base_url=url,
             api_key=key or _NO_KEY,
-            max_retries=0,  # its delays are its own
+            max_retries=0,  # retries are made here, with our own delays
             timeout=timeout,
             http_client=connection.client(url, timeout, direct=direct),
         )
         self._strict = dialect.is_strict(url)
         self._dialect = dialect.of(url, model)
-        self._kind = ServerKind(self._client, url, False if self._strict else is_vllm)
-        self._turns = _turns(url, policy.concurrency)
+        self._kind = dialect.ServerKind(self._client, url, False if self._strict else is_vllm)
+        self._limit = _concurrency_limit(url, policy.concurrency)
         self._model = model
         self._naming = threading.Lock()
         self._stopped: SetupError | None = None
-        self._has_answered = False
+        self._has_completed = False
         self._refused = 0
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
-        """Answers questions; see `Engine`.
+        """Returns completions; see `Engine`.
 
-        A `ModelServerError` stands for a question that was not answered however often it was asked, a
-        `ModelContextError` or a `ModelRequestError` for one that was refused. After a `SetupError`, which would be the
-        same for every question, nothing more is sent.
+        A request without a response after all retries gives a `ModelServerError`, a refused one a `ModelContextError`
+        or a `ModelRequestError`. After a `SetupError`, which every request would give, nothing more is sent.
         """
         completions: dict[int, Completion | Exception] = {}
         waiting = collections.deque(enumerate(requests))
@@ -132,9 +130,9 @@ class EndpointEngine:
             with contextlib.suppress(IndexError):
                 while True:
                     position, request = waiting.popleft()
-                    completions[position] = self._answer(request, params)
+                    completions[position] = self._complete(request, params)
 
-        # Not a pool of concurrent.futures: its threads would keep the process until the last answer is there.
+        # Not a pool of concurrent.futures: its threads would keep the process alive until the last response.
         number = min(len(requests), self._policy.concurrency)
         threads = [threading.Thread(target=work, daemon=True) for _ in range(number)]
         for thread in threads:
@@ -144,52 +142,52 @@ class EndpointEngine:
         return [completions[position] for position in range(len(requests))]
 
     def close(self) -> None:
-        """Closes connections."""
+        """Closes the connections."""
         self._client.close()
 
-    def _answer(self, request: Request, params: SamplingParams) -> Completion | Exception:
+    def _complete(self, request: Request, params: SamplingParams) -> Completion | Exception:
         try:
             messages = openai_protocol.messages(request, self._media)
             fields = openai_protocol.parameters(params, request.seed, strict=self._strict)
             if self._media == "mp4" and self._kind.is_vllm(self._model):
-                fields |= KEEP_ALL_FRAMES
-            return self._ask_again(messages, fields)
-        except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
+                fields |= dialect.KEEP_ALL_FRAMES
+            return self._send_with_retries(messages, fields)
+        except Exception as error:  # noqa: BLE001 - it becomes the failure of the request
             failure = error.with_traceback(None)
         if isinstance(failure, SetupError):
             self._stopped = failure
         return failure
 
-    def _ask_again(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion:
-        asked = 0
+    def _send_with_retries(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion:
+        attempts = 0
         while True:
-            with self._turns:
-                outcome = self._ask(messages, fields)
+            with self._limit:
+                outcome = self._attempt(messages, fields)
             if isinstance(outcome, Completion):
                 return outcome
-            if asked == self._policy.retries:
+            if attempts == self._policy.retries:
                 break
-            # Requests that failed together shall not come back together.
-            delay = self._policy.delay_s * 2**asked * random.uniform(0.75, 1.25)
+            # Requests that failed together must not be retried together.
+            delay = self._policy.delay_s * 2**attempts * random.uniform(0.75, 1.25)
             time.sleep(min(max(delay, outcome.wait_s), _LONGEST_DELAY_S))
-            asked += 1
+            attempts += 1
         raise ModelServerError(
-            f"the model server {self._url} did not answer, however often it was asked ({asked + 1}, see "
-            f"--openai-caption-retries): {outcome.reason}"
+            f"the model server {self._url} gave no completion in {attempts + 1} attempts (--openai-caption-retries): "
+            f"{outcome.reason}"
         )
 
-    def _ask(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion | _Unanswered:
-        """Makes one request, again at once where the server wants other fields; raises what it is refused for."""
+    def _attempt(self, messages: list[dict[str, Any]], fields: dict[str, Any]) -> Completion | _Retriable:
+        """Makes one attempt, repeated at once if the server wants other fields; raises why it refuses the request."""
         while True:
-            spoken = self._dialect.spoken(fields)
-            outcome = self._send(messages, spoken)
+            accepted = self._dialect.accepted(fields)
+            outcome = self._send(messages, accepted)
             if not isinstance(outcome, Refusal):
                 return outcome
-            judged = self._judged(outcome, spoken)
-            if judged is not None:
-                return judged
+            handled = self._handle(outcome, accepted)
+            if handled is not None:
+                return handled
 
-    def _send(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Completion | _Unanswered | Refusal:
+    def _send(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> Completion | _Retriable | Refusal:
         import httpx2
         import openai
 
@@ -201,18 +199,18 @@ class EndpointEngine:
             create: Any = self._client.chat.completions.with_raw_response.create
             completion = read_completion(create(model=self._model, messages=messages, extra_body=fields).text)
         except ModelServerError as error:
-            return _Unanswered(self._clean(str(error)))
+            return _Retriable(self._clean(str(error)))
         except EmbeddedError as error:
             return Refusal.of(error.status, error.body, {}, self._key)
         except openai.APITimeoutError:
-            return _Unanswered(f"nothing came within {self._policy.timeout_s:g} s (--openai-timeout-s)")
+            return _Retriable(f"no response within {self._policy.timeout_s:g} s (--openai-timeout-s)")
         except openai.APIConnectionError as error:
-            return _Unanswered(self._clean(f"the connection failed ({error.__cause__ or error})"))
+            return _Retriable(self._clean(f"the connection failed ({error.__cause__ or error})"))
         except openai.APIStatusError as error:
             return Refusal.of(error.status_code, error.response.text, error.response.headers, self._key)
-        except httpx2.HTTPError as error:  # of the body of a refusal
-            return _Unanswered(self._clean(f"the connection failed ({error})"))
-        self._has_answered = True
+        except httpx2.HTTPError as error:  # while reading the body of a refusal
+            return _Retriable(self._clean(f"the connection failed ({error})"))
+        self._has_completed = True
         return completion
 
     def _only_model(self) -> str:
@@ -220,35 +218,35 @@ class EndpointEngine:
             openai_protocol.read_models(self._client.models.with_raw_response.list().text), self._url
         )
 
-    def _judged(self, refusal: Refusal, fields: Mapping[str, Any]) -> Completion | _Unanswered | None:
-        """Returns what becomes of a refused request, None to make it again; raises what it fails with.
+    def _handle(self, refusal: Refusal, fields: Mapping[str, Any]) -> Completion | _Retriable | None:
+        """Returns the outcome of a refused request, or None to repeat it at once with other fields.
 
         Raises:
             SetupError: Every other request would be refused as well.
-            ModelContextError: The pictures of this one are too many or too large.
-            ModelRequestError: The server does not take this one.
+            ModelContextError: The frames of this one are too many or too large.
+            ModelRequestError: The server does not accept this one.
         """
         message = f"the model server {self._url} refused the request with HTTP {refusal.status}: {refusal.said}"
         if refusal.is_exhausted:
             raise SetupError(
-                f"{message}; its account or quota is used up, which does not pass by itself: see to it, or name "
+                f"{message}; the account's credit or quota is used up: top it up, or use "
                 "another server with --captioning-endpoint"
             )
         if refusal.is_blocked:
             return Completion("", 0, 0, "blocked")
         if refusal.takes_no_pictures:
-            raise SetupError(f"{message}; name a model that sees pictures with --captioning-endpoint-model")
+            raise SetupError(f"{message}; choose a model that accepts images with --captioning-endpoint-model")
         if refusal.passes:
-            return _Unanswered(f"it answered HTTP {refusal.status}: {refusal.said}", refusal.wait_s)
+            return _Retriable(f"it responded with HTTP {refusal.status}: {refusal.said}", refusal.wait_s)
         self._check_size(refusal, fields, message)
         if self._dialect.learns(refusal, fields):
             return None
         self._check_setup(refusal, message)
         self._refused += 1
-        if not self._has_answered and self._refused >= _MOST_REFUSED:
+        if not self._has_completed and self._refused >= _MOST_REFUSED:
             raise SetupError(
-                f"{message}; it refused the first {self._refused} windows and answered none: see "
-                "--captioning-endpoint, --captioning-endpoint-model and --captioning-endpoint-media"
+                f"{message}; it refused all of the first {self._refused} windows: check --captioning-endpoint, "
+                "--captioning-endpoint-model and --captioning-endpoint-media"
             )
         raise ModelRequestError(message)
 
@@ -264,17 +262,19 @@ class EndpointEngine:
 
     def _check_setup(self, refusal: Refusal, message: str) -> None:
         if unknown := refusal.unwanted(dialect.FLAGS):
-            raise SetupError(f"{message}; for what it does not know, add {dialect.FLAGS[unknown]}")
+            raise SetupError(f"{message}; to leave out the field that it does not accept, add {dialect.FLAGS[unknown]}")
         if refusal.takes_no_video and self._media == "mp4":
-            raise SetupError(f"{message}; take --captioning-endpoint-media frames")
+            raise SetupError(f"{message}; use --captioning-endpoint-media frames")
         if refusal.is_about_model and refusal.status not in (401, 403):
             raise SetupError(
-                f"{message}; is the URL right, up to its /v1 (--captioning-endpoint), and does it have the model "
-                f"{self._model or ''} (--captioning-endpoint-model)?"
+                f"{message}; check the URL, including /v1 (--captioning-endpoint), and that the server has "
+                f"the model {self._model or ''} (--captioning-endpoint-model)"
             )
         if refusal.is_about_key:
-            mend = "it is not the right one, or may not do this" if self._key else "it is not set"
-            raise SetupError(f"{message}; it wants a key in the environment variable {openai_protocol.KEY}, and {mend}")
+            fix = "it is wrong or lacks the permission" if self._key else "none is set"
+            raise SetupError(
+                f"{message}; the server needs an API key in the environment variable {openai_protocol.KEY}: {fix}"
+            )
 
     def _clean(self, text: str) -> str:
         return shortened(text, self._key)
@@ -292,6 +292,6 @@ def _load(device: str, endpoint: Endpoint, policy: RequestPolicy) -> EndpointEng
 
 
 @functools.cache
-def _turns(url: str, concurrency: int) -> threading.BoundedSemaphore:
-    """Returns what bounds the requests to a server, one in a process: each GPU's slot has an engine of its own."""
+def _concurrency_limit(url: str, concurrency: int) -> threading.BoundedSemaphore:
+    """Returns the limit of a server, one per process: each GPU's slot has its own engine."""
     return threading.BoundedSemaphore(concurrency)

@@ -19,16 +19,16 @@ from beam_curate.engines.completion import beginning
 from beam_curate.errors import ModelServerError, SetupError
 
 KEY = "OPENAI_API_KEY"
-"""The environment variable that holds a server's key; it is read where the server is asked."""
+"""The environment variable with a server's API key; it is read by the process that sends requests."""
 
-# Artefacts of JPEG are not seen from about 90 on; 95 would be half as large again.
+# JPEG artefacts are invisible from about 90 on; 95 would take half as much space again.
 _JPEG_QUALITY = 90
 # x264's scale; visually lossless, as clips are encoded.
 _CRF = "18"
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
 
 EXTRAS = ("top_k", "min_p", "repetition_penalty", "min_tokens")
-"""Fields that vLLM and others add to OpenAI's."""
+"""Fields that vLLM and others support beyond OpenAI's."""
 
 
 def messages(request: Request, media: str) -> list[dict[str, Any]]:
@@ -83,24 +83,29 @@ def _against_repetition(params: SamplingParams, *, strict: bool) -> SamplingPara
 def read_models(body: str) -> list[str]:
     """Returns the names in the body of a list of models.
 
+    >>> read_models('{"object": "list", "data": [{"id": "Qwen/Qwen2.5-VL-7B-Instruct"}]}')
+    ['Qwen/Qwen2.5-VL-7B-Instruct']
+
     Raises:
-        ModelServerError: It is no such list.
+        ModelServerError: It is not such a list.
     """
     try:
         return [str(model["id"]) for model in json.loads(body)["data"] or []]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ModelServerError(f"it did not answer with a list of models: {beginning(body)}") from error
+        raise ModelServerError(f"its response is not a list of models: {beginning(body)}") from error
 
 
 def api_key() -> str | None:
-    """Returns the key in the environment, or None.
+    """Returns the API key in the environment, or None.
 
     Raises:
-        SetupError: It has characters that no header can hold.
+        SetupError: It has characters that are not allowed in a header.
     """
     key = os.environ.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise SetupError(f"the environment variable {KEY} holds more than a key: a space, line break or the like")
+        raise SetupError(
+            f"the environment variable {KEY} is not a valid API key: it holds a space, line break or the like"
+        )
     return key or None
 
 
@@ -112,8 +117,8 @@ def only_model(names: Sequence[str], url: str) -> str:
     """
     if len(names) == 1:
         return names[0]
-    listed = f"several models, {', '.join(names)}" if names else "no model"
-    raise SetupError(f"the model server {url} lists {listed}: name yours with --captioning-endpoint-model")
+    listed = f"several models, {', '.join(names)}" if names else "no models"
+    raise SetupError(f"the model server {url} lists {listed}: choose one with --captioning-endpoint-model")
 
 
 def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
@@ -121,14 +126,14 @@ def _part(kind: str, media_type: str, content: bytes) -> dict[str, Any]:
 
 
 def _times(request: Request) -> str:
-    """Returns the sentence that says when pictures were taken."""
+    """Returns a sentence with the timestamps of the frames."""
     rate = f", {1 / request.step_s:.3g} per second" if request.is_even else ""
     times = ", ".join(f"{second:.2f}" for second in request.seconds)
     return f"The pictures are frames of a video{rate}, seen at these times in seconds: {times}."
 
 
 def _at_even_steps(request: Request) -> NDArray[np.uint8]:
-    """Returns as many frames at even steps: those of a variable rate are repeated and left out as their times say."""
+    """Returns as many frames on an even grid: those of a variable rate are repeated or dropped by their timestamps."""
     if request.is_even:
         return request.frames
     seconds = np.asarray(request.seconds)

@@ -1,4 +1,4 @@
-"""Where the tokens of a prompt with a video stand in Qwen's three-dimensional rotary embedding (M-RoPE)."""
+"""Token positions of a prompt with a video in Qwen's three-dimensional rotary embedding (M-RoPE)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ def video_positions(
 ) -> NDArray[np.int64]:
     """Returns the positions of a prompt's tokens: int64 [3, num_tokens], for time, height and width.
 
-    As in the papers of Qwen2-VL (arXiv 2409.12191, 2.1) and Qwen2.5-VL (arXiv 2502.13923, 2.1.2) and in vLLM: what
-    follows a video begins one after the largest of the video's positions. transformers from 5.3 on begins after the
-    longer side of a frame, so that text stands inside of a video that is longer in time than that. What is generated
-    follows the last position of the prompt.
+    As in the papers of Qwen2-VL (arXiv 2409.12191, 2.1) and Qwen2.5-VL (arXiv 2502.13923, 2.1.2) and in vLLM: the
+    text after a video begins one after the video's largest position. In transformers from 5.3 on it begins after the
+    longer side of a frame, so that it overlaps with a video that is longer in time than that. Generated tokens follow
+    the last position of the prompt.
 
     Args:
-        token_types: 0 for text; anything else for the video. The video's tokens stand together (Qwen2-VL,
-            Qwen2.5-VL), or those of each grid by themselves between texts that tell its time (Qwen3-VL).
+        token_types: 0 for text; anything else for the video. The video's tokens are contiguous (Qwen2-VL,
+            Qwen2.5-VL), or those of each grid are, separated by timestamps in text (Qwen3-VL).
         grid: Grids in time, patches in height, patches in width.
-        merge: Patches a side that become one token.
-        temporal: Position of each grid in time, from 0; not used where grids stand by themselves.
+        merge: Patches per side that become one token.
+        temporal: Position of each grid in time, from 0; not used if grids are separated by text.
 
     Raises:
-        ValueError: The video's tokens are not those of the grid.
+        ValueError: The number of video tokens does not match the grid.
     """
     number, height, width = grid[0], grid[1] // merge, grid[2] // merge
     runs = [(is_text, len(list(run))) for is_text, run in itertools.groupby(kind == 0 for kind in token_types)]
@@ -50,10 +50,13 @@ def video_positions(
 
 
 def temporal_positions(seconds: NDArray[np.float64], tokens_per_second: float) -> NDArray[np.int64]:
-    """Returns the positions in time of grids that begin at such seconds, in Qwen2.5-VL: rounded down.
+    """Returns the temporal positions of grids in Qwen2.5-VL, rounded down.
+
+    >>> temporal_positions(np.array([0.0, 0.2, 1.0]), 15).tolist()
+    [0, 3, 15]
 
     Args:
-        seconds: After the first grid.
+        seconds: Start times of the grids, in s after the first.
         tokens_per_second: The ``tokens_per_second`` of the model's config.
     """
     # 15 x 0.2 s is 3 s, though a little less in floating point.

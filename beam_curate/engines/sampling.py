@@ -43,20 +43,20 @@ def arguments(
 
 
 def forget_recommended(model: Any, ends: list[int], pad: int) -> None:
-    """Drops what the model's own generation_config.json would add to what the options say."""
+    """Drops the model's own generation_config.json, which would add to the sampling parameters."""
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad)
 
 
 class FiniteWatch:
-    """Ends answers whose logits are NaN, or leave no token to take, and tells which those were.
+    """Ends and reports completions whose logits are NaN or leave no token to choose.
 
-    A processor of logits for ``generate``: it is called with ids [batch, length] and logits [batch, vocabulary]. A
-    token that is forbidden has a logit of minus infinity, which is as it should be.
+    A logits processor for ``generate``: called with ids [batch, length] and logits [batch, vocabulary]. A
+    logit of minus infinity is fine: it forbids a token.
 
     Args:
-        end: The token that ends an answer.
+        end: The end-of-text token.
     """
 
     def __init__(self, end: int) -> None:
@@ -64,7 +64,7 @@ class FiniteWatch:
         self._failed: Any = None
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Returns the logits; of an answer that fails only the end is left."""
+        """Returns the logits; a failed completion is left with the end-of-text token only."""
         bad = scores.isnan().any(dim=1) | ~scores.isfinite().any(dim=1) | scores.isposinf().any(dim=1)
         self._failed = bad if self._failed is None else self._failed | bad
         ending = scores.new_full((scores.shape[1],), float("-inf"))
@@ -72,19 +72,19 @@ class FiniteWatch:
         return scores.where(~bad[:, None], ending)
 
     def failed(self, number: int) -> list[bool]:
-        """Returns for each of so many rows of the batch whether it failed."""
+        """Returns for each row of the batch whether it failed."""
         return [False] * number if self._failed is None else list(self._failed.tolist())
 
 
 class CountPenalty:
-    """Makes tokens of the answer less likely to come again, as vLLM's presence and frequency penalties do.
+    """Makes tokens of the completion less likely to be repeated, like vLLM's presence and frequency penalties.
 
-    A processor of logits for ``generate``: it is called with ids [batch, length] and logits [batch, vocabulary].
+    A logits processor for ``generate``: called with ids [batch, length] and logits [batch, vocabulary].
 
     Args:
-        presence: Taken from the logit of each token that came.
-        frequency: Taken from it for each time it came.
-        prompt_length: Tokens before the answer, padding included.
+        presence: Subtracted from the logit of each token that has occurred.
+        frequency: Subtracted for each occurrence.
+        prompt_length: Tokens before the completion, padding included.
     """
 
     def __init__(self, presence: float, frequency: float, prompt_length: int) -> None:
@@ -93,7 +93,7 @@ class CountPenalty:
         self._start = prompt_length
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Returns the logits less the penalties."""
+        """Returns the logits minus the penalties."""
         completion = input_ids[:, self._start :]
         counts = scores.new_zeros(scores.shape).scatter_add_(1, completion, scores.new_ones(completion.shape))
         return scores - self._frequency * counts - self._presence * (counts > 0)
@@ -101,7 +101,7 @@ class CountPenalty:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: str, wanted: bool) -> Iterator[None]:
-    """Draws from a seed of its own inside the block, where that is wanted."""
+    """Seeds torch's random numbers inside the block, if wanted."""
     import torch
 
     if not wanted:

@@ -1,4 +1,4 @@
-"""A key is blotted out of whatever a server says, also where the server echoes it in pieces or in another form."""
+"""Masks an API key in server messages, even if the server echoes it in pieces or in another encoding."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 _RUN = 8
-"""Characters of a key, one after the other, that are too many to show."""
+"""The shortest run of a key's characters that is masked."""
 
 _Character = tuple[str, int, int]
-"""With the beginning and the end of where it stands."""
+"""A character with its start and end in the text."""
 
-_LONGEST = 20_000  # characters of a text that are looked at, and shown at most
+_LONGEST = 20_000  # characters of a text; the rest is cut off
 _MASK = "***"
 # \u002d and \x2d of JSON and of Python, \n and \/, %2D of URLs, &#45; and &#x2d; of HTML.
 _ESCAPE = re.compile(
@@ -23,10 +23,13 @@ _ESCAPE = re.compile(
 
 
 def masked(text: str, key: str | None) -> str:
-    """Returns a text in which each run of at least 8 of the key's characters became ``***``.
+    """Returns a text in which each run of at least 8 of the key's characters is replaced with ``***``.
 
-    White space, punctuation and escapes between them do not hide a run, nor does another case; the same holds for the
-    key in base64 and in hexadecimal digits. A key of fewer characters is looked for as a whole.
+    Runs are found across white space, punctuation and escapes, in any case, and also in base64 and hexadecimal forms of
+    the key. A shorter key is masked as a whole.
+
+    >>> masked("Incorrect API key sk-0123456789abcdef provided", "sk-0123456789abcdef")
+    'Incorrect API key *** provided'
     """
     text = text[:_LONGEST]
     if not key:
@@ -40,7 +43,7 @@ def masked(text: str, key: str | None) -> str:
 
 
 def _found(characters: list[_Character], forms: list[str]) -> Iterator[tuple[int, int]]:
-    """Yields where runs of one of the forms stand."""
+    """Yields the spans of runs of one of the forms."""
     letters = "".join(letter for letter, _, _ in characters)
     for form in filter(None, forms):
         length = min(_RUN, len(form))
@@ -51,13 +54,15 @@ def _found(characters: list[_Character], forms: list[str]) -> Iterator[tuple[int
 
 
 def _forms(key: str) -> Iterator[str]:
-    """Yields a key and what it may be encoded as."""
+    """Yields a key and its encodings."""
     yield key
     if len(key) < _RUN:
         return
     raw = key.encode()
     yield raw.hex()
-    for offset in range(3):  # three bytes become four characters: within a longer text it may begin at any of them
+    for offset in range(
+        3
+    ):  # base64 turns 3 bytes into 4 characters: in a longer text the key may begin at any of the 3
         encoded = base64.b64encode(b"\0" * offset + raw).decode()
         yield encoded[offset + (offset > 0) : (offset + len(raw)) * 8 // 6]
 
@@ -67,7 +72,7 @@ def _alphanumeric(text: str) -> str:
 
 
 def _characters(text: str) -> list[_Character]:
-    """Returns the characters of a text with their places, escapes resolved, in lower case."""
+    """Returns the lower-case characters of a text with their spans, escapes resolved."""
     return [(letter, *match.span()) for match in _ESCAPE.finditer(text) for letter in _resolved(match).lower()]
 
 

@@ -1,7 +1,7 @@
-"""The chunks of a chat completion that a server streams although it was not asked to, joined to one completion.
+"""Joins the chunks of a chat completion that a server streams although streaming was not requested.
 
-Chunks are server-sent events (https://html.spec.whatwg.org, 9.2): lines end with CR, LF or both, and nothing else ends
-one, such as a line separator within a text.
+Chunks are server-sent events (https://html.spec.whatwg.org, 9.2): lines end with CR, LF or both, and nothing else does,
+such as a line separator within a text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def joined(body: str) -> dict[str, Any]:
     """Returns the completion in a stream: its first choice, or the error that the stream holds.
 
     Raises:
-        ValueError, LookupError, TypeError, AttributeError: It is no stream of a chat completion.
+        ValueError, LookupError, TypeError, AttributeError: It is not a stream of a chat completion.
     """
     whole: dict[str, Any] = {}
     choice: dict[str, Any] = {}
@@ -44,13 +44,13 @@ def joined(body: str) -> dict[str, Any]:
             choice |= {name: value for name, value in part.items() if value is not None and name != "delta"}
     if choice:
         choice["message"] = {"content": content} | said
-        # What broke off has no finish reason, which elsewhere means a finished answer.
+        # An interrupted stream has no finish reason, which in other responses means a finished completion.
         choice = {"finish_reason": "unfinished"} | choice
     return whole | {"choices": [choice] if choice else []}
 
 
 def _chunks(body: str) -> list[tuple[bool, dict[str, Any]]]:
-    """Returns the chunks of a stream, and of each whether it is an event of the name ``error``."""
+    """Returns the chunks of a stream, each with whether it is an ``error`` event."""
     chunks = []
     event = ""
     for line in re.split(r"\r\n|\r|\n", body):

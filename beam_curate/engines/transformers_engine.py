@@ -1,4 +1,4 @@
-"""The engine ``transformers``: models of the Qwen2.5-VL and Qwen3-VL families, as Cosmos-Reason is, in the worker."""
+"""The engine ``transformers``: models of the Qwen2.5-VL and Qwen3-VL families, such as Cosmos-Reason, in the worker."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.weights import fetch
 
 _NOT_FINITE = (
-    "the model computed values that are no numbers (NaN): its weights may be damaged (beam-curate models check "
-    "--hash), or do not compute in this precision"
+    "the model produced NaN or infinite logits: its weights may be corrupt (run beam-curate models check --hash) "
+    "or unsuitable for this precision"
 )
 _VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Prompt:
-    """A question as the model reads it: tensors of one row, on the device."""
+    """The tensors of a request, as a batch of one on the device."""
 
     inputs: dict[str, Any]
     length: int
@@ -44,7 +44,7 @@ class TransformersEngine:
     Args:
         processor: A transformers processor whose tokenizer has a chat template.
         model: What `AutoModelForImageTextToText` loads.
-        device: What torch calls the device that the model is on.
+        device: torch's name of the model's device.
 
     Raises:
         ValueError: The processor has no chat template.
@@ -59,7 +59,7 @@ class TransformersEngine:
         self._vision = model.config.vision_config
         self._context: int = model.config.get_text_config().max_position_embeddings
         if not isinstance(processor.chat_template, str):
-            raise ValueError("it has no chat template: chat_template.json or chat_template.jinja is missing")
+            raise ValueError("there is no chat template: chat_template.json or chat_template.jinja is missing")
         # Qwen3-VL's processor puts a start and an end around each pair of frames, as the model was trained, but in
         # transformers 5 it leaves those of the template around all of them.
         self._template: str = processor.chat_template
@@ -71,7 +71,7 @@ class TransformersEngine:
         sampling.forget_recommended(model, self._ends, self._pad)
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
-        """Answers questions together, in halves where memory does not hold them; see `Engine`."""
+        """Returns completions, computed in one batch, or in halves of it when out of memory; see `Engine`."""
         prompts = [self._read(request) for request in requests]
         fitting = [prompt for prompt in prompts if isinstance(prompt, _Prompt)]
         work: Any = functools.partial(self._generate, params=params)
@@ -79,15 +79,15 @@ class TransformersEngine:
         return [next(completions) if isinstance(prompt, _Prompt) else prompt for prompt in prompts]
 
     def _read(self, request: Request) -> _Prompt | Exception:
-        """Turns a question into tensors; an exception that comes of it is of this question alone."""
+        """Turns a request into tensors; an exception is the failure of this request alone."""
         try:
             inputs = dict(self._inputs(request))
-        except Exception as error:  # noqa: BLE001 - it becomes the failure of the question
+        except Exception as error:  # noqa: BLE001 - it becomes the failure of the request
             return error.with_traceback(None)
         length = int(inputs["input_ids"].shape[1])
         if length >= self._context:
             return ModelContextError(
-                f"prompt and pictures take {length:,} tokens, and the model reads {self._context:,}: lower "
+                f"prompt and frames take {length:,} tokens, and the model's context is {self._context:,}: lower "
                 "--captioning-sampling-fps or --captioning-window-size, or shorten --captioning-prompt-text"
             )
         return _Prompt(inputs, length, request.seed)
@@ -95,7 +95,7 @@ class TransformersEngine:
     def _inputs(self, request: Request) -> Any:
         import torch
 
-        # The processor works where the model is: on a GPU it takes no time, and what is copied there are bytes.
+        # The processor runs on the model's device: on a GPU it takes no time, and only bytes are copied there.
         video = torch.from_numpy(request.frames).permute(0, 3, 1, 2).to(self._device)
         content = [{"type": "video", "video": video}, {"type": "text", "text": request.prompt}]
         messages = [{"role": "user", "content": content}]
@@ -108,21 +108,21 @@ class TransformersEngine:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            sanitize_control_tokens=True,  # what a user writes is text, even where it looks like a token
+            sanitize_control_tokens=True,  # a user's text is text, even if it looks like a special token
             processor_kwargs={
-                "video_metadata": [[_facts(request)]],
+                "video_metadata": [[_video_metadata(request)]],
                 "do_sample_frames": False,
                 "do_resize": False,
             },
         )
         inputs["position_ids"] = self._positions(inputs, request)
         inputs = inputs.to(self._device)
-        # The model would do so itself, but until then they take twice the memory.
+        # The model would convert them itself, but until then they take twice the memory.
         inputs["pixel_values_videos"] = inputs["pixel_values_videos"].to(self._dtype)
         return inputs
 
     def _positions(self, inputs: Any, request: Request) -> Any:
-        """Returns the tokens' positions, int64 [4, 1, num_tokens]: among all tokens, in time, height and width."""
+        """Returns token positions, int64 [4, 1, num_tokens]: in the text, in time, height and width."""
         import torch
 
         (types,) = inputs["mm_token_type_ids"].tolist()
@@ -143,17 +143,17 @@ class TransformersEngine:
         watch = sampling.FiniteWatch(self._ends[0])
         with torch.inference_mode(), sampling.seeded(prompts[0].seed, self._device, params.temperature > 0):
             written = self._model.generate(
-                **_together([prompt.inputs for prompt in prompts], longest, self._pad),
+                **_batch([prompt.inputs for prompt in prompts], longest, self._pad),
                 **sampling.arguments(params, most, longest, watch),
             )
         rows: list[list[int]] = written[:, longest:].tolist()
-        completions = [self._answer(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
+        completions = [self._completion(row, prompt, most) for row, prompt in zip(rows, prompts, strict=True)]
         return [
             ModelOutputError(_NOT_FINITE, "not_finite") if failed else completion
             for failed, completion in zip(watch.failed(len(completions)), completions, strict=True)
         ]
 
-    def _answer(self, row: list[int], prompt: _Prompt, most: int) -> Completion:
+    def _completion(self, row: list[int], prompt: _Prompt, most: int) -> Completion:
         end = next((position for position, token in enumerate(row) if token in self._ends), None)
         tokens = row[:end]
         text = self._processor.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -164,10 +164,10 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
     """Returns a reference to a model of the catalog.
 
     Args:
-        model: Which one.
+        model: The model.
         workspace: Where its folder lies.
-        weights_path: Value of ``--model-weights-path``: where a worker that lacks it takes it from.
-        dtype: ``float32`` or ``bfloat16``; None for bfloat16 where the device computes in it.
+        weights_path: Value of ``--model-weights-path``: where workers without the folder fetch it from.
+        dtype: ``float32`` or ``bfloat16``; None for bfloat16 if the device supports it.
     """
     load = functools.partial(_load, model=model, workspace=workspace, weights_path=weights_path, dtype=dtype)
     return ModelRef(model.name, load, identity=f"transformers {model.identity}")
@@ -180,11 +180,11 @@ def _load(device: str, model: Model, workspace: str, weights_path: str | None, d
 
 
 def load_folder(folder: Path, device: str, dtype: str | None = None) -> TransformersEngine:
-    """Loads a model from a folder in the layout of the hub.
+    """Loads a model from a folder in the layout of the Hugging Face hub.
 
     Raises:
-        ValueError: Weights or the chat template are missing, or weights are of another shape.
-        Exception: Whatever transformers raises for missing and broken files.
+        ValueError: Weights or the chat template are missing, or weights have the wrong shape.
+        Exception: Whatever transformers raises for missing or corrupt files.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -203,19 +203,19 @@ def load_folder(folder: Path, device: str, dtype: str | None = None) -> Transfor
         attn_implementation="flash_attention_2" if flash else "sdpa",
         output_loading_info=True,
     )
-    wrong = [*found["missing_keys"], *found["mismatched_keys"]]  # transformers would draw them at random
-    if wrong:
-        raise ValueError(f"{len(wrong)} weights are missing or have another shape, such as {wrong[0]}")
+    missing = [*found["missing_keys"], *found["mismatched_keys"]]  # transformers would initialise them at random
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing or have the wrong shape, such as {missing[0]}")
     return TransformersEngine(processor, model.to(device), device)
 
 
-def _facts(request: Request) -> dict[str, Any]:
-    """Returns what a processor is told of a video whose frames were sampled: which frames of which rate they are.
+def _video_metadata(request: Request) -> dict[str, Any]:
+    """Returns the metadata of a video with sampled frames: their indices in the original, and its frame rate.
 
-    Frames of a clip with a variable rate have the numbers that frames of its mean rate would have at their times.
+    For a variable frame rate, an index is what a frame at that time would have at the mean rate.
     """
     total = request.last_frame - request.first_frame + 1
-    # As exact as 24 and 30000 / 1001 are: a time that is told in tenths of a second must not be rounded the other way.
+    # As exact as 24 and 30000/1001: a time given to the model in tenths of a second must not be rounded differently.
     rate = float(Fraction(total * request.frame_rate / len(request.frames)).limit_denominator(1001))
     return {
         "fps": rate,
@@ -228,9 +228,9 @@ def _facts(request: Request) -> dict[str, Any]:
 
 
 def _grid_seconds(request: Request, number: int, frames: int) -> NDArray[np.float64]:
-    """Returns when the grids of a video begin, in s after the first.
+    """Returns the start times of a video's grids, in s after the first.
 
-    Frames at even steps are as far apart as the maker's processor says, whose rate counts what follows the last frame.
+    Evenly spaced frames are as far apart as in the maker's processor, whose rate counts the time after the last frame.
 
     Args:
         request: Request with the video.
@@ -247,8 +247,8 @@ def _padded(prompts: Sequence[_Prompt]) -> int:
     return len(prompts) * max(prompt.length for prompt in prompts)
 
 
-def _together(inputs: Sequence[dict[str, Any]], length: int, pad: int) -> dict[str, Any]:
-    """Makes one batch of prompts: what belongs to tokens is padded on the left, what belongs to pictures joined."""
+def _batch(inputs: Sequence[dict[str, Any]], length: int, pad: int) -> dict[str, Any]:
+    """Makes one batch of prompts: token tensors are padded on the left, frame tensors concatenated."""
     import torch
 
     fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0, "position_ids": 0}

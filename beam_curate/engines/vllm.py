@@ -23,19 +23,19 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.processes.server import Server, ServerError, free_ports
 from beam_curate.weights import fetch
 
-# As cosmos-curate runs these models in vLLM; pictures are allowed as well, as many as a window has frames at most.
+# As cosmos-curate runs these models in vLLM; images are allowed as well, up to the maximum number of sampled frames.
 _FLAGS = {
     "--dtype": "bfloat16",
     "--max-model-len": "32768",
     "--gpu-memory-utilization": "0.85",
     "--limit-mm-per-prompt": json.dumps({"image": 768, "video": 1}),
-    "--generation-config": "vllm",  # what our flags say, not what the model's folder does
+    "--generation-config": "vllm",  # sampling follows our flags, not the model's folder
     "--seed": "0",
 }
-# vLLM would take 32 frames of a video that has more.
+# By default vLLM samples 32 frames of longer videos.
 _ALL_FRAMES = {"--media-io-kwargs": json.dumps({"video": {"num_frames": -1}})}
 _FP8 = {"--quantization": "fp8"}
-# The server shall not want a key, nor know ours.
+# The server must neither require a key nor see ours.
 _KEYS = ("OPENAI_API_KEY", "VLLM_API_KEY")
 _MOST_RESTARTS = 3
 _MOMENT_S = 1.0
@@ -45,7 +45,7 @@ _NO_REASON = re.compile(r"HTTP/1|EngineDeadError|\(above\)|Exception in ASGI", r
 _LINES_SHOWN, _CHARACTERS_SHOWN = 15, 300
 
 _failures: collections.defaultdict[str, list[str]] = collections.defaultdict(list)
-"""How servers ended by themselves or did not start, in this process, by device."""
+"""Messages about servers that crashed or failed to start in this process, by device."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,8 @@ class VllmServer:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Life:
-    """A server from its start to its end, and what asks it."""
+class _RunningServer:
+    """A running server and the engine that sends requests to it."""
 
     server: Server
     url: str
@@ -113,22 +113,22 @@ class VllmEngine:
         self._policy = policy
         self._device = device
         self._lock = threading.Lock()
-        self._life: _Life | None = None
+        self._running: _RunningServer | None = None
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
-        """Answers questions; see `Engine`. Those that a server took with it when it ended are asked again."""
+        """Returns completions; see `Engine`. Requests lost in a crash of the server are sent again."""
         try:
-            life = self._living()
+            running = self._ensure_running()
         except ModelServerError as error:
             return [error.with_traceback(None)] * len(requests)
-        completions = life.engine.generate(requests, params)
+        completions = running.engine.generate(requests, params)
         lost = [position for position, completion in enumerate(completions) if isinstance(completion, ModelServerError)]
-        if lost and life.server.has_ended(within_s=_MOMENT_S):
+        if lost and running.server.has_ended(within_s=_MOMENT_S):
             again = self.generate([requests[position] for position in lost], params)
             for position, completion in zip(lost, again, strict=True):
                 completions[position] = completion
         elif lost:
-            reason = f"the server's own reason, from {life.server.save_log()}: {error_line(life.server.lines)}"
+            reason = f"error in the server's log, {running.server.save_log()}: {error_line(running.server.lines)}"
             for position in lost:
                 completions[position] = ModelServerError(f"{completions[position]}; {reason}")
         return completions
@@ -138,29 +138,29 @@ class VllmEngine:
         with self._lock:
             self._end()
 
-    def _living(self) -> _Life:
-        """Returns the server, started anew where it has ended; it waits until the server is ready.
+    def _ensure_running(self) -> _RunningServer:
+        """Returns a server that is ready; starts it, or restarts it after a crash.
 
         Raises:
-            ModelServerError: It does not start, or has failed too often in this process.
+            ModelServerError: It does not start, or has crashed too often in this process.
         """
         with self._lock:
-            if self._life is not None and not self._life.server.has_ended():
-                return self._life
+            if self._running is not None and not self._running.server.has_ended():
+                return self._running
             failures = _failures[self._device]
-            if self._life is not None:
-                failures.append(self._life.server.how_it_ended())
-                self._life.server.stop()
-                self._life = None  # its client stays open for threads that are still using it
+            if self._running is not None:
+                failures.append(self._running.server.how_it_ended())
+                self._running.server.stop()
+                self._running = None  # its client stays open for threads that are still using it
             if len(failures) > _MOST_RESTARTS:
                 raise ModelServerError(
-                    f"the model server failed {len(failures)} times and is not started again in this process; at last "
+                    f"the model server failed {len(failures)} times and is not restarted here; last failure: "
                     f"{failures[-1]}"
                 )
-            self._life = self._start()
-            return self._life
+            self._running = self._start()
+            return self._running
 
-    def _start(self) -> _Life:
+    def _start(self) -> _RunningServer:
         (port,) = free_ports(1)
         url = f"http://127.0.0.1:{port}"
         command, environment = self._server.arguments(self._folder, port), _environment(self._device)
@@ -172,13 +172,13 @@ class VllmEngine:
             raise ModelServerError(str(error)) from error
         endpoint = Endpoint(f"{url}/v1", self._folder, self._server.media)
         known = True if self._server.is_vllm else None
-        return _Life(server, endpoint.url, EndpointEngine(endpoint, self._policy, direct=True, is_vllm=known))
+        return _RunningServer(server, endpoint.url, EndpointEngine(endpoint, self._policy, direct=True, is_vllm=known))
 
     def _end(self) -> None:
-        if self._life is not None:
-            self._life.engine.close()
-            self._life.server.stop()
-            self._life = None
+        if self._running is not None:
+            self._running.engine.close()
+            self._running.server.stop()
+            self._running = None
 
 
 def error_line(lines: Sequence[str]) -> str:
@@ -229,11 +229,11 @@ def _load(
 
 
 def _environment(device: str) -> dict[str, str]:
-    """Returns the environment of a server: without keys, and of the GPUs the one that is meant."""
+    """Returns the environment of a server: without API keys, and with only the GPU it must use."""
     environment = {name: value for name, value in os.environ.items() if name not in _KEYS}
     kind, _, index = device.partition(":")
     if kind == "cuda" and index:
-        # torch counts the GPUs that this process sees.
+        # torch numbers the GPUs that are visible to this process.
         seen = environment.get("CUDA_VISIBLE_DEVICES", "")
         environment["CUDA_VISIBLE_DEVICES"] = seen.split(",")[int(index)] if seen else index
     return environment

@@ -145,7 +145,7 @@ def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: 
     request = Request("What happens?", pictures, 2.0, Path("clip.mp4"), 0, 95)
     engine = VllmEngine(VllmServer(TRANSFORMERS, start_timeout_s=120.0), folder, POLICY, "cpu")
     try:
-        url = engine._living().url
+        url = engine._ensure_running().url
         check_what_a_real_server_answers(EndpointEngine(Endpoint(url, folder), POLICY), request)
         short = SamplingParams(5)
         expected = engine.generate([request], short)
@@ -156,7 +156,9 @@ def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: 
         later: list[Any] = []
         thread = threading.Thread(target=lambda: later.extend(engine.generate([request] * 12, short)))
         thread.start()
-        wait_for(lambda: sum("POST" in line for line in engine._living().server.lines) > 6)  # in the middle of its work
+        wait_for(
+            lambda: sum("POST" in line for line in engine._ensure_running().server.lines) > 6
+        )  # in the middle of its work
         os.kill(server, signal.SIGKILL)
         thread.join()
         assert later == expected * 12

@@ -250,7 +250,7 @@ import os, signal, sys
 from beam_curate.engines.endpoint import RequestPolicy
 from beam_curate.engines.vllm import VllmEngine, VllmServer
 engine = VllmEngine({make_server("--child")!r}, {FOLDER!r}, {POLICY!r}, "cpu")
-engine._living()
+engine._ensure_running()
 print("ready", flush=True)
 sys.stdin.readline()
 {end}
@@ -268,7 +268,7 @@ def test_a_supervisor_that_is_killed_takes_the_server_with_it() -> None:
     with engine() as asked:
         asked.generate([make_request()], GREEDY)
         (pid,) = servers_of(os.getpid())
-        os.kill(asked._life.server.pid, signal.SIGKILL)
+        os.kill(asked._running.server.pid, signal.SIGKILL)
         wait_for(lambda: not is_running(pid), within_s=60)
         assert texts(asked.generate([make_request()], GREEDY)) == [FOLDER]
 

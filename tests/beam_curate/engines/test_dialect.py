@@ -12,8 +12,8 @@ import pytest
 from transformers.video_utils import VideoMetadata
 
 from beam_curate.engines.base import Completion, Request, SamplingParams
+from beam_curate.engines.dialect import KEEP_ALL_FRAMES
 from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
-from beam_curate.engines.server_kind import KEEP_ALL_FRAMES
 from beam_curate.engines.transformers_engine import load_folder
 from beam_curate.engines.vllm import VllmEngine, VllmServer
 from tests.support import misbehaving_server
