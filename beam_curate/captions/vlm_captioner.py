@@ -96,7 +96,7 @@ class VlmCaptioner(Captioner):
             yield _SampledClipWindow(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
 
     def _requests(self, asked: Sequence[_SampledClipWindow], files: StageFiles) -> Iterator[Request | Exception]:
-        """Yields a request per window, decoding each clip once; an exception for each window that decoding fails for."""
+        """Yields a request for each window, or the exception that decoding failed with; decodes each clip once."""
         position = 0
         while position < len(asked):
             clip = asked[position].clip
