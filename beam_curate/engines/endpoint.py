@@ -234,7 +234,7 @@ class EndpointEngine:
             )
         if refusal.is_blocked:
             return Completion("", 0, 0, "blocked")
-        if refusal.takes_no_pictures:
+        if refusal.takes_no_images:
             raise SetupError(f"{message}; choose a model that accepts images with --captioning-endpoint-model")
         if refusal.passes:
             return _Retriable(f"it responded with HTTP {refusal.status}: {refusal.said}", refusal.wait_s)

@@ -1,7 +1,7 @@
-"""What a model server means that does not answer: ask later, ask otherwise, never for this window, or never at all.
+"""Interprets the errors of model servers: retry later, change the request, fail this window, or stop the stage.
 
-The words and codes are those of OpenAI, Azure, Gemini, Anthropic, Mistral, Groq, OpenRouter, DeepSeek, xAI, DashScope,
-Zhipu, Moonshot, vLLM, SGLang, llama.cpp, TGI, LM Studio and Ollama.
+The messages and codes are those of OpenAI, Azure, Gemini, Anthropic, Mistral, Groq, OpenRouter, DeepSeek, xAI,
+DashScope, Zhipu, Moonshot, vLLM, SGLang, llama.cpp, TGI, LM Studio and Ollama.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 from beam_curate.engines.secrets import masked
 
 _MESSAGE_CHARACTERS = 400
-_LOOKED_AT = 4000  # characters of each text in a refusal
-_ECHOED = {"input", "request", "messages", "failed_generation"}  # what was sent, in messages of FastAPI and others
-_LONGEST_PASSING_S = 3600.0  # a server that asks to wait longer counts as one whose limit does not pass
+_LOOKED_AT = 4000  # characters of each text in an error that are searched
+_ECHOED = {"input", "request", "messages", "failed_generation"}  # fields in which FastAPI and others repeat the request
+_LONGEST_PASSING_S = 3600.0  # a longer wait counts as an exhausted quota
 
 
 def _words(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-# Codes of what does not pass, which some gateways send with a status of 500.
+# Codes of permanent errors, which some gateways send with status 500.
 _NO_MONEY_CODES = _words(
     r"insufficient_quota|exceeded_current_quota|billing_(hard_limit|not_active)|budget_exceeded|account_deactivated"
 )
@@ -65,7 +65,7 @@ _TOO_LONG = _words(
     r"(up to|maximum of|most) \d+ images?|image.{0,30}limit",
     r"range of input length|image.{0,20} exceeds? \d|image dimensions exceed",
 )
-_CONTEXT_FULL = _words(r"context size has been exceeded")  # llama.cpp, with a status of 500
+_CONTEXT_FULL = _words(r"context size has been exceeded")  # llama.cpp, with status 500
 _CONTEXT_LENGTH = re.compile(r"context (?:length|window|size)(?: of| is|:)? (?:of )?(\d[\d,]{0,12})", re.IGNORECASE)
 _TOKEN_LIMIT = _words(
     r"max(_completion|_new|_output)?_tokens\W{0,3} (is )?(too large|too high|must be|exceeds|cannot exceed|should be)",
@@ -90,7 +90,7 @@ _MODEL = _words(
     r"model\W.{0,120}(has been deprecated|decommissioned)",
     r"(not a valid|invalid) model|no endpoints found|not found.{0,20}model|unsupported model|models? .{0,40}unloaded",
 )
-_NO_PICTURES = _words(
+_NO_IMAGES = _words(
     r"(does not|doesn't|do not|not|no) support\w* .{0,40}(image|vision|picture|multimodal|multi-modal)|mmproj",
     r"(image|vision|picture|multi-?modal)\w*( input| data| content)?s? (is |are )?(not|un)[ -]?(supported|enabled)",
     r"(is )?not a (multimodal|multi-modal|vision) model|unknown variant .?image_url",
@@ -112,14 +112,14 @@ _WAIT = (
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """An answer with an error.
+    """An error response.
 
     Attributes:
-        status: HTTP status, or that which the body names.
-        said: Its message on one line, of bounded length and without the key.
-        text: All that the error says, codes included; it may hold the key.
-        param: The field that the server names, or None.
-        wait_s: How long it asks to wait, in s.
+        status: HTTP status, or the one that the body names.
+        said: The message on one line, of bounded length and without the API key.
+        text: The whole text of the error, including codes; it may contain the API key.
+        param: The field that the server complains about, or None.
+        wait_s: How long the server asks to wait, in s.
     """
 
     status: int
@@ -130,7 +130,18 @@ class Refusal:
 
     @classmethod
     def of(cls, status: int, body: Any, headers: Mapping[str, str], key: str | None) -> Refusal:
-        """Returns what the body of an error says, parsed or not."""
+        """Parses an error response.
+
+        >>> refusal = Refusal.of(429, '{"error": {"message": "slow down, retry after 20s"}}', {}, key=None)
+        >>> refusal.passes, refusal.wait_s, refusal.said
+        (True, 20.0, 'slow down, retry after 20s')
+
+        Args:
+            status: HTTP status.
+            body: Body, parsed or not.
+            headers: Response headers.
+            key: API key, which is masked in the message.
+        """
         with contextlib.suppress(ValueError, RecursionError):
             body = json.loads(body) if isinstance(body, str) else body
         text = " | ".join(_texts(body))
@@ -139,13 +150,13 @@ class Refusal:
 
     @property
     def passes(self) -> bool:
-        """Whether the same request may be answered later."""
+        """Whether the same request may succeed later."""
         later = self.status in (408, 409, 425, 429) or self.status >= 500 or bool(_LOADING.search(self.text))
         return later and not self.is_exhausted and not _CONTEXT_FULL.search(self.text)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether money or a quota is used up that does not come back while a run waits."""
+        """Whether credit or a quota is used up and will not recover during the run."""
         if self.status == 402 or _NO_MONEY_CODES.search(self.text):
             return True
         if not 400 <= self.status < 500:
@@ -156,47 +167,47 @@ class Refusal:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a filter of the server refuses what this window shows."""
+        """Whether a content filter blocks this window."""
         return self.status == 451 or (self.status in (400, 403, 422) and bool(_BLOCKED.search(self.text)))
 
     @property
     def is_too_long(self) -> bool:
-        """Whether the window's pictures and the prompt are more than the server takes."""
+        """Whether prompt and frames exceed what the server accepts."""
         return self.status == 413 or bool(_TOO_LONG.search(self.text))
 
     @property
     def context_length(self) -> int | None:
-        """Most tokens of prompt and answer together, where the server tells them."""
+        """Context length in tokens, if the server states it."""
         match = _CONTEXT_LENGTH.search(self.text)
         return int(match[1].replace(",", "")) if match else None
 
     @property
     def is_token_limit(self) -> bool:
-        """Whether the most tokens of an answer are more than the model writes."""
+        """Whether the requested maximum of output tokens exceeds the model's."""
         return bool(_TOKEN_LIMIT.search(self.text))
 
     @property
     def is_about_key(self) -> bool:
-        """Whether the key is wrong, missing or not allowed to do this."""
+        """Whether the API key is wrong, missing or lacks a permission."""
         return self.status in (401, 403) or bool(_KEY.search(self.text))
 
     @property
     def is_about_model(self) -> bool:
-        """Whether the model or the page is not there."""
+        """Whether the model or the page does not exist."""
         return self.status in (404, 405, 410) or bool(_MODEL.search(self.text))
 
     @property
-    def takes_no_pictures(self) -> bool:
-        """Whether the model sees no pictures; some servers say so with a status of 500."""
-        return bool(_NO_PICTURES.search(self.text))
+    def takes_no_images(self) -> bool:
+        """Whether the model does not accept images; some servers say so with status 500."""
+        return bool(_NO_IMAGES.search(self.text))
 
     @property
     def takes_no_video(self) -> bool:
-        """Whether the server does not know videos."""
+        """Whether the server does not accept videos."""
         return bool(_NO_VIDEO.search(self.text))
 
     def unwanted(self, fields: Iterable[str]) -> str | None:
-        """Returns which of the fields the server does not take, or does not take with this value; None for none."""
+        """Returns the field that the server does not accept, or not with this value; None if none is named."""
         named = [name for name in fields if self._names(name)]
         if (
             not named
@@ -214,14 +225,14 @@ class Refusal:
         return field == self.param or any(self._places(field))
 
     def _places(self, field: str) -> list[int]:
-        """Returns where a field is named, from 1; xAI writes presencePenalty."""
+        """Returns the positions at which a field is named, from 1; xAI writes presencePenalty."""
         camel = re.sub(r"_(\w)", lambda match: match[1].upper(), field)
         pattern = rf"(?<![A-Za-z_])(?:{field}|{camel})(?![A-Za-z_])"
         return [match.start() + 1 for match in re.finditer(pattern, self.text)]
 
 
 def error_text(body: Any) -> str:
-    """Returns what the body of a refusal says: OpenAI, vLLM, FastAPI and Gemini each have a form of their own."""
+    """Returns the message in the body of an error, in the forms of OpenAI, vLLM, FastAPI and Gemini."""
     if isinstance(body, list) and body and isinstance(body[0], dict) and "error" in body[0]:
         body = body[0]
     if isinstance(body, dict):
@@ -234,13 +245,13 @@ def error_text(body: Any) -> str:
 
 
 def shortened(text: str, key: str | None) -> str:
-    """Returns what a server said as one line of bounded length, without the key that it may echo."""
+    """Returns a server's message as one line of bounded length, with the API key masked."""
     line = " ".join(masked(text, key).split())
     return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}..."
 
 
 def _texts(body: Any, name: str = "", depth: int = 0) -> Iterator[str]:
-    """Yields all that a body says, texts and numbers with their names, without what was sent."""
+    """Yields all texts and numbers of a body with their names, except a repeated request."""
     if isinstance(body, dict) and depth < 8:
         for inner, value in list(body.items())[:100]:
             if inner not in _ECHOED:
@@ -253,7 +264,7 @@ def _texts(body: Any, name: str = "", depth: int = 0) -> Iterator[str]:
 
 
 def _param(body: Any) -> str | None:
-    """Returns the field that OpenAI's and FastAPI's errors name."""
+    """Returns the field named in OpenAI's and FastAPI's errors."""
     error = body.get("error", body) if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None
@@ -266,7 +277,7 @@ def _param(body: Any) -> str | None:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Returns the wait that a server asks for, in s; it may name a number of seconds or a time (RFC 9110, 10.2.3)."""
+    """Returns the wait that a Retry-After header asks for, in s: a number or a date (RFC 9110, 10.2.3)."""
     value = headers.get("retry-after", "")
     with contextlib.suppress(ValueError):
         return max(0.0, min(float(value), 1e9))
