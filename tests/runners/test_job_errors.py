@@ -14,7 +14,7 @@ GRPC = """<_MultiThreadedRendezvous of RPC that terminated with:
 >"""
 WORKER = """Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1, in process
-OSError: [Errno 28] No space left on device [while running 'DetectShots/Remembered/Store']
+OSError: [Errno 28] No space left on device [while running 'DetectShots/Cached/Store']
 """
 
 
