@@ -13,6 +13,7 @@ import pytest
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from beam_curate.plan.plan import make_plan
 from tests.support.media import make_video, text_file
 from tests.support.misbehaving_server import BLOCKED, MisbehavingServer, Reply, refusal
 from tests.support.program import DESCRIBED, FIXED_STRIDE, run, summary
@@ -30,7 +31,7 @@ def split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
 
     def split(source: Path, *flags: str) -> tuple[int, str]:
         folders = ("--input-video-path", str(source), "--output-clip-path", str(tmp_path / "out"))
-        status = curate(parse([*DESCRIBED, *FIXED_STRIDE, *folders, *flags]))
+        status = curate(make_plan(parse([*DESCRIBED, *FIXED_STRIDE, *folders, *flags])))
         return status, last_line(capsys.readouterr().out)
 
     return split

@@ -12,6 +12,7 @@ import pytest
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from beam_curate.plan.plan import make_plan
 from tests.support.media import make_video
 from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 from transforms import record_videos
@@ -30,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def split(source: Path, output: Path) -> int:
     folders = ("--input-video-path", str(source), "--output-clip-path", str(output))
-    return curate(parse([*FLAGS, *folders]))
+    return curate(make_plan(parse([*FLAGS, *folders])))
 
 
 class Lossy(beam.PTransform):

@@ -10,6 +10,7 @@ import pytest
 
 from beam_curate.curate import curate
 from beam_curate.options.parse import parse
+from beam_curate.plan.plan import make_plan
 from tests.support.media import make_video
 from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, summary
 
@@ -18,7 +19,7 @@ DATASET = "cosmos_predict2_video2world_dataset"
 
 def split(source: Path, output: Path, *flags: str) -> int:
     folders = ("--input-video-path", str(source), "--output-clip-path", str(output))
-    return curate(parse([*DESCRIBED, *FIXED_STRIDE, *folders, *flags]))
+    return curate(make_plan(parse([*DESCRIBED, *FIXED_STRIDE, *folders, *flags])))
 
 
 @pytest.fixture(scope="module")
