@@ -111,7 +111,7 @@ class VideoInfo:
         pixel_aspect_num: Numerator of a pixel's width over its height; 0 if each frame states it.
         pixel_aspect_den: Its denominator.
         crop: Left, top, width and height of the visible part of a decoded frame; None for all of it.
-        mended: Whether bad time stamps were replaced; frames are then identified by their number.
+        fixed_timestamps: Whether bad time stamps were replaced; frames are then identified by their number.
         notes: Sentences on what a user should know about this source.
     """
 
@@ -134,7 +134,7 @@ class VideoInfo:
     pixel_aspect_num: int = 0
     pixel_aspect_den: int = 1
     crop: tuple[int, int, int, int] | None = None
-    mended: bool = False
+    fixed_timestamps: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -145,7 +145,7 @@ class VideoInfo:
     @property
     def counted(self) -> bool:
         """Whether decoded frames are identified by their number, since their own time stamps are unusable."""
-        return self.mended or not self.has_timestamps
+        return self.fixed_timestamps or not self.has_timestamps
 
     @property
     def pixel_aspect(self) -> Fraction:

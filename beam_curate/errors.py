@@ -121,7 +121,7 @@ class ModelServerError(PlaceError):
 
 
 class ModelRequestError(PlaceError):
-    """A model server refused a request for good: a wrong key, an unknown model, a request that it does not take."""
+    """A model server refused a request permanently: a wrong key, an unknown model, a request that it does not take."""
 
 
 class ModelFilesError(PlaceError):

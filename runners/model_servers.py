@@ -62,14 +62,14 @@ def _models(url: str, key: str | None, *, must_list: bool) -> list[str]:
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UsageError(
             f"the model server {url} does not answer ({shortened(str(error) or type(error).__name__, key)}): start it, "
-            "or mend --captioning-endpoint"
+            "or correct --captioning-endpoint"
         ) from error
     said = f"HTTP {status}: {refusal.said}"
     if refusal.is_exhausted:
         raise UsageError(f"the model server {url} gives no answers ({said}): its account or quota is used up")
     if status in (401, 403):
-        mend = "set it to the right one" if key else "set it"
-        raise UsageError(f"the model server {url} wants a key in the variable {openai_protocol.KEY}: {mend} ({said})")
+        advice = "set it to the right one" if key else "set it"
+        raise UsageError(f"the model server {url} wants a key in the variable {openai_protocol.KEY}: {advice} ({said})")
     if status == 200:
         try:
             return openai_protocol.read_models(body)

@@ -115,12 +115,12 @@ class VlmCaptioner(Captioner):
     def _requests_of(self, clip: Clip, windows: Sequence[SampledWindow], files: StageFiles) -> Iterator[Request]:
         assert clip.media is not None
         path = files.path(clip.media.file)
-        for window, pictures in zip(windows, sample_frames(path, windows), strict=True):
+        for window, images in zip(windows, sample_frames(path, windows), strict=True):
             name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
             seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
             span = window.start_frame, window.end_frame
             prompt, system = self.prompts.first_message, self.prompts.system
-            yield Request(prompt, pictures, window.frame_rate, path, *span, seed, system, window.times)
+            yield Request(prompt, images, window.frame_rate, path, *span, seed, system, window.times)
 
     def _answer(self, requests: Iterator[Request | Exception], number: int) -> list[Caption | Exception]:
         """Captions the next batch of windows."""

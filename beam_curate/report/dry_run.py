@@ -42,8 +42,8 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
         if isinstance(header, SourceHeader):
             seconds, size = estimate(header, plan)
             core_s, bytes_out = core_s + seconds, bytes_out + size
-            picture = shown(f"{header.width}x{header.height} {header.video_codec}")
-            table.add_row(shown(video.relative_path), picture, f"{header.claimed_duration_s:.1f} s", _stages(plan))
+            source = shown(f"{header.width}x{header.height} {header.video_codec}")
+            table.add_row(shown(video.relative_path), source, f"{header.claimed_duration_s:.1f} s", _stages(plan))
         else:
             table.add_row(shown(video.relative_path), "", "", shown(f"failed: {header}"))
     console.print(table)

@@ -100,7 +100,7 @@ class Timeline:
             pixel_aspect_num=header.pixel_aspect.numerator,
             pixel_aspect_den=header.pixel_aspect.denominator,
             crop=header.crop,
-            mended=bool(fixed.bad or fixed.restarts),
+            fixed_timestamps=bool(fixed.bad or fixed.restarts),
         )
         notes = (*_notes(header, times, info), *_notes_on_times(fixed, self))
         self.info = dataclasses.replace(info, notes=notes)
@@ -111,7 +111,7 @@ class Timeline:
 
     def span(self, clip_id: str, start_frame: int, end_frame: int) -> Span:
         """Returns the span of frames [start_frame, end_frame), which must be in one stretch."""
-        own_times = self.info.mended and not self.info.constant_frame_rate
+        own_times = self.info.fixed_timestamps and not self.info.constant_frame_rate
         return Span(
             clip_id=clip_id,
             start_frame=start_frame,

@@ -66,7 +66,7 @@ def test_frame_rate_and_duration(pts, last_duration, claimed_rate, has_timestamp
 def test_fixed_times_are_noted():
     found = timeline([0, 40, 80, None, 160, 200, 100_000, 280], 40)
     assert found.pts.tolist() == [0, 40, 80, 120, 160, 200, 240, 280, 320]
-    assert (found.info.constant_frame_rate, found.info.mended, found.info.counted) == (True, True, True)
+    assert (found.info.constant_frame_rate, found.info.fixed_timestamps, found.info.counted) == (True, True, True)
     assert found.info.notes == ("time stamps of 2 frames (3, 6) cannot be true: replaced from their neighbours",)
     assert [found.span("", start, start + 1).seekable for start in (2, 3)] == [True, False]
 
@@ -75,7 +75,7 @@ def test_a_pause_divides_the_video_into_stretches():
     pts = [*range(0, 4000, 40), *range(604_000, 608_000, 40)]
     found = timeline(pts, 40)
     assert found.stretches == ((0, 100), (100, 200))
-    assert (found.info.frame_rate, found.info.constant_frame_rate, found.info.mended) == (25, True, False)
+    assert (found.info.frame_rate, found.info.constant_frame_rate, found.info.fixed_timestamps) == (25, True, False)
     assert found.info.duration_s == 608
     assert [found.starts_s[100], found.ends_s[99]] == [604, 4]
     assert (found.span("", 50, 100).end_pts, found.span("", 50, 100).end_s) == (4000, 4)
