@@ -52,6 +52,9 @@ def classify_read_error(error: Exception, path: str) -> CurateError:
 def classify_write_error(error: Exception, folder: Path, encoder: str) -> CurateError:
     """Returns the error that says why a clip could not be encoded into a folder.
 
+    >>> classify_write_error(av.error.FFmpegError(errno.EROFS, "Read-only file system"), Path("clips"), "libx264")
+    OutputError('the clip cannot be written: Read-only file system')
+
     Call it before the incomplete clip is deleted, or a full disk would no longer be full.
     """
     known = _by_type(error, "encoding")

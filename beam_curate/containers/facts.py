@@ -49,7 +49,14 @@ class DolbyVision:
 
 
 def container_facts(stream: av.video.VideoStream) -> tuple[Crop | None, DolbyVision | None]:
-    """Returns the clean aperture, if it is not the full frame, and the Dolby Vision record; None if not stated.
+    r"""Returns the clean aperture, if it is not the full frame, and the Dolby Vision record; None if not stated.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile(suffix=".y4m") as file:
+    ...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+    ...     with av.open(file.name) as container:
+    ...         container_facts(container.streams.video[0])
+    (None, None)
 
     FFmpeg reads both into the stream from every container that has them, but PyAV passes them to a muxer only. So an
     mp4 or mov header is written to memory and parsed. Nothing is known of codecs that neither format can hold.
@@ -96,7 +103,14 @@ def _dolby_vision(header: bytes) -> DolbyVision | None:
 
 
 def trailing_file_notes(path: str) -> tuple[str, ...]:
-    """Returns a note if another mp4 file follows the first one in the same file: FFmpeg does not read it."""
+    r"""Returns a note if another mp4 file follows the first one in the same file: FFmpeg does not read it.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile(suffix=".mp4") as file:
+    ...     _ = file.write(2 * b"\0\0\0\x08ftyp\0\0\0\x08moov"), file.flush()
+    ...     trailing_file_notes(file.name)
+    ('another mp4 of 0.0 MB follows in the same file and is not read: divide the file',)
+    """
     with open(path, "rb") as file:
         movies = 0
         for kind, at, _ in _top_level_boxes(file):

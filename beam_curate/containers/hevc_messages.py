@@ -25,7 +25,11 @@ _RECOVERY_POINT, _ACTIVE_PARAMETER_SETS = 6, 129
 
 
 def sanitized_extradata(extradata: bytes | None) -> bytes | None:
-    """Returns a codec's extradata with its SEI messages neutralized; None if nothing changes."""
+    """Returns a codec's extradata with its SEI messages neutralized; None if nothing changes.
+
+    >>> sanitized_extradata(bytes.fromhex("00000001 4e01 0501aa80")).hex(" ", -4)  # a message of type 5: user data
+    '00000001 4e017f01 aa80'
+    """
     if not extradata:
         return None
     data = bytearray(extradata)
@@ -46,6 +50,11 @@ def length_size(extradata: bytes | None) -> int:
 
 def sanitize(packet: av.Packet[Any], length_size: int) -> None:
     """Neutralizes the SEI messages in a packet of HEVC, in place.
+
+    >>> packet = av.Packet(bytes.fromhex("00000001 4e01 0501aa80"))  # a message of type 5: user data
+    >>> sanitize(packet, length_size=0)
+    >>> bytes(packet).hex(" ", -4)
+    '00000001 4e017f01 aa80'
 
     Args:
         packet: The packet of one frame.

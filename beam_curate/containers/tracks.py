@@ -1,4 +1,15 @@
-"""Opens a source: which containers are read, and which of its video and audio tracks are used."""
+r"""Opens a source: which containers are read, and which of its video and audio tracks are used.
+
+>>> from tempfile import NamedTemporaryFile
+>>> with NamedTemporaryFile(suffix=".y4m") as file:
+...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+...     with open_container(file.name) as container:
+...         track = video_track(container)
+...         track.index, track_notes(container, track), audio_track(container, track)
+...         file_name(container) == file.name
+(0, (), None)
+True
+"""
 
 from __future__ import annotations
 
@@ -118,7 +129,13 @@ def file_name(container: av.container.InputContainer) -> str:
 
 
 def codec_name(track: av.audio.AudioStream) -> str:
-    """Returns FFmpeg's name of a track's codec, or ``unknown`` if there is no decoder for it."""
+    """Returns FFmpeg's name of a track's codec, or ``unknown`` if there is no decoder for it.
+
+    >>> import io
+    >>> with av.open(io.BytesIO(), "w", format="mp4") as container:
+    ...     codec_name(container.add_stream("aac", rate=48000))
+    'aac'
+    """
     return track.codec_context.codec.canonical_name if track.codec_context is not None else "unknown"
 
 

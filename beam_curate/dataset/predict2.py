@@ -91,6 +91,14 @@ def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
 def publish(output: Store, item: Item) -> bool:
     """Puts an item into the dataset, unless the same item is there already.
 
+    >>> import pathlib, tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (output := LocalStore(pathlib.Path(folder))).write("stored", b"")
+    ...     item = Item("", "clip_0_95", "A red car.", StoredFile("stored", 0, ""), StoredFile("stored", 0, ""))
+    ...     publish(output, item), [key.name for key in output.list_files(layout.DATASET, recursive=True)]
+    (True, ['clip_0_95.txt', 'clip_0_95.pickle', 'clip_0_95.mp4'])
+
     Returns:
         Whether anything was written.
     """
@@ -115,19 +123,43 @@ def publish(output: Store, item: Item) -> bool:
 
 
 def withdraw(output: Store, name: str) -> None:
-    """Removes an item from the dataset, if it is there."""
+    """Removes an item from the dataset, if it is there.
+
+    >>> import pathlib, tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (output := LocalStore(pathlib.Path(folder))).write(keys("clip_0_95")[0], b"A red car.")
+    ...     withdraw(output, "clip_0_95")
+    ...     output.list_files(layout.DATASET, recursive=True)
+    []
+    """
     for key in reversed(keys(name)):
         output.delete(key)
 
 
 def mark_random(output: Store, validation_fraction: float) -> None:
-    """Marks a dataset as having random text embeddings; to be called before the first item is published."""
+    """Marks a dataset as having random text embeddings; to be called before the first item is published.
+
+    >>> import pathlib, tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mark_random(LocalStore(pathlib.Path(folder)), validation_fraction=0.1)
+    ...     [key.parent.name for key in LocalStore(pathlib.Path(folder)).list_files(layout.DATASET, recursive=True)]
+    ['train', 'val']
+    """
     for root in ("train", "val") if validation_fraction else ("",):
         output.write(_marker(root), NOT_FOR_TRAINING_TEXT.encode())
 
 
 def still_random(output: Store) -> bool:
     """Whether the dataset still holds random embeddings; if not, its markers are removed.
+
+    >>> import pathlib, tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mark_random(output := LocalStore(pathlib.Path(folder)), validation_fraction=0.0)
+    ...     still_random(output), output.exists(layout.DATASET / layout.NOT_FOR_TRAINING)  # no record names an item
+    (False, False)
 
     Records and journal tell: a run with ``--limit`` may have replaced some of the embeddings, and one that was
     interrupted may have published some that no record names yet.
@@ -149,6 +181,13 @@ def still_random(output: Store) -> bool:
 def remove_empty(output: Store, validation_fraction: float) -> list[str]:
     """Removes empty folders that runs with another ``--validation-fraction`` left, and their markers.
 
+    >>> import pathlib, tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (output := LocalStore(pathlib.Path(folder))).write(layout.DATASET / "val/metas/clip_0_95.txt", b"A red car.")
+    ...     remove_empty(output, validation_fraction=0.0)
+    ['val']
+
     Returns:
         The parts that still hold items of such a run; ``""`` for the dataset's own folder.
     """
@@ -164,7 +203,11 @@ def remove_empty(output: Store, validation_fraction: float) -> list[str]:
 
 
 def keys(name: str) -> list[PurePosixPath]:
-    """Returns the keys of the three files of an item, in the order of publishing."""
+    """Returns the keys of the three files of an item, in the order of publishing.
+
+    >>> str(keys("train/clip_0_95")[-1])
+    'cosmos_predict2_video2world_dataset/train/videos/clip_0_95.mp4'
+    """
     root, stem = os.path.split(name)
     return [layout.DATASET / root / folder / f"{stem}{suffix}" for folder, suffix in _PARTS]
 

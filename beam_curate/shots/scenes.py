@@ -147,6 +147,13 @@ def _split(
 def losses_of(timeline: Timeline, pieces: Sequence[Piece]) -> tuple[Loss, ...]:
     """Returns the footage of a video that is not in a clip, by cause; clips and losses add up to the video's length.
 
+    >>> from fractions import Fraction
+    >>> from beam_curate.video import decode, scan
+    >>> header = decode.SourceHeader(32, 16, Fraction(25), Fraction(1, 25), "h264", "yuv420p", None, "mov", 0, 0, 0.0)
+    >>> timeline = Timeline(header, scan.Times(tuple(range(100)), last_duration=1))
+    >>> losses_of(timeline, [Piece(0, 75, None), Piece(75, 100, TOO_SHORT)])
+    (Loss(cause='shorter than the shortest clip', count=1, seconds=1.0),)
+
     Args:
         timeline: The timeline of the video.
         pieces: Pieces of the video; frames between them are shot changes.

@@ -107,7 +107,11 @@ def _set_own_threads(number: int) -> None:
 
 
 def reference(workspace: str) -> ModelRef:
-    """Returns a reference to the network, with weights from the models folder if present, else the package's."""
+    """Returns a reference to the network, with weights from the models folder if present, else the package's.
+
+    >>> reference(workspace="/models").name
+    'transnetv2'
+    """
     weights = TRANSNETV2.folder(workspace) / TRANSNETV2.files[0]
     load = functools.partial(_load, weights=weights if weights.is_file() else None)
     return ModelRef(TRANSNETV2.name, load, identity=TRANSNETV2.identity)

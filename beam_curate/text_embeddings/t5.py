@@ -105,7 +105,11 @@ def _num_visible(text: str) -> int:
 
 
 def padded_tokens(batch: Sequence[Tokens]) -> int:
-    """Returns how many tokens a batch has with its padding."""
+    """Returns how many tokens a batch has with its padding.
+
+    >>> padded_tokens([Tokens((71, 1), truncated=False), Tokens((71, 1131, 443, 1), truncated=False)])
+    8
+    """
     return len(batch) * max(len(tokens.ids) for tokens in batch)
 
 
@@ -170,6 +174,9 @@ def _load_random(device: str) -> T5Encoder:
 
 def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights_path: str | None = None) -> ModelRef:
     """Returns a reference to the text encoder.
+
+    >>> reference("t5_random", workspace="/models").name
+    't5_random'
 
     Args:
         text_encoder: Value of ``--text-encoder``.

@@ -214,6 +214,9 @@ class Conform:
 def upright(frame: av.VideoFrame) -> tuple[tuple[str, str], ...]:
     """Returns the filters that apply a frame's display matrix: one of 4 rotations, mirrored or not.
 
+    >>> upright(av.VideoFrame(64, 48, "yuv420p"))  # it has no display matrix
+    ()
+
     The matrix [[a, b, u], [c, d, v], [x, y, w]] maps (p, q) to (a p + c q, b p + d q), with rows counted downwards
     (ISO/IEC 14496-12, 8.3.2.3). Its scale and translation are ignored, and angles are rounded to right ones.
     """

@@ -48,7 +48,16 @@ class CutFile:
 
 
 def cut(path: str, info: VideoInfo, spans: Sequence[Span], encoding: Encoding, folder: str) -> Iterator[CutFile | None]:
-    """Cuts spans, ordered and not overlapping, out of one source into ``folder/{clip_id}.mp4``.
+    r"""Cuts spans, ordered and not overlapping, out of one source into ``folder/{clip_id}.mp4``.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> info = VideoInfo(32, 16, 25, 1, 1, 25, 3, 0.12, True, True, "rawvideo", "yuv420p", None, "yuv4mpegpipe", 0)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.y4m")
+    ...     _ = path.write_bytes(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768)))
+    ...     clips = list(cut(str(path), info, [Span("clip", 1, 3, 1, 3, 0.04, 0.12)], Encoding(), folder))
+    ...     [clip.num_frames for clip in clips if clip]
+    [2]
 
     Yields:
         One CutFile per span, in order; None as a heartbeat in between.

@@ -1,4 +1,14 @@
-"""Opens a source video and decodes its frames in presentation order, each with whether it is damaged."""
+r"""Opens a source video and decodes its frames in presentation order, each with whether it is damaged.
+
+>>> from tempfile import NamedTemporaryFile
+>>> with NamedTemporaryFile(suffix=".y4m") as file:
+...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+...     with open_video(file.name) as (container, stream):
+...         header(container, stream).frame_rate, sum(packet.size > 0 for packet in packets_of(container, stream))
+...     [damaged for _, damaged in read_frames(file.name)]
+(Fraction(25, 1), 3)
+[False, False, False]
+"""
 
 from __future__ import annotations
 
@@ -238,7 +248,15 @@ def _flushed(stream: av.video.VideoStream) -> list[av.VideoFrame]:
 
 
 def numbered(path: str, info: VideoInfo, span: Span) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """Yields (place, frame, damaged), starting with a frame at or before the first one of a span.
+    r"""Yields (place, frame, damaged), starting with a frame at or before the first one of a span.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> from beam_curate.video import scan, timeline
+    >>> with NamedTemporaryFile(suffix=".y4m") as file:
+    ...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+    ...     source = timeline.Timeline(*scan.packet_times(file.name))
+    ...     [place for place, _, _ in numbered(file.name, source.info, source.span("clip", 1, 3))]
+    [0, 1, 2]
 
     The place of a frame is its pts, or its number if ``info.counted``. Decoding starts at the beginning of the file if
     seeking finds no intact key frame before the span, or if frames are counted and the span's first frame is not found

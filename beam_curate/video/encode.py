@@ -74,6 +74,14 @@ class Encoding:
 class ClipWriter:
     """Writes one clip. A context manager; the file is complete once it exits without an error.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> conform = Conform(Fraction(1), None, interlaced="deinterlace", hdr="tonemap")
+    >>> with TemporaryDirectory() as folder:
+    ...     with ClipWriter(Path(folder, "a.mp4"), Encoding(), Fraction(25), Fraction(1, 25), conform, None) as writer:
+    ...         writer.write(av.VideoFrame(64, 48, "rgb24"), pts=0)
+    ...     av.open(f"{folder}/a.mp4").streams.video[0].frames
+    1
+
     Args:
         path: The mp4 to write.
         encoding: How to encode it.

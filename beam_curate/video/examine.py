@@ -1,4 +1,12 @@
-"""Decodes a video from beginning to end, in a child process, to find out whether a trainer can read it."""
+r"""Decodes a video from beginning to end, in a child process, to find out whether a trainer can read it.
+
+>>> from tempfile import NamedTemporaryFile
+>>> with NamedTemporaryFile(suffix=".y4m") as file:
+...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+...     facts = list(examine(file.name, max_pixels=10_000))[-1]
+...     facts.codec, facts.num_frames, list(grey_std(file.name, num_frames=3, enough=1.0))[-1]
+('rawvideo', 3, 0.0)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""Reads an entire source once, in a child process: its header, its time stamps, its frames for shot detection."""
+r"""Reads an entire source once, in a child process: its header, its time stamps, its frames for shot detection.
+
+>>> from tempfile import NamedTemporaryFile
+>>> with NamedTemporaryFile(suffix=".y4m") as file:
+...     _ = file.write(b"YUV4MPEG2 W32 H16 F25:1\n" + 3 * (b"FRAME\n" + bytes(768))), file.flush()
+...     next(probe(file.name)).frame_rate, list(packet_times(file.name))[-1].pts
+...     [part.frames.shape for part in shot_frames(file.name) if isinstance(part, ShotFrames)]
+(Fraction(25, 1), (0, 1, 2))
+[(3, 27, 48, 3)]
+"""
 
 from __future__ import annotations
 

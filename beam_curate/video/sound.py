@@ -96,6 +96,11 @@ class Sound:
 def sounds(path: str, info: VideoInfo, spans: Sequence[Span]) -> Iterator[dict[str, Sound]]:
     """Reads the compressed audio of each span into memory, by clip id.
 
+    >>> info = VideoInfo(32, 16, 25, 1, 1, 25, 3, 0.12, True, True, "wmv3", "yuv420p", "wmav2", "asf", 0)
+    >>> with sounds("a.wmv", info, [Span("clip", 0, 3, 0, 3, 0.0, 0.12)]) as found:
+    ...     found["clip"].note
+    'audio dropped: mp4 cannot hold wmav2'
+
     The source stays open until the context exits: the tracks refer to it.
 
     Raises:

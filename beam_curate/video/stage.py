@@ -23,6 +23,14 @@ CHUNK_CLIP_S = 8
 def chunks_of(shots: VideoShots, clips_per_chunk: int) -> Iterator[ClipChunk]:
     """Divides the spans of a video into chunks.
 
+    >>> from beam_curate.elements import Video
+    >>> info = VideoInfo(1280, 720, 24, 1, 1, 24, 960, 40.0, True, True, "h264", "yuv420p", None, "mov", 0)
+    >>> frames = range(0, 960, 192)
+    >>> spans = tuple(Span(f"clip{i}", i, i + 192, i, i + 192, i / 24, i / 24 + 8) for i in frames)
+    >>> shots = VideoShots(Video("/data/a.mp4", "a.mp4", 1000, "0"), info, spans, losses=())
+    >>> [len(chunk.clips) for chunk in chunks_of(shots, clips_per_chunk=2)]
+    [2, 2, 1]
+
     As in cosmos-curate, a chunk is closed once the lengths of its clips, each rounded down to seconds, add up to
     ``clips_per_chunk`` x 8 s. A video without spans is one empty chunk, so that it is recorded like any other.
     """

@@ -27,6 +27,13 @@ MAX_RATE_DENOMINATOR = 100_000  # FFmpeg stores both parts of a rate in 32 bits
 class Timeline:
     """When each frame of a source is shown.
 
+    >>> header = SourceHeader(32, 16, Fraction(25), Fraction(1, 1000), "h264", "yuv420p", None, "mov", 0, 0, 0.0)
+    >>> timeline = Timeline(header, Times((0, 40, 80, 5000, 5040), last_duration=40))
+    >>> timeline.stretches, timeline.seconds().tolist()
+    (((0, 3), (3, 5)), [0.0, 0.04, 0.08, 5.0, 5.04, 5.08])
+    >>> timeline.span("clip", 0, 3).end_s
+    0.12
+
     A stretch is a part that was recorded without a pause. At a constant frame rate, each stretch has its own even grid.
 
     Attributes:

@@ -123,6 +123,14 @@ class Report:
 def quarantine(report: Report, folder: Path) -> list[Path]:
     """Moves faulty items, and foreign files in the three folders, out of a dataset.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     item = Item(Path(folder, "dataset"), "clip_0_95")
+    ...     _ = item.path("metas").parent.mkdir(parents=True), item.path("metas").touch()
+    ...     report = Report(item.root, 1, 0, 0.0, (item.fault("metas", "caption", "is empty"),), ())
+    ...     [path.relative_to(folder).as_posix() for path in quarantine(report, Path(folder, "faulty"))]
+    ['faulty/metas/clip_0_95.txt']
+
     Nothing is deleted or overwritten; ``folder`` gets the same folders as the dataset. Items that could not be checked
     stay. Files beside the three folders stay, too: a wrong path must not empty some other folder, and the marker of
     random embeddings must remain.
@@ -185,7 +193,14 @@ def _exists(path: Path) -> bool:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Prints what was checked, the violated rules with what to do, and then each fault on a line."""
+    """Prints what was checked, the violated rules with what to do, and then each fault on a line.
+
+    >>> fault = Item(Path("dataset"), "clip_0_95").fault("metas", "caption", "is empty; an item needs a caption")
+    >>> with (console := Console(width=120)).capture() as printed:
+    ...     print_report(Report(Path("dataset"), 1, 96, 4.0, (fault,), notes=()), console)
+    >>> printed.get().splitlines()[-1]
+    'dataset/metas/clip_0_95.txt: is empty; an item needs a caption'
+    """
     _print(console, f"{report.dataset}: {'ok' if report.ok else f'{len(report.faults):,} faults'}")
     summary = Table("items", "frames", "hours")
     summary.add_row(f"{report.num_items:,}", f"{report.num_frames:,}", f"{report.duration_s / 3600:,.2f}")

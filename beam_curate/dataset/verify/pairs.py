@@ -76,6 +76,13 @@ def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
 def read_embedding(path: Path) -> np.ndarray:
     """Returns the array of an embedding file, float16 [n, 1024].
 
+    >>> from tempfile import NamedTemporaryFile
+    >>> from beam_curate.dataset.embedding_file import dump_embedding
+    >>> with NamedTemporaryFile(suffix=".pickle") as file:
+    ...     _ = file.write(dump_embedding(np.ones((7, 1024), np.float16))), file.flush()
+    ...     read_embedding(Path(file.name)).shape
+    (7, 1024)
+
     Raises:
         EmbeddingFileError: States what is wrong with the file.
         OSError: The file cannot be read.
