@@ -14,6 +14,9 @@ def beam_flags() -> Mapping[str, str]:
     """Returns how many values each flag of Apache Beam takes: ``"0"``, ``"1"``, ``"?"``, ``"*"`` or ``"+"``.
 
     Read from the text of Beam's options module, because importing Beam takes seconds.
+
+    >>> beam_flags()["--streaming"], beam_flags()["--project"]
+    ('0', '1')
     """
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or spec.origin is None:

@@ -153,13 +153,21 @@ class CaptionOptions(Group):
 
     @property
     def engine(self) -> str:
-        """The engine in use: ``measures`` for describe, else transformers, vllm or endpoint."""
+        """The engine in use: ``measures`` for describe, else transformers, vllm or endpoint.
+
+        >>> CaptionOptions(captioning_algorithm="openai").engine
+        'endpoint'
+        """
         if self.captioning_algorithm == "describe":
             return "measures"
         return self.captioning_engine or ("endpoint" if self.captioning_algorithm == "openai" else "transformers")
 
     def contradictions(self) -> Iterator[str]:
-        """Yields which values contradict each other."""
+        """Yields which values contradict each other.
+
+        >>> list(CaptionOptions(captioning_max_output_tokens=0).contradictions())
+        ['--captioning-max-output-tokens is 0: give a number above it, or a negative one for no limit']
+        """
         if self.captioning_remainder_threshold > self.captioning_window_size:
             yield (
                 f"--captioning-remainder-threshold {self.captioning_remainder_threshold} is above "

@@ -108,7 +108,11 @@ class SplitOptions(Group):
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Yields which values contradict each other."""
+        """Yields which values contradict each other.
+
+        >>> [sentence.split()[0] for sentence in SplitOptions(transnetv2_max_length_s=1).contradictions()]
+        ['--transnetv2-max-length-s']
+        """
         if self.transnetv2_max_length_s < self.transnetv2_min_length_s:
             yield (
                 f"--transnetv2-max-length-s {self.transnetv2_max_length_s:g} is below "
@@ -175,6 +179,11 @@ class TranscodeOptions(Group):
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Yields which values contradict each other."""
+        """Yields which values contradict each other.
+
+        >>> options = TranscodeOptions(transcode_use_input_video_bit_rate=True, transcode_bit_rate_kbps=900)
+        >>> list(options.contradictions())
+        ['--transcode-use-input-video-bit-rate contradicts --transcode-bit-rate-kbps: leave one out']
+        """
         if self.transcode_use_input_video_bit_rate and self.transcode_bit_rate_kbps is not None:
             yield "--transcode-use-input-video-bit-rate contradicts --transcode-bit-rate-kbps: leave one out"

@@ -38,6 +38,12 @@ class Arguments:
 def sort_arguments(argv: Sequence[str], known: Mapping[str, Flag]) -> Arguments:
     """Sorts arguments into ours and Apache Beam's.
 
+    >>> from beam_curate.options.flags import by_name
+    >>> from beam_curate.options.run import RunOptions
+    >>> found = sort_arguments(["--dry_run", "--threads", "4", "--region=eu"], by_name([RunOptions]))
+    >>> found.values, found.beam
+    ({'dry_run': True, 'threads': '4'}, ['--region=eu'])
+
     Args:
         argv: Arguments without the program's name. Those after a lone ``--`` are Beam's.
         known: Our flags, from :func:`beam_curate.options.flags.by_name`.
@@ -146,7 +152,11 @@ def _stray(token: str) -> str:
 
 
 def nearest(name: str, known: Mapping[str, Flag]) -> str:
-    """Returns our flag that an unknown name may mean, or an empty text; all names have underscores."""
+    """Returns our flag that an unknown name may mean, or an empty text; all names have underscores.
+
+    >>> nearest("thread", {"threads": Flag("threads", int, None, "How many.")})
+    'threads'
+    """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     if near:
         return near[0]
@@ -154,7 +164,11 @@ def nearest(name: str, known: Mapping[str, Flag]) -> str:
 
 
 def unknown_flag(token: str, known: Mapping[str, Flag]) -> str:
-    """Returns the message about an unknown flag of a command that takes none of Beam's."""
+    """Returns the message about an unknown flag of a command that takes none of Beam's.
+
+    >>> unknown_flag("--thread=2", {"threads": Flag("threads", int, None, "How many.")})
+    'unknown flag --thread; did you mean --threads?'
+    """
     option = token.partition("=")[0]
     near = nearest(option.lstrip("-").replace("-", "_"), known)
     return f"unknown flag {option}" + (f"; did you mean {dashes(near)}?" if near else "; --help lists all flags")
@@ -162,6 +176,11 @@ def unknown_flag(token: str, known: Mapping[str, Flag]) -> str:
 
 def suggestion(name: str, near: str) -> str:
     """Returns the end of a message about an unknown name: the flag that it may mean, ours or Beam's, else ``--help``.
+
+    >>> suggestion("thread", "--threads")
+    '; did you mean --threads?'
+    >>> suggestion("zzz", "")
+    '; --help lists all flags'
 
     Args:
         name: The unknown name, with underscores.

@@ -31,6 +31,14 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
     The file holds a mapping from names of our flags (dashes or underscores) to values, or, as cosmos-curate
     has it, ``pipeline: split`` and that mapping under ``args``.
 
+    >>> import tempfile
+    >>> from beam_curate.options.flags import by_name
+    >>> from beam_curate.options.run import RunOptions
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+    ...     print("{threads: 4, dry-run: true}", file=file, flush=True)
+    ...     read_config(file.name, by_name([RunOptions])).values
+    {'threads': '4', 'dry_run': True}
+
     Args:
         path: The file.
         known: Our flags, from :func:`beam_curate.options.flags.by_name`.

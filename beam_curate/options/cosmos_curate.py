@@ -33,14 +33,25 @@ class Unsupported:
     accepted: tuple[str, ...] = ()
 
     def refusal(self, name: str, value: str) -> str | None:
-        """Returns the message for this flag with this value, or None where it is accepted."""
+        """Returns the message for this flag with this value, or None where it is accepted.
+
+        >>> entry = Unsupported("is not supported yet; leave it out", accepted=("disable",))
+        >>> entry.refusal("motion_filter", "enable")
+        '--motion-filter is not supported yet; leave it out'
+        >>> entry.refusal("motion_filter", "disable") is None
+        True
+        """
         if not self.reason or (not self.is_switch and value in self.accepted):
             return None
         return f"--{name.replace('_', '-')} {self.reason}"
 
 
 def opposite(name: str) -> str:
-    """Returns the name of the switch that undoes a switch: ``no_x`` for ``x`` and the reverse."""
+    """Returns the name of the switch that undoes a switch: ``no_x`` for ``x`` and the reverse.
+
+    >>> opposite("verbose"), opposite("no_verbose")
+    ('no_verbose', 'verbose')
+    """
     return name.removeprefix("no_") if name.startswith("no_") else f"no_{name}"
 
 

@@ -92,7 +92,12 @@ class Flag:
         return " and ".join(f"{words} {limit:,}" for words, limit in limits.items() if limit is not None)
 
     def mistake(self, error: ErrorDetails) -> str:
-        """Returns what is wrong with a value that pydantic refused, and what to give instead."""
+        """Returns what is wrong with a value that pydantic refused, and what to give instead.
+
+        >>> entry = Flag("limit", int, 0, "How many videos.", ge=0)
+        >>> entry.mistake({"type": "int_parsing", "loc": ("limit",), "msg": "", "input": "many"})
+        "--limit is 'many': give a whole number"
+        """
         value, kind = short(str(error["input"])), error["type"]
         if value in self.planned:
             return f"{self.option} {value} is not supported yet: use {' or '.join(self.choices)}"
@@ -110,6 +115,12 @@ class Flag:
 def flag(default: Any, help_text: str, **facts: Any) -> Any:
     """Returns a dataclass field that is a flag.
 
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Tea(Group):
+    ...     boil_time: int = flag(3, "How long it boils.", unit="min", ge=1)
+    >>> flags_of(Tea)[0].help
+    'How long it boils. (min; at least 1; default: 3)'
+
     Args:
         default: Its default; a function is called each time the default is needed.
         help_text: What it is and when to change it; unit, bounds and default are added.
@@ -122,7 +133,13 @@ def flag(default: Any, help_text: str, **facts: Any) -> Any:
 
 
 def same_flag(group: type[Group], name: str, help_text: str) -> Any:
-    """Returns a field with the default, the unit and the bounds of a group's flag, and a help text of its own."""
+    """Returns a field with the default, the unit and the bounds of a group's flag, and a help text of its own.
+
+    >>> from beam_curate.options.sources import InputOptions
+    >>> limit = same_flag(InputOptions, "limit", "How many of them.")
+    >>> limit.default, limit.metadata["unit"]
+    (0, 'videos')
+    """
     (field,) = (field for field in dataclasses.fields(group) if field.name == name)
     return flag(field.default, **dict(field.metadata) | {"help_text": help_text})
 
@@ -140,7 +157,15 @@ class Converted:
 
 
 def local_path(text: str) -> str:
-    """Returns a path on this computer with the home sign resolved; raises ValueError for a URL."""
+    """Returns a path on this computer with the home sign resolved; raises ValueError for a URL.
+
+    >>> local_path("footage/day1/")
+    'footage/day1/'
+    >>> local_path("s3://bucket/day1")
+    Traceback (most recent call last):
+        ...
+    ValueError: remote paths are not supported yet: copy to a local folder or mount it
+    """
     if re.match(r"(?i)file://", text):
         raise ValueError("give the path without file://")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -166,7 +191,12 @@ AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
 def flags_of(group: type[Group]) -> tuple[Flag, ...]:
-    """Returns the flags of a group, in the order of its fields."""
+    """Returns the flags of a group, in the order of its fields.
+
+    >>> from beam_curate.options.dataset import TextOptions
+    >>> [known.name for known in flags_of(TextOptions)]
+    ['text_encoder', 'text_encoder_dtype']
+    """
     hints = typing.get_type_hints(group)
     return tuple(_flag_of(field, hints[field.name]) for field in dataclasses.fields(group))
 
@@ -181,13 +211,24 @@ def _flag_of(field: dataclasses.Field[Any], hint: Any) -> Flag:
 
 
 def by_name(groups: Iterable[type[Group]]) -> dict[str, Flag]:
-    """Returns every flag by its name with underscores; a switch also by ``no_`` and its name."""
+    """Returns every flag by its name with underscores; a switch also by ``no_`` and its name.
+
+    >>> from beam_curate.options.run import RunOptions
+    >>> known = by_name([RunOptions])
+    >>> known["no_verbose"] is known["verbose"]
+    True
+    """
     known = {entry.name: entry for group in groups for entry in flags_of(group)}
     return known | {f"no_{entry.name}": entry for entry in known.values() if entry.is_switch}
 
 
 def check_values(group: type[AnyGroup], values: Mapping[str, Any]) -> tuple[AnyGroup, dict[str, str]]:
     """Makes a group from texts and switches.
+
+    >>> from beam_curate.options.run import RunOptions
+    >>> options, mistakes = check_values(RunOptions, {"threads": "0", "dry_run": True})
+    >>> options.dry_run, mistakes["threads"]
+    (True, '--threads is 0: it must be at least 1 and at most 256 (threads)')
 
     Args:
         group: The class.
@@ -211,16 +252,28 @@ def check_values(group: type[AnyGroup], values: Mapping[str, Any]) -> tuple[AnyG
 
 
 def contradictions_without(sentences: Iterable[str], names: Iterable[str]) -> Iterator[str]:
-    """Yields the sentences that name none of some flags: what is wrong with those is told already."""
+    """Yields the sentences that name none of some flags: what is wrong with those is told already.
+
+    >>> list(contradictions_without(["--limit contradicts --most", "--crf is odd"], ["limit"]))
+    ['--crf is odd']
+    """
     options = [dashes(name) for name in names]
     yield from (sentence for sentence in sentences if not any(option in sentence for option in options))
 
 
 def dashes(name: str) -> str:
-    """Returns the dash form of a name with underscores: ``--boil-time`` for ``boil_time``."""
+    """Returns the dash form of a name with underscores: ``--boil-time`` for ``boil_time``.
+
+    >>> dashes("boil_time")
+    '--boil-time'
+    """
     return "--" + name.replace("_", "-")
 
 
 def short(text: str) -> str:
-    """Returns a text as messages quote it: not more than 60 characters."""
+    """Returns a text as messages quote it: not more than 60 characters.
+
+    >>> short("a word"), len(short("a word" * 100))
+    ('a word', 60)
+    """
     return text if len(text) <= 60 else f"{text[:57]}..."

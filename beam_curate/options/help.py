@@ -40,19 +40,38 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def error(self, message: str) -> NoReturn:
-        """Raises argparse's complaint as UsageError."""
+        """Raises argparse's complaint as UsageError.
+
+        >>> Parser(prog="tea").parse_args(["green"])
+        Traceback (most recent call last):
+            ...
+        beam_curate.errors.UsageError: unrecognized arguments: green; see tea --help
+        """
         raise UsageError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--version``."""
+    """Adds ``--version``.
+
+    >>> parser = Parser(prog="tea")
+    >>> add_version(parser)
+    >>> "--version" in parser.format_help()
+    True
+    """
     parser.add_argument(
         "--version", action="version", version=f"beam-curate {__version__}", help="Show the version and exit."
     )
 
 
 def add_groups(parser: argparse.ArgumentParser, *groups: type[Group]) -> None:
-    """Adds the flags of groups; the parsed namespace holds only those that were given, as texts and switches."""
+    """Adds the flags of groups; the parsed namespace holds only those that were given, as texts and switches.
+
+    >>> from beam_curate.options.dataset import TextOptions
+    >>> parser = Parser(prog="curate")
+    >>> add_groups(parser, TextOptions)
+    >>> vars(parser.parse_args(["--text-encoder", "t5_random"]))
+    {'text_encoder': 't5_random'}
+    """
     for group in groups:
         title = (inspect.getdoc(group) or group.__name__).splitlines()[0].rstrip(".")
         section = parser.add_argument_group(title)

@@ -66,6 +66,10 @@ def flag_lines(options: Options) -> dict[str, Any]:
     """Returns all options as one flat mapping of plain values, for records.
 
     Without its ``config`` entry it is also the content of a file for ``--config`` that repeats the run.
+
+    >>> lines = flag_lines(Options(transcode=TranscodeOptions(transcode_crf=20)))
+    >>> lines["transcode_crf"], lines["limit"]
+    (20, 0)
     """
     lines = {}
     for attribute, group in GROUPS.items():
@@ -77,6 +81,10 @@ def flag_lines(options: Options) -> dict[str, Any]:
 
 def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool = True) -> Parsed:
     """Understands a command line.
+
+    >>> parsed = parse(["--input-video-path", "footage", "--output-clip-path", "out", "--limit=10", "--streaming"])
+    >>> parsed.options.input.limit, parsed.beam_args
+    (10, ('--streaming',))
 
     Args:
         argv: Arguments without the program's name.

@@ -11,7 +11,11 @@ from beam_curate.options.flags import Group, LocalPath, flag
 
 
 def default_workspace() -> str:
-    """Returns the folder for models and caches that cosmos-curate uses too."""
+    """Returns the folder for models and caches that cosmos-curate uses too.
+
+    >>> Path(default_workspace()).name
+    'cosmos_curate_local_workspace'
+    """
     prefix = os.environ.get("COSMOS_CURATE_LOCAL_WORKSPACE_PREFIX")
     try:
         return str(Path(prefix or Path.home()) / "cosmos_curate_local_workspace")

@@ -12,7 +12,11 @@ _EXTENSIONS = ".mp4,.mov,.mkv,.webm,.avi,.m4v,.ts,.mts,.m2ts,.mpg,.mpeg,.mxf,.fl
 
 
 def parse_extensions(text: str) -> tuple[str, ...]:
-    """Returns file name extensions, in lower case with a dot, from a comma list; raises ValueError."""
+    """Returns file name extensions, in lower case with a dot, from a comma list; raises ValueError.
+
+    >>> parse_extensions("MP4, .mov,mp4")
+    ('.mp4', '.mov')
+    """
     parts = [part.strip().lower().removeprefix(".") for part in text.split(",") if part.strip()]
     if not parts or not all(re.fullmatch("[a-z0-9]+", part) for part in parts):
         raise ValueError("give extensions separated by commas, such as .mp4,.mov")

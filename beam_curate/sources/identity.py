@@ -20,6 +20,12 @@ def check_sources(videos: Iterable[Video], output: Store) -> None:
 
     A source that was moved or replaced is the same video: the recorded one is no longer there.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:  # without records there is nothing to overwrite
+    ...     check_sources([Video("/in/a.mp4", "a.mp4", 900, "17")], LocalStore(Path(folder)))
+
     Args:
         videos: What a run would work on.
         output: The output.

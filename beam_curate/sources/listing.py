@@ -42,6 +42,13 @@ def list_videos(
 ) -> Listing:
     """Lists the videos of a run, without clips that this program made.
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.MP4", "a.mov", "notes.txt"):
+    ...         Path(folder, name).touch()
+    ...     [video.relative_path for video in list_videos(folder, None, frozenset({".mov", ".mp4"})).videos]
+    ['a.mov', 'b.MP4']
+
     Args:
         input_path: A folder (searched through), a file or a glob; None when there is only a list.
         list_path: A JSON array of full paths, each below ``input_path`` when that is given.
@@ -81,6 +88,13 @@ def list_videos(
 
 def check_unchanged(video: Video) -> None:
     """Checks that a source file is the one that was listed.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     check_unchanged(Video(file.name, "a.mp4", 900, "17"))
+    Traceback (most recent call last):
+        ...
+    beam_curate.errors.SourceChangedError: the file changed after it was listed; run again when it is complete
 
     Raises:
         SourceChangedError: Its size or modification time is another.

@@ -17,6 +17,10 @@ class Outputs:
 
     An output folder is recognised by what is in its ``.work``, also through links.
 
+    >>> outputs = Outputs("/data/out")
+    >>> outputs.holds("/data/out/clips/a.mp4"), outputs.holds("/data/a.mp4")
+    (True, False)
+
     Args:
         own: The output folder of this run, which may not exist yet.
     """

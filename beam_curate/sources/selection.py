@@ -55,6 +55,13 @@ def select(
     """Subtracts what is done, names duplicates, and takes the first ``limit`` of the rest (0 for all).
 
     With ``repair`` nothing counts as done: what is published is compared with what is stored.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> videos = [Video(f"/in/{name}", name, 0, "17") for name in ("a.mp4", "b.mp4")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [video.uri for video in select(videos, LocalStore(Path(folder)), "4c1f", limit=1).work]
+    ['/in/a.mp4']
     """
     listed = list(videos)
     marked = done_names(output, fingerprint)
@@ -86,7 +93,16 @@ def select(
 
 
 def done_names(output: Store, fingerprint: str) -> set[str]:
-    """Returns the names of done markers."""
+    """Returns the names of done markers.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     output = LocalStore(Path(folder))
+    ...     output.write(layout.DONE / "4c1f" / "a.mp4@900-17", b"{}")
+    ...     done_names(output, "4c1f")
+    {'a.mp4@900-17'}
+    """
     return {key.name for key in output.list_files(layout.DONE / fingerprint)}
 
 
@@ -152,7 +168,16 @@ def _digest(video: Video) -> str | None:
 
 
 def write_selection(output: Store, key: PurePosixPath, videos: Iterable[Video]) -> None:
-    """Writes the videos of a run for the workers to read, one JSON object a line."""
+    """Writes the videos of a run for the workers to read, one JSON object a line.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     output = LocalStore(Path(folder))
+    ...     write_selection(output, PurePosixPath("videos"), [Video("/in/a.mp4", "a.mp4", 900, "17")])
+    ...     [video.uri for video in read_selection(output, PurePosixPath("videos"))]
+    ['/in/a.mp4']
+    """
     lines = (json.dumps(dataclasses.asdict(video)) + "\n" for video in videos)
     output.write(key, "".join(lines).encode())
 
