@@ -96,8 +96,8 @@ def publish(output: Store, item: Item) -> bool:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     (output := LocalStore(pathlib.Path(folder))).write("stored", b"")
     ...     item = Item("", "clip_0_95", "A red car.", StoredFile("stored", 0, ""), StoredFile("stored", 0, ""))
-    ...     publish(output, item), [key.name for key in output.list_files(layout.DATASET, recursive=True)]
-    (True, ['clip_0_95.txt', 'clip_0_95.pickle', 'clip_0_95.mp4'])
+    ...     publish(output, item), sorted(key.suffix for key in output.list_files(layout.DATASET, recursive=True))
+    (True, ['.mp4', '.pickle', '.txt'])
 
     Returns:
         Whether anything was written.
@@ -143,8 +143,8 @@ def mark_random(output: Store, validation_fraction: float) -> None:
     >>> import pathlib, tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     mark_random(LocalStore(pathlib.Path(folder)), validation_fraction=0.1)
-    ...     [key.parent.name for key in LocalStore(pathlib.Path(folder)).list_files(layout.DATASET, recursive=True)]
+    ...     mark_random(output := LocalStore(pathlib.Path(folder)), validation_fraction=0.1)
+    ...     sorted(key.parent.name for key in output.list_files(layout.DATASET, recursive=True))
     ['train', 'val']
     """
     for root in ("train", "val") if validation_fraction else ("",):
@@ -184,7 +184,7 @@ def remove_empty(output: Store, validation_fraction: float) -> list[str]:
     >>> import pathlib, tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (output := LocalStore(pathlib.Path(folder))).write(layout.DATASET / "val/metas/clip_0_95.txt", b"A red car.")
+    ...     (output := LocalStore(pathlib.Path(folder))).write(layout.DATASET / "val/metas/clip_0_95.txt", b"A car.")
     ...     remove_empty(output, validation_fraction=0.0)
     ['val']
 
