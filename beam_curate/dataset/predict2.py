@@ -71,6 +71,15 @@ def part_of(video: Video, validation_fraction: float) -> str:
 def items_of(chunk: ClipChunk, validation_fraction: float) -> Iterator[Item]:
     """Yields the dataset items of a chunk.
 
+    >>> from beam_curate.elements import Caption, Clip, ClipFile, Span, TextEmbedding, VideoInfo, Window
+    >>> info = VideoInfo(1280, 720, 24, 1, 1, 24, 96, 4.0, True, True, "h264", "yuv420p", None, "mov", 0)
+    >>> media = ClipFile(StoredFile("a.mp4", 1, ""), 1280, 720, 24, 1, 96, 4.0, "h264")
+    >>> window = Window(0, 95, Caption("qwen", "A car.", "success"), TextEmbedding(StoredFile("a", 1, ""), 5, False))
+    >>> clips = (Clip(Span("clip", 0, 96, 0, 96, 0.0, 4.0), media, (window,)),)
+    >>> chunk = ClipChunk(Video("/data/a.mp4", "a.mp4", 1000, "0"), info, 0, 1, 1, clips)
+    >>> [item.name for item in items_of(chunk, validation_fraction=0.0)]
+    ['clip_0_95']
+
     A window without a video of its own uses the clip's, unless the clip has several windows: then cutting it failed. A
     clip whose windows could not be checked has no items.
     """
