@@ -22,6 +22,15 @@ from beam_curate.errors import DiskError, LostFramesError, UnreadableSourceError
 def open_clip(clip: str | Path) -> Iterator[tuple[av.container.InputContainer, av.video.VideoStream]]:
     """Opens a clip; yields the container and its video stream.
 
+    >>> import tempfile
+    >>> clip = Path(tempfile.mkdtemp(), "clip.mp4")
+    >>> with av.open(clip, "w") as file:
+    ...     stream = file.add_stream("libx264", rate=24)
+    ...     file.mux(stream.encode(av.VideoFrame(640, 480)) + stream.encode())
+    >>> with open_clip(clip) as (container, stream):
+    ...     stream.average_rate
+    Fraction(24, 1)
+
     Raises:
         LostFramesError: There is no video stream, or decoding fails inside the block.
         DiskError: The operating system cannot read it.
@@ -42,6 +51,16 @@ def frame_times(clip: str | Path, rate: Fraction) -> NDArray[np.float64] | None:
 
     None for a clip whose frames all lie within half a frame of an even grid, and for a file that cannot be read. Only
     packets are read; nothing is decoded.
+
+    >>> import tempfile
+    >>> clip = Path(tempfile.mkdtemp(), "clip.mp4")
+    >>> with av.open(clip, "w") as file:
+    ...     stream = file.add_stream("libx264", rate=10)
+    ...     for frame, frame.pts in [(av.VideoFrame(640, 480), pts) for pts in (0, 1, 2, 9)]:
+    ...         file.mux(stream.encode(frame))
+    ...     file.mux(stream.encode())
+    >>> frame_times(clip, rate=Fraction(4))[:4].tolist()
+    [0.0, 0.1, 0.2, 0.9]
 
     Args:
         clip: Local path of the clip.

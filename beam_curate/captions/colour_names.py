@@ -37,7 +37,12 @@ def colour_name(red: float, green: float, blue: float) -> str:
 
 @functools.lru_cache(maxsize=1)
 def palette() -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Returns the colour names, and the index of the name of each RGB of 3 x 5 bits, intp [32768]."""
+    """Returns the colour names, and the index of the name of each RGB of 3 x 5 bits, intp [32768].
+
+    >>> names, index_of = palette()
+    >>> names[index_of[0]], names[index_of[-1]]
+    ('black', 'white')
+    """
     steps = [(k + 0.5) / 32 for k in range(32)]
     names = [colour_name(red, green, blue) for red in steps for green in steps for blue in steps]
     order = tuple(sorted(set(names)))
@@ -45,7 +50,13 @@ def palette() -> tuple[tuple[str, ...], NDArray[np.intp]]:
 
 
 def colour_shares(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the share of each named colour, float32 [n, names], in frames uint8 [n, height, width, 3]."""
+    """Returns the share of each named colour, float32 [n, names], in frames uint8 [n, height, width, 3].
+
+    >>> black = np.zeros((1, 72, 128, 3), np.uint8)
+    >>> names, _ = palette()
+    >>> float(colour_shares(black)[0, names.index("black")])
+    1.0
+    """
     order, index_of = palette()
     bits = (frames >> 3).astype(np.intp)
     index = index_of[(bits[..., 0] << 10) | (bits[..., 1] << 5) | bits[..., 2]].reshape(len(frames), -1)

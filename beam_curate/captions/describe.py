@@ -32,6 +32,15 @@ MIN_COLOUR_CHANGE = 0.3  # Share of the frame that changes its colour name.
 def describe_windows(clip: str | Path, windows: Sequence[tuple[int, int]]) -> list[str]:
     """Returns one paragraph per window; decodes the clip once, up to the end of the last window.
 
+    >>> import av, tempfile
+    >>> clip = Path(tempfile.mkdtemp(), "clip.mp4")
+    >>> black = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+    >>> with av.open(clip, "w") as file:
+    ...     stream = file.add_stream("libx264", rate=24, width=64, height=48)
+    ...     file.mux(stream.encode(black) + stream.encode())
+    >>> describe_windows(clip, [(0, 0)])
+    ['For 0.04 seconds (1 frame) the picture is dark with almost no contrast. Black fills nearly all of it. ...']
+
     Args:
         clip: Local path of a video.
         windows: (first frame, last frame) of each, inclusive, from 0, in order, not overlapping.
@@ -103,7 +112,12 @@ def _sampling_step(num_frames: int, rate: float) -> int:
 
 
 def sentence(measures: Measures) -> str:
-    """Returns the measures as two to five sentences of plain English, 30 to 80 words."""
+    """Returns the measures as two to five sentences of plain English, 30 to 80 words.
+
+    >>> grey = np.full((8, HEIGHT, WIDTH, 3), 128, np.uint8)
+    >>> sentence(measure(grey, seconds=1.0, num_frames=24))
+    'For 1.0 seconds (24 frames) the picture is moderately bright with almost no contrast. Grey fills...'
+    """
     parts = [_light_words(measures), _colour_words(measures.colours)]
     if measures.num_frames == 1:
         parts.append("It is a single frame, which says nothing of motion or of change over time.")

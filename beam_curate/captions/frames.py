@@ -75,6 +75,11 @@ def sample_window(
 ) -> SampledWindow:
     """Chooses the frames of a window, and their size.
 
+    >>> from beam_curate.elements import StoredFile
+    >>> media = ClipFile(StoredFile("clip.mp4", 9, ""), 1280, 720, 24, 1, 96, 4.0, "h264")
+    >>> sample_window(media, (0, 95), FrameSampling(fps=1.0, patch=28)).indices
+    (0, 32, 63, 95)
+
     Args:
         media: The clip.
         window: First and last frame, inclusive.
@@ -102,6 +107,11 @@ def clip_times(clip: str | Path, media: ClipFile) -> NDArray[np.float64] | None:
     """Returns the start time of each frame of a clip with a variable frame rate, and the end of the last, in s.
 
     None for a clip with a constant frame rate, and for a file without the expected frames: decoding will report it.
+
+    >>> from beam_curate.elements import StoredFile
+    >>> media = ClipFile(StoredFile("clip.mp4", 9, ""), 1280, 720, 24, 1, 96, 4.0, "h264")
+    >>> clip_times("/nowhere/clip.mp4", media) is None
+    True
 
     Args:
         clip: Local path of the clip.
@@ -153,6 +163,9 @@ def evenly_in_time(times: NDArray[np.float64], wanted: int) -> tuple[int, ...]:
     If several times share a nearest frame, there are fewer than wanted, but still an even number and at least 4 if the
     window has so many: the frames that are farthest in time from the chosen ones are added.
 
+    >>> evenly_in_time(np.array([0.0, 0.1, 0.2, 1.0, 2.0, 3.0]), 4)
+    (0, 3, 4, 5)
+
     Args:
         times: Timestamps of the frames, in s, increasing.
         wanted: Number of frames, at most as many as there are.
@@ -171,6 +184,9 @@ def frame_size(width: int, height: int, num_frames: int, rules: FrameSampling) -
 
     Sides are multiples of the patch, and the aspect ratio is kept as closely as they allow. A frame has about 128 to
     768 tokens; with many frames, each gets an equal share of the window's maximum, but at least 134.
+
+    >>> frame_size(1280, 720, num_frames=16, rules=FrameSampling(fps=2.0, patch=28))
+    (1008, 560)
 
     Args:
         width: Pixels of the clip.
@@ -198,6 +214,15 @@ def sample_frames(clip: str | Path, windows: Sequence[SampledWindow]) -> Iterato
     """Yields the sampled frames of each window, uint8 RGB [num_frames, height, width, 3].
 
     The clip is decoded once, lazily, up to the last sampled frame.
+
+    >>> import tempfile
+    >>> clip = Path(tempfile.mkdtemp(), "clip.mp4")
+    >>> with av.open(clip, "w") as file:
+    ...     stream = file.add_stream("libx264", rate=24)
+    ...     file.mux(stream.encode(av.VideoFrame(640, 480)) + stream.encode())
+    >>> window = SampledWindow(0, 0, (0,), width=280, height=196, frame_rate=24.0, tokens=70, times=(0.0,))
+    >>> [frames.shape for frames in sample_frames(clip, [window])]
+    [(1, 196, 280, 3)]
 
     Args:
         clip: Local path of a video.

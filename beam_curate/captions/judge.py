@@ -101,12 +101,20 @@ def fault(text: str) -> str | None:
 
 
 def answer_without_caption(reason: str | None, num_tokens: int) -> ModelOutputError:
-    """Returns the failure of a window whose answer of ``num_tokens`` tokens contains no caption."""
+    """Returns the failure of a window whose answer of ``num_tokens`` tokens contains no caption.
+
+    >>> answer_without_caption(DECLINED, 40)
+    ModelOutputError("the model's answer of 40 tokens is a refusal instead of a caption")
+    """
     return ModelOutputError(_MESSAGES[reason or EMPTY].format(num_tokens))
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the reason of a failure, as records and the summary count it."""
+    """Returns the reason of a failure, as records and the summary count it.
+
+    >>> reason_of(ModelContextError("the prompt is too long")), reason_of(ModelOutputError("no caption", EMPTY))
+    ('too_long', 'empty')
+    """
     if isinstance(error, ModelOutputError):
         return error.reason
     if isinstance(error, ModelContextError):
@@ -115,13 +123,21 @@ def reason_of(error: Exception) -> str:
 
 
 def echoes(text: str, prompt: str) -> bool:
-    """Whether a text of at least 6 words consists of a passage of the prompt."""
+    """Whether a text of at least 6 words consists of a passage of the prompt.
+
+    >>> echoes("describe what happens in the video", "Describe what happens in the video. Write in English.")
+    True
+    """
     said = " ".join(WORD.findall(text[:_LOOKED_AT].lower()))
     return said.count(" ") + 1 >= _FEWEST_ECHOED and said in " ".join(WORD.findall(prompt.lower()))
 
 
 def is_degenerate(text: str) -> bool:
-    """Whether a text repeats itself or is not made of words."""
+    """Whether a text repeats itself or is not made of words.
+
+    >>> is_degenerate("! ! ! ! ! !"), is_degenerate("A red car turns left.")
+    (True, False)
+    """
     text = text[:_LOOKED_AT]
     return not _has_letters(text) or _mixes_scripts(text) or is_repetitive(text)
 

@@ -75,6 +75,11 @@ class Measures:
 def measure(frames: NDArray[np.uint8], seconds: float, num_frames: int) -> Measures:
     """Measures one window, without black bars.
 
+    >>> grey = np.full((8, 72, 128, 3), 128, np.uint8)
+    >>> measures = measure(grey, seconds=1.0, num_frames=24)
+    >>> round(measures.brightness), measures.colours, measures.motion
+    (128, (('grey', 1.0),), 'unknown')
+
     Args:
         frames: RGB, uint8 [n, height, width, 3], n >= 1, evenly spaced over the window.
         seconds: Length of the window.
@@ -118,6 +123,11 @@ def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Frames are uint8 [n, height, width, 3]. Nothing is cut off if less than MIN_PICTURE of a side would be left:
     that is a dark scene.
+
+    >>> frames = np.zeros((8, 72, 128, 3), np.uint8)
+    >>> frames[:, 12:60] = 100
+    >>> without_bars(frames).shape
+    (8, 48, 128, 3)
     """
     lit = frames.max((0, 3)) > BAR_LEVEL
     rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
@@ -148,6 +158,11 @@ def phase_shifts(luma: Floats) -> tuple[Floats, Floats]:
     """Measures the shift of the content between successive frames.
 
     Phase correlation (Kuglin and Hines, 1975) uses phases only, so a change in brightness is not motion.
+
+    >>> texture = np.random.default_rng(0).random((72, 128), np.float32)
+    >>> shifts, confidences = phase_shifts(np.stack([texture, np.roll(texture, 5, axis=1)]))
+    >>> shifts.round().astype(int).tolist()
+    [[5, 0]]
 
     Args:
         luma: float32 [n, height, width], n >= 2.

@@ -54,7 +54,11 @@ _ANSWER_HEAD = re.compile(
 
 
 def final_channel(text: str) -> str:
-    """Returns the text of gpt-oss's final channel; an answer with channels but no final one is all reasoning."""
+    """Returns the text of gpt-oss's final channel; an answer with channels but no final one is all reasoning.
+
+    >>> final_channel("<|channel|>analysis<|message|>Hm.<|end|><|channel|>final<|message|>A red car.<|return|>")
+    'A red car.'
+    """
     channels = list(_CHANNEL.finditer(text))
     if channels:
         final = [mark for mark in channels if mark[1].lower() == "final"]

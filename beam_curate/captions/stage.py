@@ -31,7 +31,11 @@ class Captioner(Stage[ClipChunk, ClipChunk]):
 
 @dataclasses.dataclass(frozen=True)
 class DescribeCaptioner(Captioner):
-    """Describes what can be measured in the frames; needs no model."""
+    """Describes what can be measured in the frames; needs no model.
+
+    >>> DescribeCaptioner(WindowRules()).identity()
+    {'windows': {'window_frames': 256, 'remainder_frames': 128}, 'algorithm': 'describe'}
+    """
 
     algorithm: str = "describe"
 

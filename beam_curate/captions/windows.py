@@ -37,7 +37,11 @@ def caption_windows(num_frames: int, window: int, remainder: int) -> list[tuple[
 
 @dataclasses.dataclass(frozen=True)
 class WindowRules:
-    """How a clip is divided into caption windows, in frames; see `caption_windows`."""
+    """How a clip is divided into caption windows, in frames; see `caption_windows`.
+
+    >>> WindowRules(window_frames=256).divide(600)
+    [(0, 255), (256, 599)]
+    """
 
     window_frames: int = 256
     remainder_frames: int = 128

@@ -64,6 +64,9 @@ class Request:
 class SamplingParams:
     """How text is generated; names and neutral values are those of vLLM's sampling parameters.
 
+    >>> SamplingParams(max_output_tokens=100).penalized.repetition_penalty
+    1.2
+
     Attributes:
         max_output_tokens: Maximum number of new tokens; None for no limit but the model's context.
         temperature: 0 always takes the most likely token, so that the completion is the same every time.
@@ -113,7 +116,15 @@ class Completion:
 
 
 class Engine(Protocol):
-    """A loaded model, or a connection to one, which `ModelRef.use` lends to a captioner."""
+    """A loaded model, or a connection to one, which `ModelRef.use` lends to a captioner.
+
+    >>> class Echo:
+    ...     def generate(self, requests, params):
+    ...         return [Completion(request.prompt, 0, 0, "stop") for request in requests]
+    >>> request = Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
+    >>> Echo().generate([request], SamplingParams(max_output_tokens=100))
+    [Completion(text='What happens?', prompt_tokens=0, output_tokens=0, finish='stop')]
+    """
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion | Exception]:
         """Returns the completion of each request, in order, or the exception with which that one request failed."""

@@ -61,6 +61,10 @@ _ERROR_NAMES = ("errors", "detail", "message", "msg")  # of gateways, FastAPI an
 class EmbeddedError(Exception):
     """An error in the body of HTTP 200, as OpenRouter and other gateways send it.
 
+    >>> read_completion('{"error": {"message": "slow down", "code": 429}}')
+    Traceback (most recent call last):
+    beam_curate.engines.completion.EmbeddedError: an error with status 429
+
     Attributes:
         status: HTTP status that it corresponds to; 500 if the body names none.
         body: The error.
@@ -117,7 +121,11 @@ def read_completion(body: str) -> Completion:
 
 
 def beginning(body: str) -> str:
-    """Returns the beginning of a body, for messages."""
+    """Returns the beginning of a body, for messages.
+
+    >>> beginning("<html>  <title>Sign in</title>")
+    "'<html> <title>Sign in</title>'"
+    """
     return repr(" ".join(body[: 50 * _BEGINNING].split())[:_BEGINNING])
 
 

@@ -61,6 +61,11 @@ def is_strict(url: str) -> bool:
 class Dialect:
     """The fields that one server accepts, as far as known; several threads may use it.
 
+    >>> known = Dialect("http://127.0.0.1:8000/v1")
+    >>> refusal = Refusal.of(400, "top_k is not supported", {}, key=None)
+    >>> known.learns(refusal, {"top_k": 40, "seed": 0}), known.accepted({"top_k": 40, "seed": 0})
+    (True, {'seed': 0})
+
     Args:
         url: The server's base URL, for log messages.
     """
@@ -125,7 +130,11 @@ class Dialect:
 
 @functools.cache
 def of(url: str, model: str | None) -> Dialect:
-    """Returns the dialect of a server's model, one per process."""
+    """Returns the dialect of a server's model, one per process.
+
+    >>> of("http://127.0.0.1:8000/v1", "tiny") is of("http://127.0.0.1:8000/v1", "tiny")
+    True
+    """
     return Dialect(url)
 
 

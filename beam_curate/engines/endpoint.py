@@ -281,7 +281,11 @@ class EndpointEngine:
 
 
 def reference(endpoint: Endpoint, policy: RequestPolicy) -> ModelRef:
-    """Returns a reference to the model behind an endpoint; it holds no key."""
+    """Returns a reference to the model behind an endpoint; it holds no key.
+
+    >>> reference(Endpoint("http://127.0.0.1:8000/v1", "tiny"), RequestPolicy()).identity
+    'endpoint tiny, frames'
+    """
     load = functools.partial(_load, endpoint=endpoint, policy=policy)
     name = endpoint.model or "auto"
     return ModelRef(name, load, identity=f"endpoint {name}, {endpoint.media}", shared=True)

@@ -34,6 +34,11 @@ EXTRAS = ("top_k", "min_p", "repetition_penalty", "min_tokens")
 def messages(request: Request, media: str) -> list[dict[str, Any]]:
     """Returns the messages of a request: a system message, if any, and a user message with media before the text.
 
+    >>> from pathlib import Path
+    >>> request = Request("What happens?", np.zeros((2, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
+    >>> [part["type"] for part in messages(request, "frames")[0]["content"]]
+    ['image_url', 'image_url', 'text']
+
     Args:
         request: Prompt and frames.
         media: ``frames`` for a JPEG per sampled frame, with their timestamps at the beginning of the text; ``mp4`` for
@@ -98,6 +103,11 @@ def read_models(body: str) -> list[str]:
 def api_key() -> str | None:
     """Returns the API key in the environment, or None.
 
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, {"OPENAI_API_KEY": " example "}):
+    ...     api_key()
+    'example'
+
     Raises:
         SetupError: It has characters that are not allowed in a header.
     """
@@ -111,6 +121,9 @@ def api_key() -> str | None:
 
 def only_model(names: Sequence[str], url: str) -> str:
     """Returns the only model that a server lists.
+
+    >>> only_model(["tiny"], "http://127.0.0.1:8000/v1")
+    'tiny'
 
     Raises:
         SetupError: It lists none or several.

@@ -19,6 +19,9 @@ def video_positions(
     longer side of a frame, so that it overlaps with a video that is longer in time than that. Generated tokens follow
     the last position of the prompt.
 
+    >>> video_positions([0, 1, 1, 0], grid=(1, 2, 4), merge=2, temporal=np.zeros(1, np.int64)).tolist()
+    [[0, 1, 1, 3], [0, 1, 1, 3], [0, 1, 2, 3]]
+
     Args:
         token_types: 0 for text; anything else for the video. The video's tokens are contiguous (Qwen2-VL,
             Qwen2.5-VL), or those of each grid are, separated by timestamps in text (Qwen3-VL).

@@ -207,7 +207,11 @@ class Refusal:
         return bool(_NO_VIDEO.search(self.text))
 
     def unwanted(self, fields: Iterable[str]) -> str | None:
-        """Returns the field that the server does not accept, or not with this value; None if none is named."""
+        """Returns the field that the server does not accept, or not with this value; None if none is named.
+
+        >>> Refusal.of(400, "top_k is not supported", {}, key=None).unwanted(["top_k", "min_p"])
+        'top_k'
+        """
         named = [name for name in fields if self._names(name)]
         if (
             not named
@@ -232,7 +236,11 @@ class Refusal:
 
 
 def error_text(body: Any) -> str:
-    """Returns the message in the body of an error, in the forms of OpenAI, vLLM, FastAPI and Gemini."""
+    """Returns the message in the body of an error, in the forms of OpenAI, vLLM, FastAPI and Gemini.
+
+    >>> error_text({"error": {"message": "no such model"}})
+    'no such model'
+    """
     if isinstance(body, list) and body and isinstance(body[0], dict) and "error" in body[0]:
         body = body[0]
     if isinstance(body, dict):
@@ -245,7 +253,11 @@ def error_text(body: Any) -> str:
 
 
 def shortened(text: str, key: str | None) -> str:
-    """Returns a server's message as one line of bounded length, with the API key masked."""
+    """Returns a server's message as one line of bounded length, with the API key masked.
+
+    >>> shortened("the key  example-key  is wrong", key="example-key")
+    'the key *** is wrong'
+    """
     line = " ".join(masked(text, key).split())
     return line if len(line) <= _MESSAGE_CHARACTERS else f"{line[:_MESSAGE_CHARACTERS]}..."
 

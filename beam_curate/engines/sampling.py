@@ -14,6 +14,9 @@ def arguments(
 ) -> dict[str, Any]:
     """Returns the arguments of ``generate``.
 
+    >>> arguments(SamplingParams(max_output_tokens=None), most=100, prompt_length=12)
+    {'max_new_tokens': 100, 'min_new_tokens': 0, 'repetition_penalty': 1.0, 'do_sample': False, 'logits_processor': []}
+
     Args:
         params: Sampling parameters.
         most: Maximum number of new tokens.

@@ -16,12 +16,20 @@ _REASONING = ("reasoning_content", "reasoning")
 
 
 def is_stream(body: str) -> bool:
-    """Whether a body holds server-sent events."""
+    """Whether a body holds server-sent events.
+
+    >>> is_stream('data: {"choices": []}'), is_stream('{"choices": []}')
+    (True, False)
+    """
     return body.startswith(_BEGINNINGS)
 
 
 def joined(body: str) -> dict[str, Any]:
     """Returns the completion in a stream: its first choice, or the error that the stream holds.
+
+    >>> whole = joined('data: {"choices": [{"delta": {"content": "A car."}, "finish_reason": "stop"}]}')
+    >>> whole["choices"][0]["message"]["content"]
+    ['A car.']
 
     Raises:
         ValueError, LookupError, TypeError, AttributeError: It is not a stream of a chat completion.

@@ -163,6 +163,10 @@ class TransformersEngine:
 def reference(model: Model, workspace: str, weights_path: str | None = None, dtype: str | None = None) -> ModelRef:
     """Returns a reference to a model of the catalog.
 
+    >>> from beam_curate.models.catalog import by_name
+    >>> reference(by_name("qwen2.5_vl"), "/workspace").name
+    'qwen2.5_vl'
+
     Args:
         model: The model.
         workspace: Where its folder lies.

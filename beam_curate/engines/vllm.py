@@ -52,6 +52,9 @@ _failures: collections.defaultdict[str, list[str]] = collections.defaultdict(lis
 class VllmServer:
     """How a server for a model is started.
 
+    >>> VllmServer().is_vllm, VllmServer("transformers serve").is_vllm
+    (True, False)
+
     Attributes:
         command: Program and arguments, as in a shell; the model's folder, ``--host`` and ``--port`` follow.
         media: How frames are sent to it: ``frames`` as JPEG images, ``mp4`` as a video.
@@ -182,7 +185,11 @@ class VllmEngine:
 
 
 def error_line(lines: Sequence[str]) -> str:
-    """Returns the last of a server's lines that names an error, else its last lines in one."""
+    """Returns the last of a server's lines that names an error, else its last lines in one.
+
+    >>> error_line(["INFO loading", "ValueError: no such file", "INFO shutting down"])
+    'ValueError: no such file'
+    """
     errors = [line for line in lines if _ERROR_LINE.search(line) and not _NO_REASON.search(line)]
     return " | ".join(line.strip()[:_CHARACTERS_SHOWN] for line in errors[-1:] or lines[-_LINES_SHOWN:]) or "nothing"
 
@@ -205,6 +212,10 @@ def reference(
     model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights_path: str | None = None
 ) -> ModelRef:
     """Returns a reference to a model of the catalog, run by a vLLM server.
+
+    >>> from beam_curate.models.catalog import by_name
+    >>> reference(by_name("qwen2.5_vl"), VllmServer(fp8=True), RequestPolicy(), "/workspace").identity
+    'vllm Qwen/Qwen2.5-VL-7B-Instruct@..., frames, fp8'
 
     Args:
         model: The model.

@@ -40,6 +40,9 @@ _APACHE = "Apache-2.0"
 class Model:
     """A row of the catalog. Sizes are in decimal GB (10^9 bytes).
 
+    >>> by_name("t5_xxl").page
+    'https://huggingface.co/google-t5/t5-11b'
+
     Attributes:
         name: Name in this program and in cosmos-curate.
         model_id: Id on the Hugging Face hub.

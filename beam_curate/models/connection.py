@@ -27,6 +27,11 @@ def proxy_of(url: str) -> str | None:
 
     The variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are read, in upper or lower case.
 
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, {"HTTPS_PROXY": "proxy:3128"}, clear=True):
+    ...     proxy_of("https://example.org"), proxy_of("https://127.0.0.1:8000")
+    ('http://proxy:3128', None)
+
     Raises:
         SetupError: The variable does not hold a proxy's address, or the kind of proxy is not supported.
     """
@@ -35,7 +40,13 @@ def proxy_of(url: str) -> str | None:
 
 
 def proxy_variable(url: str) -> str | None:
-    """Returns the environment variable that sets the proxy for a URL; None for a direct connection."""
+    """Returns the environment variable that sets the proxy for a URL; None for a direct connection.
+
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, {"HTTPS_PROXY": "proxy:3128"}, clear=True):
+    ...     proxy_variable("https://example.org")
+    'HTTPS_PROXY'
+    """
     return _named_for(url)[1] or None
 
 
@@ -148,7 +159,11 @@ def proxied_transport() -> httpx2.BaseTransport:
 
 
 def certificate_problem(error: BaseException) -> str | None:
-    """Returns the problem of a server's certificate, where that made a request fail, else None."""
+    """Returns the problem of a server's certificate, where that made a request fail, else None.
+
+    >>> certificate_problem(TimeoutError("timed out")) is None
+    True
+    """
     import ssl
 
     cause: BaseException | None = error
@@ -160,7 +175,12 @@ def certificate_problem(error: BaseException) -> str | None:
 
 
 def url_of(error: httpx2.HTTPError) -> str | None:
-    """Returns the URL of the failed request, or None where the error does not hold it."""
+    """Returns the URL of the failed request, or None where the error does not hold it.
+
+    >>> import httpx2
+    >>> url_of(httpx2.ReadError("cut off", request=httpx2.Request("GET", "https://example.org/v1")))
+    'https://example.org/v1'
+    """
     try:
         return str(error.request.url)
     except RuntimeError:

@@ -42,6 +42,10 @@ class Requirement:
 def vllm_gb(model: Model, *, fp8: bool) -> float:
     """Returns the memory in GB (10^9 bytes) of a GPU on which vLLM can serve a model.
 
+    >>> from beam_curate.models.catalog import by_name
+    >>> round(vllm_gb(by_name("qwen2.5_vl"), fp8=False), 1)
+    21.9
+
     Args:
         model: Which one.
         fp8: Whether its weights become 8-bit floating point while they are loaded.
@@ -50,7 +54,11 @@ def vllm_gb(model: Model, *, fp8: bool) -> float:
 
 
 def text_encoder_gb(dtype: str) -> float:
-    """Returns the memory in GB (10^9 bytes) that T5-11B needs in a precision: ``--text-encoder-dtype``."""
+    """Returns the memory in GB (10^9 bytes) that T5-11B needs in a precision: ``--text-encoder-dtype``.
+
+    >>> round(text_encoder_gb("bfloat16"), 1)
+    10.3
+    """
     extra = 2 * _T5_IN_FLOAT32 if dtype == "float16" else 0  # bytes more a parameter
     return T5_XXL.memory_gb(dtype) + extra
 
@@ -59,6 +67,11 @@ def too_large(requirements: Iterable[Requirement], gpu_gb: float) -> Iterator[st
     """Yields which models do not fit into a GPU, a message each with the flag that makes them fit.
 
     One model is in memory at a time, so that each is compared by itself.
+
+    >>> lighter = (("--text-encoder-dtype bfloat16", 10.3),)
+    >>> t5 = Requirement(T5_XXL, "--text-encoder t5_11b", 20.1, 20.1, 20.1, "a second", lighter, otherwise="")
+    >>> list(too_large([t5], gpu_gb=16.0))
+    ['--text-encoder t5_11b needs about 20 GB ... the GPU has 16 GB: take --text-encoder-dtype bfloat16 (10 GB)']
 
     Args:
         requirements: Of the run.
@@ -75,6 +88,10 @@ def too_large(requirements: Iterable[Requirement], gpu_gb: float) -> Iterator[st
 
 def without_gpu(requirements: Iterable[Requirement], ram_gb: float, *, bfloat16: bool) -> Iterator[str]:
     """Yields warnings of a run without a GPU, a sentence a model.
+
+    >>> t5 = Requirement(T5_XXL, "--text-encoder t5_11b", 20.1, 20.1, 20.1, "a second", (), otherwise="")
+    >>> list(without_gpu([t5], ram_gb=16.0, bfloat16=False))
+    ['--text-encoder t5_11b runs ... about 20 GB of memory; this computer has 16 GB, which is too little']
 
     Args:
         requirements: Of the run.

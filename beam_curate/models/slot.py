@@ -73,6 +73,12 @@ class _Slot:
 class ModelSlots:
     """One slot per device, so that several GPUs work in parallel.
 
+    >>> slots = ModelSlots(lambda: ["cpu"])
+    >>> with slots.borrow(ModelRef("set", lambda device: {device})) as model:
+    ...     len(model)
+    1
+    >>> slots.clear()
+
     Args:
         devices: Returns the names of the devices; called when the first model is borrowed.
     """
@@ -124,7 +130,10 @@ class ModelSlots:
 
 
 def free_memory() -> None:
-    """Returns memory that no tensor uses to the device."""
+    """Returns memory that no tensor uses to the device.
+
+    >>> free_memory()
+    """
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -24,7 +24,15 @@ class FileFacts:
 
 
 def write_marker(folder: Path, model: Model, files: Mapping[str, FileFacts]) -> None:
-    """Records in a folder that it holds a model at its pinned revision, with the size and hash of each file."""
+    """Records in a folder that it holds a model at its pinned revision, with the size and hash of each file.
+
+    >>> import tempfile
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_marker(folder, T5_XXL, {"config.json": FileFacts(size=2, sha256="")})
+    >>> recorded_files(folder)
+    {'config.json': FileFacts(size=2, sha256='')}
+    """
     facts = {name: dataclasses.asdict(file) for name, file in files.items()}
     temporary = folder / f"{MARKER}.tmp"
     temporary.write_bytes(json_bytes({"model_id": model.model_id, "revision": model.revision, "files": facts}))
@@ -52,7 +60,12 @@ def check(model: Model, workspace: str, *, hashes: bool = False) -> list[str]:
 
 
 def how_to_fix(model: Model, workspace: str) -> str:
-    """Returns what to do about missing or corrupt files."""
+    """Returns what to do about missing or corrupt files.
+
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> how_to_fix(T5_XXL, "/workspace")
+    'get it with: beam-curate models download --models t5_xxl --workspace /workspace (or copy the folder ...'
+    """
     return (
         f"get it with: beam-curate models download --models {model.name} --workspace {workspace} (or copy the folder "
         f"{model.folder(workspace)} from a computer that has it)"
@@ -60,7 +73,12 @@ def how_to_fix(model: Model, workspace: str) -> str:
 
 
 def problems(model: Model, folder: Path, *, hashes: bool = False) -> Iterator[str]:
-    """Yields the problems of a folder that should hold a model; see `check`."""
+    """Yields the problems of a folder that should hold a model; see `check`.
+
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> list(problems(T5_XXL, Path("/nowhere")))
+    ['the folder /nowhere is missing']
+    """
     if not folder.is_dir():
         yield f"the folder {folder} is missing"
         return
@@ -79,13 +97,25 @@ def problems(model: Model, folder: Path, *, hashes: bool = False) -> Iterator[st
 
 
 def recorded_files(folder: Path) -> dict[str, FileFacts]:
-    """Returns the files that the download recorded in a folder; empty for a folder that no download made."""
+    """Returns the files that the download recorded in a folder; empty for a folder that no download made.
+
+    >>> recorded_files(Path("/nowhere"))
+    {}
+    """
     recorded = read_json(folder / MARKER) or {}
     return {name: FileFacts(**file) for name, file in recorded.get("files", {}).items()}
 
 
 def is_other_revision(model: Model, folder: Path) -> bool:
-    """Whether a folder is recorded as holding another revision of a model."""
+    """Whether a folder is recorded as holding another revision of a model.
+
+    >>> import tempfile
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_marker(folder, dataclasses.replace(T5_XXL, revision="main"), {})
+    >>> is_other_revision(T5_XXL, folder)
+    True
+    """
     recorded = read_json(folder / MARKER) or {}
     return bool(recorded) and recorded["revision"] != model.revision
 
@@ -94,6 +124,13 @@ def weight_files(model: Model, folder: Path) -> list[str]:
     """Returns the names of the weight files that a folder holds or should hold.
 
     An index comes before the shards that it lists. Empty when there is neither a weight file nor an index.
+
+    >>> import tempfile
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "pytorch_model.bin").touch()
+    >>> weight_files(T5_XXL, folder)
+    ['pytorch_model.bin']
     """
     for name in model.weights:
         index = folder / f"{name}.index.json"
@@ -109,6 +146,9 @@ def weight_files(model: Model, folder: Path) -> list[str]:
 
 def problem_of(path: Path, is_weights: bool, facts: FileFacts | None, *, hashes: bool) -> str | None:
     """Returns the problem of a file, or None.
+
+    >>> problem_of(Path("/nowhere/config.json"), is_weights=False, facts=None, hashes=False)
+    'is missing'
 
     Args:
         path: The file.

@@ -44,6 +44,11 @@ Say = Callable[[str], None]
 def locked(folder: Path, say: Say) -> Iterator[None]:
     """Lets only one process at a time write to a model's folder, with a lock file beside it.
 
+    >>> import tempfile
+    >>> with locked(Path(tempfile.mkdtemp(), "t5-11b"), say=print):
+    ...     print("no other process writes now")
+    no other process writes now
+
     Raises:
         OSError: The lock file cannot be created.
     """

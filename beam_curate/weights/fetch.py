@@ -49,6 +49,10 @@ def check_weights_path(weights_path: str) -> None:
 def load_from_folder(model: Model, workspace: str, weights_path: str | None, load: Callable[[Path], Loaded]) -> Loaded:
     """Loads a model from its folder in the workspace, fetching missing files first.
 
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> load_from_folder(T5_XXL, "/workspace", weights_path=None, load=lambda folder: folder.name)
+    't5-11b'
+
     Args:
         model: The model.
         workspace: The workspace.

@@ -63,6 +63,10 @@ _ZIP_ENTRY_HEADER_BYTES = 30  # of an entry in a zip archive, before its name
 class StoredTensor:
     """A tensor in a file.
 
+    >>> tensor = StoredTensor(Path("model.bin"), "F32", shape=(2, 3), strides=(1, 2), offset=0)
+    >>> tensor.num_bytes, tensor.is_contiguous
+    (24, False)
+
     Attributes:
         path: The file.
         dtype: Type of its elements: a key of `ITEM_BYTES`.
@@ -130,6 +134,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 def shards_of(index: Path) -> list[str]:
     """Returns the names of the files that a weight index (``*.index.json``) lists.
+
+    >>> import tempfile
+    >>> index = Path(tempfile.mkdtemp(), "model.safetensors.index.json")
+    >>> _ = index.write_text('{"weight_map": {"weight": "model-00001-of-00002.safetensors"}}')
+    >>> shards_of(index)
+    ['model-00001-of-00002.safetensors']
 
     Raises:
         ValueError: The file is not a weight index.

@@ -57,7 +57,14 @@ class HubFile:
         return f".{self.name}.{(self.sha256 or self.blob_id or 'unchecked')[:16]}.partial"
 
     def matches(self, path: Path) -> bool:
-        """Whether a file has the listed size and hash, where the hub lists them."""
+        """Whether a file has the listed size and hash, where the hub lists them.
+
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "config.json")
+        >>> _ = path.write_text("{}")
+        >>> HubFile("config.json", size=2, blob_id=None, sha256=None).matches(path)
+        True
+        """
         if self.size is not None and path.stat().st_size != self.size:
             return False
         if self.sha256 is not None:

@@ -31,6 +31,14 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 def copy_encoder(sources: Sequence[Path], target: Path, num_layers: int) -> str:
     """Writes the encoder-only copy of a T5 model; the file appears once it is complete and on the disk.
 
+    >>> import safetensors.numpy, tempfile
+    >>> source = Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> names = ["shared.weight", "encoder.final_layer_norm.weight", "encoder.block.0.weight", "decoder.block.0.weight"]
+    >>> safetensors.numpy.save_file({name: np.ones(4, np.float32) for name in names}, source)
+    >>> digest = copy_encoder([source], source.with_name("encoder.safetensors"), num_layers=1)
+    >>> sorted(read_header(source.with_name("encoder.safetensors")))
+    ['encoder.block.0.weight', 'encoder.final_layer_norm.weight', 'shared.weight']
+
     Args:
         sources: The weight files of the model: one file of ``torch.save`` or safetensors, or all the shards.
         target: Path of the copy.
