@@ -67,12 +67,20 @@ class Prompts:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Everything that a model is told of any window."""
+        """Everything that a model is told of any window.
+
+        >>> Prompts("What happens?", system="Be brief.").texts
+        ('What happens?', 'Be brief.')
+        """
         return tuple(filter(None, (self.first_message, self.second, self.system)))
 
     @property
     def num_characters(self) -> int:
-        """Length of the longest request, without the first caption."""
+        """Length of the longest request, without the first caption.
+
+        >>> Prompts("What happens?", system="Be brief.").num_characters
+        22
+        """
         return len(self.system or "") + max(len(self.first_message), len(self.second or ""))
 
 

@@ -83,6 +83,11 @@ def is_loopback(host: str) -> bool:
 def client(url: str, timeout: httpx2.Timeout, *, direct: bool = False) -> httpx2.Client:
     """Returns a client for a server; it follows redirects and raises `httpx2.ReadError` for too long a response.
 
+    >>> import httpx2
+    >>> with client("http://127.0.0.1:8000/v1", httpx2.Timeout(10), direct=True) as opened:
+    ...     opened.follow_redirects
+    True
+
     Args:
         url: The server's base URL.
         timeout: Limits for each step of a request.

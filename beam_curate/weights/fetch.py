@@ -83,6 +83,12 @@ def ensure(model: Model, workspace: str, weights_path: str) -> None:
 
     Files are copied to a temporary folder beside the model's and checked before they replace it.
 
+    >>> import tempfile
+    >>> from beam_curate.models.catalog import T5_XXL
+    >>> ensure(T5_XXL, tempfile.mkdtemp(), weights_path="/nowhere")
+    Traceback (most recent call last):
+    beam_curate.errors.ModelFilesError: there is no google-t5/t5-11b in /nowhere/google-t5/t5-11b: ...
+
     Args:
         model: The model.
         workspace: The workspace.
