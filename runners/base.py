@@ -31,6 +31,12 @@ _GRACE_S = 1.0  # the driver leaves within seconds of Ctrl-C
 class Runner:
     """A runner of Apache Beam; a subclass overrides what is different there.
 
+    >>> runner = Runner(RunnerSettings("PortableRunner", beam_args=("--job_endpoint=localhost:8099",)))
+    >>> runner.arguments()
+    ['--job_endpoint=localhost:8099', '--runner=PortableRunner']
+    >>> runner.flags.job_endpoint, runner.is_local
+    ('localhost:8099', False)
+
     Args:
         settings: Its name, threads, and flags of Beam.
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class DirectRunner(Runner):
-    """Beam's in-process runner, with as many threads as cores."""
+    """Beam's in-process runner, with as many threads as cores.
+
+    >>> from beam_curate.plan.settings import RunnerSettings
+    >>> DirectRunner(RunnerSettings(threads=2)).arguments()
+    ['--direct_running_mode=multi_threading', '--direct_num_workers=2']
+    """
 
     is_local = True
     workers_elsewhere = False

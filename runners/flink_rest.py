@@ -15,13 +15,21 @@ _FINAL_STATES = ("FINISHED", "CANCELED", "FAILED")
 
 
 def endpoint(master: str) -> str:
-    """Returns ``host:port`` of a value of ``--flink_master``."""
+    """Returns ``host:port`` of a value of ``--flink_master``.
+
+    >>> endpoint("https://flink.example/"), endpoint("localhost:8081")
+    ('flink.example:443', 'localhost:8081')
+    """
     url = urllib.parse.urlsplit(_url(master))
     return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
 def slots(master: str) -> int:
-    """Returns how many slots a cluster has; 0 where that is not known, as when it starts TaskManagers on demand."""
+    """Returns how many slots a cluster has; 0 where that is not known, as when it starts TaskManagers on demand.
+
+    >>> slots("localhost:1")  # where no cluster answers
+    0
+    """
     with contextlib.suppress(OSError, ValueError, KeyError):
         return int(_ask(master, "overview", _ANSWER_S)["slots-total"])
     return 0
@@ -31,6 +39,9 @@ def cancel(master: str, job_name: str) -> bool:
     """Cancels the jobs of a name; returns whether the cluster accepted it for all of them.
 
     Beam's job server forgets a job that it is told to cancel, while the cluster keeps running it.
+
+    >>> cancel("localhost:1", "curate")  # where no cluster answers
+    False
     """
     try:
         jobs = _ask(master, "jobs/overview", _CANCEL_ANSWER_S)["jobs"]

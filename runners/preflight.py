@@ -38,7 +38,13 @@ _MORE_THREADS = 32
 
 
 def check_folders(input_root: str, output: str) -> None:
-    """Checks that input and output do not overlap: a rerun would take its own clips for sources."""
+    """Checks that input and output do not overlap: a rerun would take its own clips for sources.
+
+    >>> check_folders("/footage", "/footage/out")
+    Traceback (most recent call last):
+        ...
+    beam_curate.errors.UsageError: --output-clip-path /footage/out lies inside the input folder /footage; ...
+    """
     source, target = os.path.realpath(input_root), os.path.realpath(output)
     for inner, outer, how in ((target, source, "lies inside"), (source, target, "contains")):
         if inner == outer:
@@ -48,7 +54,15 @@ def check_folders(input_root: str, output: str) -> None:
 
 
 def check_output(output: Store) -> None:
-    """Creates the output folder and checks that files can be written there."""
+    """Creates the output folder and checks that files can be written there.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_output(LocalStore(Path(folder, "out")))
+    ...     Path(folder, "out").is_dir()
+    True
+    """
     try:
         output.check_writable()
     except OSError as error:
@@ -58,7 +72,10 @@ def check_output(output: Store) -> None:
 
 
 def check_packages() -> None:
-    """Checks that the three packages lie in one folder: another one named ``transforms`` could shadow ours."""
+    """Checks that the three packages lie in one folder: another one named ``transforms`` could shadow ours.
+
+    >>> check_packages()  # nothing shadows them
+    """
     places = {}
     for name in ("beam_curate", "transforms", "runners"):
         spec = importlib.util.find_spec(name)
@@ -133,7 +150,10 @@ def check_model_server(plan: Plan) -> None:
 
 
 def check_threads(settings: RunnerSettings) -> None:
-    """Checks that a local run can start the threads it needs: a runner that cannot waits for them forever."""
+    """Checks that a local run can start the threads it needs: a runner that cannot waits for them forever.
+
+    >>> check_threads(RunnerSettings(threads=1))  # they can be started
+    """
     runner = make_runner(settings)
     if not runner.is_local:
         return
@@ -159,6 +179,14 @@ def check_threads(settings: RunnerSettings) -> None:
 def check_encoder(encoding: Encoding, output: Store) -> None:
     """Encodes one frame with the chosen encoder: A100 and H100, for two, have none on the GPU.
 
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_encoder(Encoding("no_such_encoder"), LocalStore(Path(folder)))
+    Traceback (most recent call last):
+        ...
+    beam_curate.errors.UsageError: --transcode-encoder no_such_encoder does not work here ...
+
     Raises:
         UsageError: The encoder does not work, or the output folder does not take its file.
     """
@@ -183,7 +211,14 @@ def check_encoder(encoding: Encoding, output: Store) -> None:
 
 
 def check_disk(output: Store, videos: Iterable[Video]) -> str | None:
-    """Returns a warning when the output may not fit on its disk, or None."""
+    """Returns a warning when the output may not fit on its disk, or None.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_disk(LocalStore(Path(folder)), [Video("/in/a.mp4", "a.mp4", 10**18, "17")])
+    'the output may need 1,500,000,000,000 MB and ... MB are free on its disk; free some, or take --limit ...'
+    """
     needed = sum(video.size_bytes for video in videos) * _OUTPUT_PER_INPUT
     free = output.free_bytes()
     if free is None or needed <= free:

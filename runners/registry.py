@@ -21,6 +21,9 @@ RUNNERS: dict[str, type[Runner]] = {
 def make_runner(settings: RunnerSettings) -> Runner:
     """Returns the runner that the settings name.
 
+    >>> type(make_runner(RunnerSettings("FlinkRunner"))).__name__
+    'FlinkRunner'
+
     Raises:
         UsageError: There is none of that name.
     """

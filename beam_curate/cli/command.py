@@ -25,6 +25,13 @@ def add_command(
 ) -> Parser:
     """Adds a command.
 
+    >>> parser = Parser(prog="tea")
+    >>> commands = parser.add_subparsers()
+    >>> _ = add_command(commands, "boil", lambda _: EXIT_DONE, summary="Boil.", description="Boil water.")
+    >>> arguments = parser.parse_args(["boil"])
+    >>> arguments.command(arguments)
+    0
+
     Args:
         commands: Where to add it.
         name: What its user types.
@@ -43,7 +50,16 @@ def add_command(
 
 
 def show_help(parser: Parser) -> None:
-    """Makes a parser with commands of its own print its help when it is given none of them."""
+    """Makes a parser with commands of its own print its help when it is given none of them.
+
+    >>> parser = Parser(prog="tea")
+    >>> show_help(parser)
+    >>> arguments = parser.parse_args([])
+    >>> arguments.command(arguments)
+    usage: tea [-h]
+    ...
+    0
+    """
 
     def run(_: argparse.Namespace) -> int:
         parser.print_help()

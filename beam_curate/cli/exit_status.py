@@ -20,6 +20,9 @@ def run(command: Callable[[], int], how_far: Callable[[], str] | None = None) ->
 
     When the reader of its output has left, as ``head`` does, the command ends silently.
 
+    >>> run(lambda: 0)
+    0
+
     Args:
         command: Returns its exit status.
         how_far: Says how far it has come, when a signal ends it.

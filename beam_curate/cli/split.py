@@ -25,7 +25,13 @@ def _run(argv: Sequence[str], prog: str) -> int:
 
 
 def how_far() -> str:
-    """Takes the live table from the terminal; says in one line what this process has curated."""
+    """Takes the live table from the terminal; says in one line what this process has curated.
+
+    >>> from beam_curate import counters
+    >>> counters.reset()
+    >>> how_far()
+    'No video had been started.'
+    """
     from beam_curate import counters
     from beam_curate.progress import display, stages
 

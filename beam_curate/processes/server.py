@@ -170,7 +170,12 @@ class Server:
 
 
 def listens(endpoint: str, timeout_s: float = 1.0) -> bool:
-    """Whether something accepts connections at ``host:port``."""
+    """Whether something accepts connections at ``host:port``.
+
+    >>> with socket.create_server(("localhost", 0)) as server:
+    ...     listens(f"localhost:{server.getsockname()[1]}")
+    True
+    """
     host, _, port = endpoint.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout_s):
@@ -180,7 +185,11 @@ def listens(endpoint: str, timeout_s: float = 1.0) -> bool:
 
 
 def free_ports(number: int) -> list[int]:
-    """Returns ports of this computer that nothing uses now."""
+    """Returns ports of this computer that nothing uses now.
+
+    >>> len(set(free_ports(2)))
+    2
+    """
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(number)]
         return [one.getsockname()[1] for one in sockets]

@@ -27,6 +27,10 @@ def handled(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
     this has left the block, or after `GRACE_S`: a runner's threads would run until their stage ends, and an
     exception raised in a finaliser is lost.
 
+    >>> with handled(lambda number: print(f"Stopped by {number.name}.")):
+    ...     print("at work")
+    at work
+
     Args:
         farewell: Prints the progress; it may be called in another thread than the main one.
     """

@@ -57,7 +57,15 @@ class Rate:
 
 
 class StageRates:
-    """The rate of each stage, and the time that it still needs."""
+    """The rate of each stage, and the time that it still needs.
+
+    >>> rates = StageRates()
+    >>> for now_s, done in ((0.0, 0), (10.0, 50)):
+    ...     stage = StageProgress("clips", "clips", 100, True, begun=100, done=done, position=done)
+    ...     rates.update(now_s, [stage])
+    >>> rates.rate(10.0, stage), rates.time_left(10.0, stage)
+    ('5.0 clips/s', '0:00:10')
+    """
 
     def __init__(self) -> None:
         self._counted: dict[str, Rate] = collections.defaultdict(Rate)
@@ -101,7 +109,12 @@ def format_duration(seconds: float) -> str:
 
 
 def stage_table(now_s: float, stages: Sequence[StageProgress], rates: StageRates, columns: int) -> Table:
-    """Returns the live table, one row per stage."""
+    """Returns the live table, one row per stage.
+
+    >>> stages = progress_of({"videos to do": 2}, ["shots", "clips"])
+    >>> stage_table(0.0, stages, StageRates(), columns=80).row_count
+    3
+    """
     bars = columns >= _BAR_FROM_COLUMNS
     rows = Table(box=None, pad_edge=False, expand=bars)
     rows.add_column("stage")
@@ -127,7 +140,12 @@ def _bar(stage: StageProgress) -> RenderableType:
 
 
 def status_line(now_s: float, stages: Sequence[StageProgress], rates: StageRates) -> str:
-    """Returns the progress of the stages at work as one line, for logs."""
+    """Returns the progress of the stages at work as one line, for logs.
+
+    >>> counts = {"videos to do": 2, "shots: to do": 2, "shots: begun": 1, "shots: done": 1}
+    >>> status_line(0.0, progress_of(counts, ["shots"]), StageRates())
+    '0 of 2 videos finished; shots 1/2'
+    """
     *stages, records = stages
     parts = [f"{records.done:,} of {records.to_do:,} videos finished"]
     for stage in stages:
@@ -141,6 +159,11 @@ def status_line(now_s: float, stages: Sequence[StageProgress], rates: StageRates
 @contextlib.contextmanager
 def live(console: Console, stages: Sequence[str]) -> Iterator[None]:
     """Shows the progress of a run while the block runs.
+
+    >>> import io
+    >>> with live(Console(file=io.StringIO()), ["shots", "clips"]):
+    ...     print("at work")
+    at work
 
     Args:
         console: The console; a terminal gets a live table, anything else a line every 30 s.

@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 def every(interval_s: float, work: Callable[[], None]) -> Iterator[None]:
     """Calls a function periodically while the block runs, and waits for its last call to return.
 
+    >>> called = threading.Event()
+    >>> with every(0.001, called.set):
+    ...     called.wait()
+    True
+
     Args:
         interval_s: Seconds before each call.
         work: The function; it runs in one background thread.

@@ -95,7 +95,11 @@ def _stage(
 
 
 def progress_sentence(counts: Mapping[str, int]) -> str:
-    """Summarises the finished work in one line."""
+    """Summarises the finished work in one line.
+
+    >>> progress_sentence({"videos to do": 2, "videos done": 1, "shots: to do": 2, "shots: begun": 1, "shots: done": 1})
+    '1 of 2 videos finished; shots 1/2 videos.'
+    """
     names = dict.fromkeys(name.partition(": ")[0] for name in counts)
     *stages, videos = progress_of(counts, [name for name in names if _counted(counts, name)])
     if not videos.to_do:

@@ -26,17 +26,32 @@ def shown(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """Does the same for a text of several lines, and keeps its line breaks."""
+    r"""Does the same for a text of several lines, and keeps its line breaks.
+
+    >>> print(lines("a\tname\nof a file"))
+    a\tname
+    of a file
+    """
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
 def complain(error: object) -> None:
-    """Prints the error that ends a command to standard error."""
+    """Prints the error that ends a command to standard error.
+
+    >>> import contextlib
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     complain("no such folder")
+    beam-curate: no such folder
+    """
     print(f"beam-curate: {lines(str(error))}", file=sys.stderr)
 
 
 def console(**settings: Any) -> Console:
-    """Returns a console that prints text safely and literally, without markup."""
+    """Returns a console that prints text safely and literally, without markup.
+
+    >>> console(file=sys.stdout).print("[bold]literally[/bold]")
+    [bold]literally[/bold]
+    """
     from rich.console import Console  # --help and usage errors do not need it
     from rich.segment import Segment
 

@@ -66,6 +66,16 @@ def collected(output: Store) -> Iterator[None]:
 
     Counts that are there at the beginning are of earlier runs and are ignored. Two runs at once on one output each see
     the other's workers too.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from beam_curate.store.local import LocalStore
+    >>> counters.reset()
+    >>> with tempfile.TemporaryDirectory() as folder, collected(LocalStore(Path(folder))):
+    ...     LocalStore(Path(folder)).write_json(layout.WORKER_COUNTS / "worker.json", {"clips: done": 2})
+    >>> counters.counts()
+    {'clips: done': 2}
+    >>> counters.reset()
     """
     before = _total(output)
     before.subtract(counters.counts())

@@ -154,6 +154,14 @@ class Store(abc.ABC):
 
         The name makes the file immutable: another attempt with other bytes gets another name, so a record can
         never point at a file it did not mean.
+
+        Example:
+            >>> import tempfile
+            >>> from beam_curate.store.local import LocalStore
+            >>> with tempfile.TemporaryDirectory() as folder, LocalStore(Path(folder)).scratch() as scratch:
+            ...     (scratch / "made.mp4").touch()
+            ...     LocalStore(Path(folder)).keep(scratch / "made.mp4", "clips", "a").path
+            'clips/a.e3b0c44298fc1c14.mp4'
         """
         sha256, size_bytes = sha256_of(path), path.stat().st_size
         key = PurePosixPath(folder) / f"{stem}.{sha256[:16]}{path.suffix}"
@@ -161,13 +169,36 @@ class Store(abc.ABC):
         return StoredFile(str(key), size_bytes, sha256)
 
     def publish(self, file: StoredFile, key: Key) -> None:
-        """Gives a key the content of a stored file; nothing is written when it has that already."""
+        """Gives a key the content of a stored file; nothing is written when it has that already.
+
+        Example:
+            >>> import tempfile
+            >>> from beam_curate.store.local import LocalStore
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     output = LocalStore(Path(folder))
+            ...     output.write("files/a.mp4", b"a clip")
+            ...     stored = StoredFile("files/a.mp4", 6, sha256_of(output.local_path("files/a.mp4")))
+            ...     output.publish(stored, "clips/a.mp4")
+            ...     output.read("clips/a.mp4")
+            b'a clip'
+        """
         if not self.has_content_of(file, key):
             self.link(file.path, key)
 
     @contextlib.contextmanager
     def temporary_folder(self) -> Iterator[PurePosixPath]:
-        """Gives a folder of the output for keys that all workers see, deleted at the end of the block."""
+        """Gives a folder of the output for keys that all workers see, deleted at the end of the block.
+
+        Example:
+            >>> import tempfile
+            >>> from beam_curate.store.local import LocalStore
+            >>> with tempfile.TemporaryDirectory() as root:
+            ...     output = LocalStore(Path(root))
+            ...     with output.temporary_folder() as folder:
+            ...         output.write(folder / "a.json", b"{}")
+            ...     output.exists(folder)
+            False
+        """
         folder = layout.TMP / unique_name()
         try:
             yield folder
@@ -176,5 +207,10 @@ class Store(abc.ABC):
 
 
 def unique_name() -> str:
-    """Returns a name that no other process chooses."""
+    """Returns a name that no other process chooses.
+
+    Example:
+        >>> unique_name() == unique_name()
+        False
+    """
     return f"{os.getpid()}-{uuid.uuid4().hex}"

@@ -41,6 +41,15 @@ def clean(output: LocalStore) -> Cleaned:
     Raises:
         UsageError: It is no output folder, a run is working on it, or none has recorded its fingerprints.
         OSError: Something cannot be read or deleted.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     output = LocalStore(Path(folder))
+        ...     output.write_json(layout.FINGERPRINTS, ["1" * 16])
+        ...     output.write(layout.results("shots", "0" * 16) / "a.json", b"{}")
+        ...     clean(output)
+        Cleaned(files=1, size_bytes=2, notes=[])
     """
     work = output.root / layout.WORK
     if not work.is_dir():

@@ -42,5 +42,10 @@ def explained(error: OSError) -> str:
 
 
 def remedy(error: OSError) -> str | None:
-    """Returns what helps against an error, or None if that is unknown."""
+    """Returns what helps against an error, or None if that is unknown.
+
+    Example:
+        >>> remedy(OSError(errno.EMFILE, "Too many open files"))
+        'this process has too many open files: raise ulimit -n'
+    """
     return _REMEDIES.get(error.errno or 0)

@@ -21,7 +21,12 @@ def json_bytes(value: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any | None:
-    """Returns the content of a JSON file, or None when it is missing or not valid JSON."""
+    """Returns the content of a JSON file, or None when it is missing or not valid JSON.
+
+    Example:
+        >>> read_json(Path("/no/such/file.json")) is None
+        True
+    """
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -29,14 +34,28 @@ def read_json(path: Path) -> Any | None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies the content of a file, without its permissions and times."""
+    """Copies the content of a file, without its permissions and times.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "a").touch()
+        ...     copy_file(Path(folder, "a"), Path(folder, "b"))
+        ...     Path(folder, "b").read_bytes()
+        b''
+    """
     with source.open("rb") as reader, target.open("wb") as writer:
         while block := reader.read(_HASH_BLOCK_BYTES):
             writer.write(block)
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the hex SHA-256 of a file's content."""
+    """Returns the hex SHA-256 of a file's content.
+
+    Example:
+        >>> sha256_of(Path("/dev/null"))
+        'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_HASH_BLOCK_BYTES):

@@ -19,23 +19,64 @@ from beam_curate.store.readback import Published
 
 
 def write(output: Store, relative_path: str, entry: dict[str, Any]) -> None:
-    """Adds an entry to the journal of a video, before what it names is published."""
+    """Adds an entry to the journal of a video, before what it names is published.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(LocalStore(Path(folder)), "a.mp4", {"num_clip_chunks": 1, "clips": ["c1"], "dataset_items": []})
+        ...     [entry["clips"] for entry in read(LocalStore(Path(folder)), "a.mp4")]
+        [['c1']]
+    """
     # The line break comes first, so that an entry that was cut off spoils no other.
     output.append(_key(relative_path), f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
 
 
 def read(output: Store, relative_path: str) -> list[Published]:
-    """Returns the entries of a video."""
+    """Returns the entries of a video.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read(LocalStore(Path(folder)), "a.mp4")
+        []
+    """
     return list(_entries(output, _key(relative_path)))
 
 
 def remove(output: Store, relative_path: str) -> None:
-    """Deletes the journal of a video, which its records have replaced."""
+    """Deletes the journal of a video, which its records have replaced.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(LocalStore(Path(folder)), "a.mp4", {"num_clip_chunks": 1, "clips": ["c1"], "dataset_items": []})
+        ...     remove(LocalStore(Path(folder)), "a.mp4")
+        ...     read(LocalStore(Path(folder)), "a.mp4")
+        []
+    """
     output.delete(_key(relative_path))
 
 
 def read_all(output: Store) -> Iterator[Published]:
-    """Yields the entries of all videos."""
+    """Yields the entries of all videos.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a.mp4", "b.mp4"):
+        ...         write(LocalStore(Path(folder)), name, {"num_clip_chunks": 1, "clips": ["c1"], "dataset_items": []})
+        ...     len(list(read_all(LocalStore(Path(folder)))))
+        2
+    """
     for key in output.list_files(layout.PUBLISHED):
         yield from _entries(output, key)
 

@@ -35,32 +35,62 @@ FINGERPRINTS = WORK / "fingerprints.json"  # of the last run's stages
 
 
 def clip(clip_id: str) -> PurePosixPath:
-    """An encoded clip."""
+    """An encoded clip.
+
+    Example:
+        >>> str(clip("8e81"))
+        'clips/8e81.mp4'
+    """
     return CLIPS / f"{clip_id}.mp4"
 
 
 def clip_meta(clip_id: str) -> PurePosixPath:
-    """What is known of a clip."""
+    """What is known of a clip.
+
+    Example:
+        >>> str(clip_meta("8e81"))
+        'metas/v0/8e81.json'
+    """
     return PurePosixPath("metas/v0") / f"{clip_id}.json"
 
 
 def processed_video(relative_path: str) -> PurePosixPath:
-    """The record of a curated video."""
+    """The record of a curated video.
+
+    Example:
+        >>> str(processed_video("day1/a.mp4"))
+        'processed_videos/day1/a.mp4.json'
+    """
     return PROCESSED_VIDEOS / _record(relative_path, ".json")
 
 
 def processed_chunk(relative_path: str, index: int) -> PurePosixPath:
-    """The record of one chunk of a curated video."""
+    """The record of one chunk of a curated video.
+
+    Example:
+        >>> str(processed_chunk("day1/a.mp4", 2))
+        'processed_clip_chunks/day1/a.mp4_2.json'
+    """
     return "processed_clip_chunks" / _record(relative_path, f"_{index}.json")
 
 
 def skipped_video(relative_path: str) -> PurePosixPath:
-    """The record of a video that was left out, and why."""
+    """The record of a video that was left out, and why.
+
+    Example:
+        >>> str(skipped_video("day1/a.mp4"))
+        'skipped_videos/day1/a.mp4.json'
+    """
     return "skipped_videos" / _record(relative_path, ".json")
 
 
 def video_error(relative_path: str, index: int = 0) -> PurePosixPath:
-    """The record of what failed in a video or one of its chunks."""
+    """The record of what failed in a video or one of its chunks.
+
+    Example:
+        >>> str(video_error("day1/a.mp4"))
+        'video_errors/day1/a.mp4_0.json'
+    """
     return "video_errors" / _record(relative_path, f"_{index}.json")
 
 
@@ -75,17 +105,32 @@ def done(fingerprint: str, video: Video) -> PurePosixPath:
 
 
 def done_name(relative_path: str, size_bytes: int, etag: str) -> str:
-    """The name of a video's done marker, the same under each fingerprint."""
+    """The name of a video's done marker, the same under each fingerprint.
+
+    Example:
+        >>> done_name("day 1/a.mp4", 900, "17")
+        'day%201%2Fa.mp4@900-17'
+    """
     return bounded_name(quote(relative_path, safe=""), f"@{size_bytes}-{etag}")
 
 
 def results(stage: str, fingerprint: str) -> PurePosixPath:
-    """The folder of cached results of a stage."""
+    """The folder of cached results of a stage.
+
+    Example:
+        >>> str(results("shots", "4c1f"))
+        '.work/shots/4c1f'
+    """
     return WORK / stage / fingerprint
 
 
 def stage_files(stage: str, fingerprint: str) -> PurePosixPath:
-    """The folder of files that belong to cached results of a stage."""
+    """The folder of files that belong to cached results of a stage.
+
+    Example:
+        >>> str(stage_files("clips", "4c1f"))
+        '.work/files/clips/4c1f'
+    """
     return FILES / stage / fingerprint
 
 

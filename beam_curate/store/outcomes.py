@@ -68,7 +68,16 @@ class Outcome:
 
 
 def outcome(output: Store, video: Video) -> Outcome:
-    """Reads the records of one video; one that does not validate counts as absent."""
+    """Reads the records of one video; one that does not validate counts as absent.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:  # without records
+        ...     outcome(LocalStore(Path(folder)), Video("/in/a.mp4", "a.mp4", 900, "17")).state
+        'pending'
+    """
     path = video.relative_path
     record = readback.read(output, layout.processed_video(path), readback.VIDEO)
     indices = range(record["num_clip_chunks"] if record else 0)

@@ -133,6 +133,15 @@ def read(output: Store, key: Key, shape: pydantic.TypeAdapter[T]) -> T | None:
 
     Raises:
         OSError: It is there and cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     LocalStore(Path(folder)).write("marker", b'{"failures": 2}')
+        ...     read(LocalStore(Path(folder)), "marker", MARKER)
+        {'failures': 2}
     """
     try:
         return checked(output.read(key), shape)
@@ -159,7 +168,12 @@ def checked(data: bytes, shape: pydantic.TypeAdapter[T]) -> T | None:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is a valid id of a clip."""
+    """Whether a text is a valid id of a clip.
+
+    Example:
+        >>> is_name("8e812009-407a"), is_name("../8e81")
+        (True, False)
+    """
     return _NAME.fullmatch(text) is not None
 
 

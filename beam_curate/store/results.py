@@ -56,6 +56,18 @@ class ResultStore(Generic[R]):
         retry_failed: Treat stored permanent failures as absent.
         limits: The limits of the processes that read sources, in words.
         check_content: Whether files of the stage are also read and compared with their hashes.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.elements import Video, VideoShots
+        >>> from beam_curate.store.local import LocalStore
+        >>> video = Video("/in/a.mp4", "a.mp4", 900, "17")
+        >>> failure = Failure("shots", video.uri, None, "SourceError", "it is damaged", retriable=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     results = ResultStore(LocalStore(Path(folder)), "shots", "4c1f", VideoShots)
+        ...     results.get(video) is None, results.put(video, failure) == results.get(video) == failure
+        (True, True)
     """
 
     output: Store

@@ -29,6 +29,12 @@ def run_lock(work: Path, tmp: Path) -> Iterator[LockState]:
 
     Raises:
         OSError: The folder of the lock cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, run_lock(Path(folder), Path(folder, "tmp")) as state:
+        ...     print(state.name)
+        EXCLUSIVE
     """
     work.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

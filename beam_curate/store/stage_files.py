@@ -19,6 +19,16 @@ class StageFiles:
         output: The output.
         stage: Name of the stage.
         fingerprint: Of the stage.
+
+    Example:
+        >>> import tempfile
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = StageFiles(LocalStore(Path(folder)), "clips", "4c1f")
+        ...     with files.scratch() as scratch:
+        ...         (scratch / "made.mp4").touch()
+        ...         files.keep(scratch / "made.mp4", "a").path
+        '.work/files/clips/4c1f/a.e3b0c44298fc1c14.mp4'
     """
 
     output: Store
