@@ -22,7 +22,14 @@ _in_hand = threading.local()  # the unit of work that a thread is at: name of th
 
 
 def add(name: str, amount: int = 1) -> None:
-    """Adds to a counter and tells the listeners, in the thread that calls. Nothing is no news."""
+    """Adds to a counter and tells the listeners, in the thread that calls. Nothing is no news.
+
+    >>> reset()
+    >>> add("clips cut", 3)
+    >>> counts()
+    {'clips cut': 3}
+    >>> reset()
+    """
     if not amount:
         return
     with _lock:
@@ -65,6 +72,13 @@ def set_counts(counts: Mapping[str, int]) -> None:
 @contextlib.contextmanager
 def working(stage: str, size: int) -> Iterator[None]:
     """Counts a unit of a stage's work as begun, and as done by the end of the block, however it ends.
+
+    >>> reset()
+    >>> with working("clips", 2):
+    ...     step()  # one of two clips
+    >>> counts()
+    {'clips: begun': 2, 'clips: done': 2}
+    >>> reset()
 
     Args:
         stage: Name of the stage.

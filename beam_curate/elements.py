@@ -384,7 +384,12 @@ class ClipChunk:
 
 
 def stored_files(element: Any) -> Iterator[StoredFile]:
-    """Yields every StoredFile inside an element, in field order."""
+    """Yields every StoredFile inside an element, in field order.
+
+    >>> file = StoredFile(".work/files/clips/f/a.mp4", 7, "0" * 64)
+    >>> list(stored_files((file, "no file"))) == [file]
+    True
+    """
     if isinstance(element, StoredFile):
         yield element
     elif dataclasses.is_dataclass(element):
@@ -396,7 +401,12 @@ def stored_files(element: Any) -> Iterator[StoredFile]:
 
 
 def failures_in(element: Any) -> Iterator[Failure]:
-    """Yields every Failure inside an element, in field order."""
+    """Yields every Failure inside an element, in field order.
+
+    >>> failure = Failure("shots", "/in/a.mp4", None, "ContentError", "no frames", False)
+    >>> [one.message for one in failures_in(failure)]
+    ['no frames']
+    """
     if isinstance(element, Failure):
         yield element
     elif isinstance(element, ClipChunk):

@@ -132,7 +132,11 @@ def failed(stage: str, chunk: ClipChunk, clip: Clip, error: BaseException) -> Cl
 
 
 def size(unit: Video | ClipChunk) -> int:
-    """Returns what a unit counts in `beam_curate.counters`: a chunk as many as it has clips, a video one."""
+    """Returns what a unit counts in `beam_curate.counters`: a chunk as many as it has clips, a video one.
+
+    >>> size(Video("/in/a.mp4", "a.mp4", 1, "1"))
+    1
+    """
     return len(unit.clips) if isinstance(unit, ClipChunk) else 1
 
 

@@ -19,6 +19,13 @@ from transforms.worker_counters import CountingDoFn
 class Cached(beam.PTransform):
     """Returns the stored results of units, after computing those that are missing.
 
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> work = beam.ParDo(lambda unit: [(unit, plan.shots.attempt(unit))])
+    >>> isinstance(beam.Pipeline() | beam.Create([]) | Cached(plan.shots.results, work), beam.PCollection)
+    True
+
     Attributes:
         store: The store of the results; see `beam_curate.store.results`.
         work: PCollection[unit] -> PCollection[(unit, result)].

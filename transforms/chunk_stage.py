@@ -18,6 +18,13 @@ from transforms.inference import infer
 class ChunkStage(beam.PTransform):
     """Runs a stage on the chunks that it has no cached result for; one with a model behind Beam's RunInference.
 
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> (captions,) = plan.after_clips
+    >>> isinstance(beam.Pipeline() | beam.Create([]) | ChunkStage(captions), beam.PCollection)
+    True
+
     In a pipeline: ``chunks | "Captions" >> ChunkStage(planned)``; see `beam_curate.pipeline`.
 
     Attributes:

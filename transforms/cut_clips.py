@@ -16,6 +16,13 @@ from transforms.chunk_stage import ChunkStage
 class CutClips(beam.PTransform):
     """Divides videos into chunks and cuts each chunk's clips in one decoding pass.
 
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> clips = beam.Pipeline() | beam.Create([]) | CutClips(plan.clips)
+    >>> isinstance(clips, beam.PCollection)
+    True
+
     Attributes:
         planned: The stage, with the store of its results.
     """

@@ -16,6 +16,13 @@ from transforms.inference import infer
 class DetectShots(beam.PTransform):
     """Detects the shots of each video. Duplicates are left out.
 
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> shots, failures = beam.Pipeline() | beam.Create([]) | DetectShots(plan.shots)
+    >>> isinstance(shots, beam.PCollection)
+    True
+
     Attributes:
         planned: The stage, with the store of its results; see `beam_curate.shots.stage`.
     """

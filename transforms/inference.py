@@ -55,7 +55,15 @@ class NoModel:
 
 
 def infer(planned: PlannedStage[Any, Any]) -> beam.PTransform:
-    """Returns a transform PCollection[unit] -> PCollection[(unit, result)]; each unit is a batch of its own."""
+    """Returns a transform PCollection[unit] -> PCollection[(unit, result)]; each unit is a batch of its own.
+
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> made = beam.Pipeline() | beam.Create([]) | infer(plan.shots)
+    >>> isinstance(made, beam.PCollection)
+    True
+    """
     handler = StageHandler(planned).with_no_batching()
     return "A unit is a batch" >> beam.Map(_batch_of_one) | "Infer" >> RunInference(handler)
 

@@ -16,6 +16,13 @@ from transforms.worker_counters import CountingDoFn
 class WriteCosmosDataset(beam.PTransform):
     """Publishes clips, their records and, where there are any, dataset items.
 
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> published = beam.Pipeline() | beam.Create([]) | WriteCosmosDataset(plan.context)
+    >>> isinstance(published, beam.PCollection)
+    True
+
     Publishing is never cached: it compares with what is there and changes only what differs.
 
     Attributes:

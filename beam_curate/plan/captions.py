@@ -12,7 +12,12 @@ from beam_curate.plan import engines
 
 
 def captioner(options: Options) -> Captioner:
-    """Returns the captioner that the options name."""
+    """Returns the captioner that the options name.
+
+    >>> from beam_curate.options.parse import parse
+    >>> captioner(parse(["--input-video-path=in", "--output-clip-path=out"]).options).algorithm
+    'describe'
+    """
     caption = options.caption
     rules = WindowRules(caption.captioning_window_size, caption.captioning_remainder_threshold)
     if caption.captioning_algorithm == "describe":
@@ -29,7 +34,11 @@ def captioner(options: Options) -> Captioner:
 
 
 def prompts_of(options: CaptionOptions) -> Prompts:
-    """Returns what the model is told; a user's own words stay as they are."""
+    """Returns what the model is told; a user's own words stay as they are.
+
+    >>> prompts_of(CaptionOptions(captioning_prompt_text="What moves?")).first
+    'What moves?'
+    """
     model = engines.captioning_model(options)
     return Prompts(
         first=options.captioning_prompt_text or VARIANTS[options.captioning_prompt_variant],

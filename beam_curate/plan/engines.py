@@ -20,7 +20,11 @@ _IMAGE_TOKENS = 16384
 
 
 def engine_reference(options: Options) -> ModelRef:
-    """Returns a reference to the engine that ``--captioning-engine`` names; what it loads is an `Engine`."""
+    """Returns a reference to the engine that ``--captioning-engine`` names; what it loads is an `Engine`.
+
+    >>> engine_reference(Options(caption=CaptionOptions(captioning_algorithm="qwen"))).name
+    'qwen2.5_vl'
+    """
     caption, run = options.caption, options.run
     if caption.engine == "endpoint":
         return endpoint.reference(endpoint_of(caption), request_policy(caption))
@@ -33,7 +37,11 @@ def engine_reference(options: Options) -> ModelRef:
 
 
 def model_server(options: Options) -> Endpoint | VllmServer | None:
-    """Returns the server that captions come from; None where the worker itself runs the model, or without one."""
+    """Returns the server that captions come from; None where the worker itself runs the model, or without one.
+
+    >>> model_server(Options()) is None  # measured captions need none
+    True
+    """
     caption = options.caption
     if not caption.generate_captions:
         return None
@@ -43,20 +51,32 @@ def model_server(options: Options) -> Endpoint | VllmServer | None:
 
 
 def captioning_model(options: CaptionOptions) -> Model | None:
-    """Returns the model that ``--captioning-algorithm`` names; None for one that only an endpoint knows."""
+    """Returns the model that ``--captioning-algorithm`` names; None for one that only an endpoint knows.
+
+    >>> captioning_model(CaptionOptions(captioning_algorithm="cosmos_r1")).model_id
+    'nvidia/Cosmos-Reason1-7B'
+    """
     name = CAPTIONERS.get(options.captioning_algorithm)
     return by_name(name) if name else None
 
 
 def endpoint_of(options: CaptionOptions) -> Endpoint:
-    """Returns the endpoint and its model."""
+    """Returns the endpoint and its model.
+
+    >>> endpoint_of(CaptionOptions(captioning_endpoint="http://127.0.0.1:8000/v1")).url
+    'http://127.0.0.1:8000/v1'
+    """
     assert options.captioning_endpoint is not None
     model = None if options.captioning_endpoint_model == "auto" else options.captioning_endpoint_model
     return Endpoint(options.captioning_endpoint, model, options.captioning_endpoint_media)
 
 
 def request_policy(options: CaptionOptions) -> RequestPolicy:
-    """Returns how requests are sent to a server."""
+    """Returns how requests are sent to a server.
+
+    >>> request_policy(CaptionOptions(openai_caption_retries=5)).retries
+    5
+    """
     return RequestPolicy(
         concurrency=options.api_caption_batch_size,
         retries=options.openai_caption_retries,
@@ -66,7 +86,11 @@ def request_policy(options: CaptionOptions) -> RequestPolicy:
 
 
 def vllm_server(options: CaptionOptions) -> VllmServer:
-    """Returns how a vLLM server is started."""
+    """Returns how a vLLM server is started.
+
+    >>> vllm_server(CaptionOptions(qwen_use_fp8_weights=True)).fp8
+    True
+    """
     return VllmServer(
         command=options.vllm_command,
         media=options.captioning_endpoint_media,
@@ -76,7 +100,11 @@ def vllm_server(options: CaptionOptions) -> VllmServer:
 
 
 def sampling_params(options: CaptionOptions) -> SamplingParams:
-    """Returns how captions are generated."""
+    """Returns how captions are generated.
+
+    >>> sampling_params(CaptionOptions(vllm_sampling_temperature=0.7)).temperature
+    0.7
+    """
     limit = options.captioning_max_output_tokens
     return SamplingParams(
         max_output_tokens=limit if limit > 0 else None,
@@ -92,7 +120,11 @@ def sampling_params(options: CaptionOptions) -> SamplingParams:
 
 
 def frame_sampling(options: CaptionOptions) -> FrameSampling:
-    """Returns how the model looks at a window: as the options say, else as its makers do."""
+    """Returns how the model looks at a window: as the options say, else as its makers do.
+
+    >>> frame_sampling(CaptionOptions(captioning_algorithm="cosmos_r1")).fps
+    4.0
+    """
     model = captioning_model(options)
     fps, patch, visual_tokens = (model.sampling_fps, model.patch, model.visual_tokens) if model else _USUAL
     fps = options.captioning_sampling_fps or fps

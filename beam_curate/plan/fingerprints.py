@@ -16,6 +16,12 @@ from beam_curate.stage import Stage
 def fingerprint(stage: Stage[Any, Any], before: str) -> str:
     """Returns the fingerprint of a stage.
 
+    >>> from beam_curate.captions.stage import DescribeCaptioner
+    >>> from beam_curate.captions.windows import WindowRules
+    >>> long, short = (DescribeCaptioner(WindowRules(frames)) for frames in (256, 128))
+    >>> fingerprint(long, "") == fingerprint(short, "")
+    False
+
     Args:
         stage: The stage.
         before: The fingerprint of the stage before it; empty for the first.

@@ -89,6 +89,11 @@ class Plan:
 def make_plan(parsed: Parsed) -> Plan:
     """Returns what a run does.
 
+    >>> from beam_curate.options.parse import parse
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out", "--no-generate-captions"]))
+    >>> [planned.name for planned in plan.stages]
+    ['shots', 'clips']
+
     Args:
         parsed: A command line, understood.
     """

@@ -13,6 +13,10 @@ from beam_curate.options.parse import Options
 def required_models(options: Options) -> tuple[Requirement, ...]:
     """Returns the models whose files a run needs in the workspace, in the order of its stages.
 
+    >>> needed = required_models(Options(caption=CaptionOptions(captioning_algorithm="cosmos_r1")))
+    >>> [(requirement.model.name, requirement.flag) for requirement in needed]
+    [('cosmos_reason1', '--captioning-algorithm cosmos_r1')]
+
     TransNetV2 is none of them: its weights are installed with the program.
     """
     found = []

@@ -21,7 +21,11 @@ from beam_curate.video.stage import ClipCutter
 
 
 def stages_of(options: Options) -> list[Stage[Any, Any]]:
-    """Returns the stages of a run in order. A new stage on chunks is one more entry here."""
+    """Returns the stages of a run in order. A new stage on chunks is one more entry here.
+
+    >>> [stage.name for stage in stages_of(Options())]
+    ['shots', 'clips', 'captions']
+    """
     return [
         _detector(options),
         ClipCutter(encoding_of(options), options.split.clip_re_chunk_size, limits_of(options)),
@@ -40,12 +44,20 @@ def _after_clips(options: Options) -> Iterator[Stage[Any, Any]]:
 
 
 def limits_of(options: Options) -> Limits:
-    """Returns the limits of the processes that read sources."""
+    """Returns the limits of the processes that read sources.
+
+    >>> limits_of(Options()).timeout_s
+    300.0
+    """
     return Limits(options.split.decode_timeout_s, options.split.decode_memory_mb)
 
 
 def encoding_of(options: Options) -> Encoding:
-    """Returns how clips are encoded."""
+    """Returns how clips are encoded.
+
+    >>> encoding_of(Options()).encoder
+    'libx264'
+    """
     transcode = options.transcode
     return Encoding(
         encoder=transcode.transcode_encoder,

@@ -29,12 +29,21 @@ def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
 
 
 def of_record(record: Mapping[str, Any] | None) -> Lost:
-    """Returns the lost footage in a validated record of a video; none if an earlier version of the program wrote it."""
+    """Returns the lost footage in a validated record of a video; none if an earlier version of the program wrote it.
+
+    >>> of_record({"footage_lost": {FAILED: {"count": 1, "seconds": 4.0}}})
+    {'could not be encoded': {'count': 1, 'seconds': 4.0}}
+    """
     return dict((record or {}).get("footage_lost", {}))
 
 
 def total(records: Iterable[Mapping[str, Any]], num_unreadable: int) -> Lost:
-    """Adds up the records of videos; the length of a video that could not be read is unknown."""
+    """Adds up the records of videos; the length of a video that could not be read is unknown.
+
+    >>> record = {"footage_lost": {FAILED: {"count": 1, "seconds": 4.0}}}
+    >>> total([record, record], num_unreadable=0)
+    {'could not be encoded': {'count': 2, 'seconds': 8.0}}
+    """
     found = [(cause, one["count"], one["seconds"]) for record in records for cause, one in of_record(record).items()]
     unreadable: Lost = {UNREADABLE: {"count": num_unreadable, "seconds": None}} if num_unreadable else {}
     return _summed(found) | unreadable

@@ -20,7 +20,11 @@ _MOST_NAMED = 20
 
 
 def recorded(selection: PurePosixPath) -> PurePosixPath:
-    """Returns the folder of a run's notes."""
+    """Returns the folder of a run's notes.
+
+    >>> recorded(PurePosixPath("tmp/selection"))
+    PurePosixPath('tmp/selection-recorded')
+    """
     return selection.with_name(f"{selection.name}-recorded")
 
 
@@ -48,7 +52,11 @@ def settle(context: RecordContext, folder: PurePosixPath, videos: Sequence[Video
 
 
 def sentence(found: Mapping[Video, str]) -> str:
-    """Returns a message that names the videos that are not settled, and why."""
+    """Returns a message that names the videos that are not settled, and why.
+
+    >>> sentence({Video("/in/a.mp4", "a.mp4", 1, "1"): "a chunk did not arrive"})
+    '1 videos are not recorded and are still to do: a.mp4 (a chunk did not arrive)'
+    """
     names = [f"{video.relative_path} ({why})" for video, why in found.items()]
     return f"{len(found)} videos are not recorded and are still to do: {few(names, _MOST_NAMED)}"
 

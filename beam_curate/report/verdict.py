@@ -31,6 +31,9 @@ class Asked:
 def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked) -> str | None:
     """Returns why a run that reached its end did not do what was asked, and what to do; None if it did.
 
+    >>> verdict([], set(), Asked(captions=True, dataset=False)) is None
+    True
+
     Args:
         outcomes: Of all listed videos. The dataset and ``--max-failure-ratio`` are judged by all of them.
         worked_on: URIs of the videos that the run worked on. The rest is judged by these, or by all where there was
