@@ -63,7 +63,7 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
         printed, _ = process.communicate(timeout=200)
         assert process.returncode == 1, printed
         assert "error: the run was aborted: the Python workers are gone" in printed
-        assert "Run the same command again to resume" in printed
+        assert "run the same command again to resume" in printed
         assert "Traceback" not in printed
 
         cluster.start_pool()
