@@ -60,6 +60,8 @@ class Stage(Generic[U, R]):
 def _plain(value: Any) -> Any:
     """Returns JSON values: of a dataclass its fields, of a `ModelRef` its identity."""
     if hasattr(value, "identity"):
+        if not value.identity:  # else results of another model would be taken for this one's
+            raise ValueError(f"the model {value.name} states no identity")
         return value.identity
     if dataclasses.is_dataclass(value):
         return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}

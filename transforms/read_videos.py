@@ -28,7 +28,6 @@ class ReadVideos(beam.PTransform):
     ...     _ = pipeline | ReadVideos(output, key) | beam.Map(lambda video: print(video.uri))
     a.mp4
 
-
     Attributes:
         output: The output that holds the selection.
         selection: The key that `write_selection` wrote.

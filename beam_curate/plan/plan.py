@@ -137,8 +137,8 @@ def make_plan(parsed: Parsed) -> Plan:
 
 def _planned(stages: Sequence[Stage[Any, Any]], options: Options, output: Store) -> tuple[PlannedStage[Any, Any], ...]:
     """Gives each stage the store of its results, under its fingerprint."""
-    split, run = options.split, options.run
-    limits = f"--decode-timeout-s {split.decode_timeout_s:g} --decode-memory-mb {split.decode_memory_mb}"
+    run, decoding = options.run, limits_of(options)
+    limits = f"--decode-timeout-s {decoding.timeout_s:g} --decode-memory-mb {decoding.memory_mb}"
     planned: list[PlannedStage[Any, Any]] = []
     before = ""
     for stage in stages:

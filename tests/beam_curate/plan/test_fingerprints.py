@@ -7,8 +7,10 @@ import json
 
 import pytest
 
+from beam_curate.models.slot import ModelRef
 from beam_curate.plan.fingerprints import fingerprint
 from beam_curate.stage import Stage
+from beam_curate.text_embeddings.stage import CaptionEncoder
 from tests.support.plans import plan_of
 
 DATASET = ["--generate-cosmos-predict-dataset", "predict2"]
@@ -229,3 +231,9 @@ def test_another_value_of_any_part_of_the_identity_is_another_fingerprint(
         monkeypatch.setattr(type(stage), "identity", lambda self, path=path: with_another(identity, path))
         found.add(fingerprint(stage, "before"))
     assert len(found) == 2 + len(leaves(identity))
+
+
+def test_a_model_without_an_identity_is_refused() -> None:
+    nameless = CaptionEncoder(ModelRef("nameless", str), min_frames=94)
+    with pytest.raises(ValueError, match="the model nameless states no identity"):
+        fingerprint(nameless, "")
