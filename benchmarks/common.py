@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the media of the tests serve here too
+os.environ["PYTHONPATH"] = str(ROOT)  # what is started here runs this tree, wherever the environment was made
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -22,6 +25,12 @@ def in_turn(*sides: Callable[[], object], rounds: int = 3) -> tuple[float, ...]:
     """Times sides in turn and returns the shortest seconds of each: noise only ever adds."""
     times = [[timed(side) for side in sides] for _ in range(rounds)]
     return tuple(min(column) for column in zip(*times, strict=True))
+
+
+def in_fresh_folder(folder: Path, work: Callable[..., object]) -> None:
+    """Calls `work` with an empty folder, so that no round finds what another one left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    work(folder=folder)
 
 
 def report(name: str, ratio: float, target: str, note: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import av
 import imageio_ffmpeg
-from common import in_turn, report
+from common import in_fresh_folder, in_turn, report
 from footage import make_footage
 
 from beam_curate.elements import Span, VideoShots
@@ -94,12 +93,6 @@ def decoded(source: Path) -> list[av.VideoFrame]:
     with av.open(str(source)) as container:
         container.streams.video[0].thread_type = "AUTO"
         return list(container.decode(video=0))
-
-
-def in_fresh_folder(folder: Path, work: functools.partial[None]) -> None:
-    """Gives some work an empty folder, so that no round finds what another one left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    work(folder=folder)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _SCENES = (
     ),
 )
 _GRAIN = "noise=alls=3:allf=t"
+_MP4 = {"movflags": "+faststart"}  # the index before the pictures
 
 
 def make_footage(
@@ -51,11 +52,72 @@ def make_footage(
     Returns:
         The path.
     """
-    with av.open(str(path), "w") as container:
+    frames = _scenes(size, rate, round(scene_s * rate))
+    return _write(path, itertools.islice(frames, round(seconds * rate)), size, rate, keyframe_every_s)
+
+
+def make_series(
+    folder: Path,
+    number: int,
+    *,
+    size: tuple[int, int] = (1280, 720),
+    rate: int = 24,
+    seconds: float = 60,
+    scene_s: float = 7.5,
+    keyframe_every_s: float = 2,
+) -> list[Path]:
+    """Writes several files as `make_footage` does, each of which goes on where the one before it ends.
+
+    Args:
+        folder: Where to write; it must exist.
+        number: How many files.
+        size: Width and height in pixels.
+        rate: Frames/s.
+        seconds: Length of each.
+        scene_s: From one cut to the next.
+        keyframe_every_s: Most from one key frame to the next.
+
+    Returns:
+        Their paths, in order.
+    """
+    frames = _scenes(size, rate, round(scene_s * rate))
+    return [
+        _write(
+            folder / f"{index:03}.mp4", itertools.islice(frames, round(seconds * rate)), size, rate, keyframe_every_s
+        )
+        for index in range(number)
+    ]
+
+
+def loop(source: Path, path: Path, times: int) -> Path:
+    """Writes the packets of a file again and again into one, without encoding them; returns its path.
+
+    Args:
+        source: Footage with a constant frame rate, which begins at 0.
+        path: Where to write.
+        times: How often.
+    """
+    with av.open(str(path), "w", options=_MP4) as container, av.open(str(source)) as read:
+        stream = read.streams.video[0]
+        assert stream.duration is not None
+        copy = container.add_stream_from_template(stream)
+        for index in range(times):
+            read.seek(0)
+            for packet in read.demux(stream):
+                if packet.dts is not None:  # the last one is empty
+                    packet.pts, packet.dts = packet.pts + index * stream.duration, packet.dts + index * stream.duration
+                    packet.stream = copy
+                    container.mux(packet)
+    return path
+
+
+def _write(
+    path: Path, frames: Iterable[av.VideoFrame], size: tuple[int, int], rate: int, keyframe_every_s: float
+) -> Path:
+    with av.open(str(path), "w", options=_MP4) as container:
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.gop_size = round(keyframe_every_s * rate)
-        frames = itertools.islice(_scenes(size, rate, round(scene_s * rate)), round(seconds * rate))
         for number, frame in enumerate(frames):
             frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, rate), 0
             container.mux(stream.encode(frame))

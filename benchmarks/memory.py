@@ -48,7 +48,7 @@ def watch(command: Sequence[str], every_s: float = 0.25) -> list[Sample]:
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
         while process.poll() is None:
             now = time.monotonic() - start
-            samples.append(Sample(now, _resident_mb(process.pid), sum(map(_resident_mb, _below(process.pid)))))
+            samples.append(Sample(now, _resident_mb(process.pid), sum(map(_resident_mb, below(process.pid)))))
             time.sleep(every_s)
         if process.returncode:
             printed.seek(0)
@@ -62,7 +62,8 @@ def _resident_mb(pid: int) -> float:
     return 0.0  # it has just ended
 
 
-def _below(pid: int) -> Iterator[int]:
+def below(pid: int) -> Iterator[int]:
+    """Yields the processes that a process started, and those that they started."""
     for child in started_by(pid):
         yield child
-        yield from _below(child)
+        yield from below(child)
