@@ -12,7 +12,7 @@ demo: .venv/made
 
 # Tests of Prism and Flink are skipped where these are not there, unless BEAM_CURATE_REQUIRE_SERVERS is set.
 test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Prism, Flink and what they need, into a cache outside this folder: 430 MB, a few minutes once.
 engines: .venv/made

@@ -1,8 +1,8 @@
 """Counters that live in the process: stages add to them, the driver reads them while the pipeline runs.
 
 A name is what is counted, ``{stage}: {what}`` where it belongs to a stage. Each stage counts in units of its own,
-videos for shots and clips for the others: ``to do``, ``cached`` (found stored), ``begun`` and ``done`` (with or
-without success); ``failed`` counts failures. Shot detection that reads frames counts those as well, ``frames to do``
+videos for shots and clips for the others: ``cached`` (found stored), ``begun`` and ``done`` (with or without
+success); ``failed`` counts failures. Shot detection that reads frames counts those as well, ``frames to do``
 and ``frames done``, of the videos that it could open (``opened``). `beam_curate.progress.stages` reads them.
 """
 

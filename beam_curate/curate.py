@@ -16,7 +16,7 @@ from beam_curate.plan.plan import Plan
 from beam_curate.plan.settings import SourceSettings
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
-from beam_curate.progress.stages import VIDEOS_TO_DO
+from beam_curate.progress.stages import BYTES_TO_DO, VIDEOS_TO_DO
 from beam_curate.records import missing
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.summary import RunFacts, write_summary
@@ -24,12 +24,14 @@ from beam_curate.report.table import print_report
 from beam_curate.report.verdict import Asked, verdict
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import Listing, list_videos
-from beam_curate.sources.selection import Selection, select, write_selection
+from beam_curate.sources.selection import Selection, select
 from beam_curate.stage import restart_stages
 from beam_curate.store import disk_errors, layout
 from beam_curate.store.base import LockState, Store
-from beam_curate.store.outcomes import outcome
+from beam_curate.store.outcomes import outcome, rare_records
+from beam_curate.video import decoder_pool
 from runners import preflight
+from runners.beam_import import import_beam
 from runners.registry import make_runner
 
 _NOT_ALONE = {
@@ -75,7 +77,7 @@ def curate(plan: Plan) -> int:
         names = terminal.shown(", ".join(chosen.unreadable[:5])) + (" ..." if len(chosen.unreadable) > 5 else "")
         console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
     if plan.report.dry_run:
-        print_dry_run(console, plan, chosen.work)
+        print_dry_run(console, plan, chosen.work, preflight.barriers(plan))
         return EXIT_DONE
     preflight.check_output(output)
     with output.run_lock() as lock:
@@ -120,14 +122,19 @@ def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
         console.print("warning: random text embeddings (t5_random): this dataset is for trying out, not for training")
     plan.output.write_json(layout.FINGERPRINTS, plan.fingerprints)
     counters.add(VIDEOS_TO_DO, len(chosen.work))
-    with plan.output.temporary_folder() as folder, live(console, [planned.name for planned in plan.stages]):
-        selection = folder / "selection"  # of this run alone: another may work on the same output
-        write_selection(plan.output, selection, chosen.videos)
-        from runners.launch import run_pipeline  # Beam takes seconds to import: only when there is work
+    counters.add(BYTES_TO_DO, sum(video.size_bytes for video in chosen.videos))
+    barriers = preflight.barriers(plan)
+    # The folder is of this run alone: another may work on the same output.
+    with plan.output.temporary_folder() as run, live(console, [planned.name for planned in plan.stages]):
+        runner = make_runner(plan.runner)
+        if not runner.workers_elsewhere:
+            decoder_pool.start_ahead(plan.limits)
+        import_beam(runner)  # takes a second or two: only when there is work
+        from runners.launch import run_pipeline
 
         try:
-            run_pipeline(plan, selection)
-            if found := missing.settle(plan.context, missing.recorded(selection), chosen.videos):
+            run_pipeline(plan, run, chosen.videos, barriers)
+            if found := missing.settle(plan.context, run, chosen.videos):
                 return missing.sentence(found)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
             if plan.runner.verbose:
@@ -140,7 +147,8 @@ def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
 
 def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
     output = plan.output
-    outcomes = [outcome(output, video) for video in videos]
+    rare = rare_records(output)
+    outcomes = [outcome(output, video, rare) for video in videos]
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
     summary = write_summary(plan.context, outcomes, facts, all_captions=plan.report.all_captions)
     still_random = predict2.still_random(output)

@@ -362,21 +362,32 @@ class ClipChunk:
 
     Attributes:
         video: The source.
-        info: Facts of the source.
+        info: Facts of the source; None of a video that failed or is a duplicate.
         index: Number of this chunk in the video, from 0.
         num_chunks: Number of chunks of the video.
         num_total_clips: Number of clips of the video, over all chunks.
         clips: At least one, except for the single chunk of a video without clips.
         losses: Footage of the video that is not in any clip.
+        failures: Of the video as a whole; those of a clip are in the clip.
     """
 
     video: Video
-    info: VideoInfo
+    info: VideoInfo | None
     index: int
     num_chunks: int
     num_total_clips: int
     clips: tuple[Clip, ...]
     losses: tuple[Loss, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @classmethod
+    def without_clips(cls, video: Video, *failures: Failure) -> ClipChunk:
+        """Returns the only chunk of a video that failed, or that is a duplicate.
+
+        >>> ClipChunk.without_clips(Video("/data/b.mp4", "b.mp4", 1000, "0", duplicate_of="a.mp4")).num_chunks
+        1
+        """
+        return cls(video, None, 0, 1, 0, (), failures=failures)
 
     def with_clips(self, clips: Iterator[Clip] | tuple[Clip, ...]) -> ClipChunk:
         """Returns a copy of this chunk with other clips."""
@@ -410,5 +421,6 @@ def failures_in(element: Any) -> Iterator[Failure]:
     if isinstance(element, Failure):
         yield element
     elif isinstance(element, ClipChunk):
+        yield from element.failures
         for clip in element.clips:
             yield from clip.failures

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 import apache_beam as beam
 
 from beam_curate.plan.plan import Plan
-from beam_curate.records import missing
 from transforms.chunk_stage import ChunkStage
 from transforms.cut_clips import CutClips
 from transforms.detect_shots import DetectShots
 from transforms.read_videos import ReadVideos
 from transforms.record_videos import RecordVideos
+from transforms.redistribute import Redistribute
 from transforms.write_cosmos_dataset import WriteCosmosDataset
 
 
-def build(pipeline: beam.Pipeline, plan: Plan, selection: PurePosixPath) -> None:
+def build(
+    pipeline: beam.Pipeline,
+    plan: Plan,
+    run: PurePosixPath,
+    selection: PurePosixPath,
+    *,
+    deal_out_chunks: bool = False,
+    barriers: Collection[str] = (),
+) -> None:
     """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out.
+
+    It is one chain from end to end, which runners fuse: each chunk goes through all stages by itself.
 
     Args:
         pipeline: An empty pipeline.
         plan: The stages of the run.
+        run: The temporary folder of the run.
         selection: The list of videos to work on; see `beam_curate.sources.selection`.
+        deal_out_chunks: Whether the chunks of a video are distributed over the workers.
+        barriers: Names of stages that begin when all chunks have passed the stages before.
     """
     videos = pipeline | "ReadVideos" >> ReadVideos(plan.output, selection)
-    shots, failures = videos | "DetectShots" >> DetectShots(plan.shots)
-    chunks = shots | "CutClips" >> CutClips(plan.clips)
+    chunks = videos | "DetectShots" >> DetectShots(plan.shots, plan.chunks)
+    if deal_out_chunks:
+        chunks = chunks | "DealOut" >> beam.Reshuffle()
+    chunks = chunks | "CutClips" >> CutClips(plan.clips)
     for planned in plan.after_clips:  # captions, text embeddings, the windows of the dataset
+        if planned.name in barriers:
+            chunks = chunks | f"Before {planned.name}" >> Redistribute()
         chunks = chunks | planned.name.capitalize() >> ChunkStage(planned)
     chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context)
-    (videos, chunks, failures) | "RecordVideos" >> RecordVideos(plan.context, missing.recorded(selection))
+    chunks | "RecordVideos" >> RecordVideos(plan.context, run)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, Failure, Video, failures_in
 from beam_curate.errors import SetupError
+from beam_curate.processes.permits import CORES
 from beam_curate.store.results import ResultStore
 from beam_curate.store.stage_files import StageFiles
 
@@ -75,21 +76,39 @@ class PlannedStage(Generic[U, R]):
     Attributes:
         stage: What is done.
         results: The store of its results, under the fingerprint of the stage.
+        position: Its place among the stages of the run; what is further along is more urgent.
+        before_work: Called before a result is computed: what later stages will need can be prepared meanwhile.
     """
 
     stage: Stage[U, R]
     results: ResultStore[R]
+    position: int = 0
+    before_work: Callable[[], object] | None = None
 
     @property
     def name(self) -> str:
         """The name of the stage."""
         return self.stage.name
 
+    def process(self, unit: U) -> R | U | Failure:
+        """Returns the stored result of a unit; where there is none, it is computed and stored.
+
+        If another worker stores its result meanwhile, that one is returned. A unit with nothing to do is returned as it
+        is: a chunk without clips, or a duplicate of another video.
+        """
+        if _has_nothing_to_do(unit):
+            return unit
+        stored = self.results.get(unit)
+        if stored is not None:
+            counters.add(f"{self.name}: cached", size(unit))
+            return stored
+        if self.before_work is not None:
+            self.before_work()
+        return self.results.put(unit, self.attempt(unit))
+
     def attempt(self, unit: U) -> R | Failure:
         """Runs the stage on a unit. An exception becomes the failure of the video, or of each clip of the chunk."""
-        if isinstance(unit, ClipChunk) and not unit.clips:
-            return unit  # type: ignore[return-value]  # stages on chunks return chunks
-        with counters.working(self.name, size(unit)):
+        with CORES.urgency(self.position), counters.working(self.name, size(unit)):
             try:
                 result: Any = self._run(unit)
             except Exception as error:  # noqa: BLE001 - one unit never takes down another
@@ -131,6 +150,10 @@ def failed(stage: str, chunk: ClipChunk, clip: Clip, error: BaseException) -> Cl
     """Returns a clip with one more failure."""
     failure = Failure.of(error, stage, chunk.video.uri, clip.clip_id)
     return dataclasses.replace(clip, failures=(*clip.failures, failure))
+
+
+def _has_nothing_to_do(unit: Video | ClipChunk) -> bool:
+    return not unit.clips if isinstance(unit, ClipChunk) else unit.duplicate_of is not None
 
 
 def size(unit: Video | ClipChunk) -> int:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from beam_curate.processes.server import Server, listens
@@ -42,11 +43,13 @@ class Runner:
 
     Attributes:
         is_local: Whether the stages always run on this computer, so that it is checked for models, memory and threads.
+        reshuffle_waits: Whether a Reshuffle holds elements back until all of them have arrived.
         settings: As given.
         flags: The flags of Beam that `add_flags` declares.
     """
 
     is_local: ClassVar[bool] = False
+    reshuffle_waits: ClassVar[bool] = True
 
     def __init__(self, settings: RunnerSettings) -> None:
         self.settings = settings
@@ -89,8 +92,25 @@ class Runner:
 
     @property
     def threads(self) -> int:
-        """How many units are processed at once where this process decides it; by default one per core it may use."""
+        """How much is computed at once where this process decides it; by default as much as it may use cores."""
         return self.settings.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def units_in_hand(self) -> int:
+        """How many units are worked on at once, most of which wait for a model, a server or a core.
+
+        Starting a thread of Beam's local runner takes 0.2 s, which bounds their number on many cores.
+        """
+        return min(4 * self.threads, self.threads + 16)
+
+    def deals_out_chunks(self, videos: Sequence[Video]) -> bool:
+        """Whether the chunks of a video are distributed over the workers.
+
+        Where that makes all chunks wait for the last video's shots, only if a video is more than half of what a core
+        would have to do: below that, it can begin last and still end with the others.
+        """
+        sizes = [video.size_bytes for video in videos]
+        return not self.reshuffle_waits or 2 * self.threads * max(sizes, default=0) > sum(sizes)
 
     @property
     def workers_elsewhere(self) -> bool:

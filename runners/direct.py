@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class DirectRunner(Runner):
-    """Beam's in-process runner, with as many threads as cores.
+    """Beam's in-process runner, with more threads than cores: some wait for models while others compute.
 
     >>> from beam_curate.plan.settings import RunnerSettings
     >>> DirectRunner(RunnerSettings(threads=2)).arguments()
-    ['--direct_running_mode=multi_threading', '--direct_num_workers=2']
+    ['--direct_running_mode=multi_threading', '--direct_num_workers=8']
     """
 
     is_local = True
@@ -27,7 +27,7 @@ class DirectRunner(Runner):
 
     def fixed(self) -> list[str]:
         """Returns the number of threads; the name would make Beam look for another runner to download."""
-        return ["--direct_running_mode=multi_threading", f"--direct_num_workers={self.threads}"]
+        return ["--direct_running_mode=multi_threading", f"--direct_num_workers={self.units_in_hand}"]
 
     @contextlib.contextmanager
     def running(self, options: PipelineOptions, output: Store) -> Iterator[PipelineRunner]:

@@ -26,6 +26,8 @@ _LOCAL_MASTERS = ("[local]", "[auto]")  # values of --flink_master that mean a F
 class FlinkRunner(Runner):
     """Submits through Beam's job server for Flink, started beside this process unless ``--job_endpoint`` names one."""
 
+    reshuffle_waits = False
+
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """Declares the flags of the job, the cluster and the job server."""
         super().add_flags(parser)
@@ -63,7 +65,7 @@ class FlinkRunner(Runner):
         """Returns a job name to cancel it by, and all slots as parallelism: Flink itself would use one of them."""
         slots = 0
         if not self.flags.parallelism:
-            slots = self.threads if self._is_embedded else flink_rest.slots(self.flags.flink_master)
+            slots = self.units_in_hand if self._is_embedded else flink_rest.slots(self.flags.flink_master)
         return [f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}", *([f"--parallelism={slots}"] if slots else [])]
 
     @property

@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 
 _ANSWER_S = 5.0
-_CANCEL_ANSWER_S = 0.7  # of each of two calls: the driver leaves within seconds
+_CANCEL_ANSWER_S = 2.0  # of each of two calls: the driver leaves within seconds, also where all cores are busy
 _FINAL_STATES = ("FINISHED", "CANCELED", "FAILED")
 
 

@@ -6,29 +6,38 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
+from beam_curate.elements import Video
 from beam_curate.pipeline import build
 from beam_curate.plan.plan import Plan
+from beam_curate.processes.permits import CORES
 from beam_curate.progress import worker_counts
+from beam_curate.sources.selection import write_selection
 from runners.base import Runner
 from runners.job_errors import explain
 from runners.registry import make_runner
 
-_CANCEL_S = 1.5
+_CANCEL_S = 4.5  # a little more than two answers of a cluster
+_PORTION = 500  # videos
 
 
-def run_pipeline(plan: Plan, selection: PurePosixPath) -> None:
+def run_pipeline(plan: Plan, run: PurePosixPath, videos: Sequence[Video], barriers: Collection[str]) -> None:
     """Runs the pipeline of a plan to its end.
+
+    Where a barrier holds all chunks back, this computer works in portions of videos, so that memory stays bounded and
+    videos are finished while the run goes on.
 
     Args:
         plan: Stages, runner and output folder.
-        selection: Where the list of videos to process is; see `beam_curate.sources.selection`.
+        run: The temporary folder of the run.
+        videos: What is to be done.
+        barriers: Names of stages that begin when all chunks have passed the stages before.
 
     Raises:
         RuntimeError: The job failed as a whole, or a server that the runner needs did not start.
@@ -44,10 +53,22 @@ def run_pipeline(plan: Plan, selection: PurePosixPath) -> None:
             stack.enter_context(_without_tracebacks())
         if runner.workers_elsewhere:
             stack.enter_context(worker_counts.collected(plan.output))
+        if runner.is_local:
+            CORES.set_number(runner.threads)
         beam_runner = stack.enter_context(runner.running(options, plan.output))
-        pipeline = beam.Pipeline(runner=beam_runner, options=options)
-        build(pipeline, plan, selection)
-        _run(pipeline, runner, options)
+        for number, portion in enumerate(_portions(videos, _PORTION if runner.is_local and barriers else len(videos))):
+            selection = run / f"selection-{number}"
+            write_selection(plan.output, selection, portion)
+            deal_out = runner.deals_out_chunks(portion)
+            pipeline = beam.Pipeline(runner=beam_runner, options=options)
+            build(pipeline, plan, run, selection, deal_out_chunks=deal_out, barriers=barriers)
+            _run(pipeline, runner, options)
+
+
+def _portions(videos: Sequence[Video], number: int) -> Iterator[list[Video]]:
+    """Yields the videos in portions of a number, in each the largest first: the others then end beside it."""
+    for start in range(0, len(videos), number):
+        yield sorted(videos[start : start + number], key=lambda video: -video.size_bytes)
 
 
 def switch_off_timed_flushes() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import threading
 from collections.abc import Iterable
 from fractions import Fraction
@@ -18,9 +17,9 @@ from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.vllm import VllmServer
 from beam_curate.errors import UsageError
 from beam_curate.models import requirements
+from beam_curate.models.devices import gpus_gb, has_bfloat16, memory_gb
 from beam_curate.plan.plan import Plan
 from beam_curate.plan.settings import RunnerSettings
-from beam_curate.shots.transnetv2 import has_bfloat16
 from beam_curate.store import disk_errors
 from beam_curate.store.base import Store
 from beam_curate.video.encode import Encoding
@@ -118,21 +117,36 @@ def check_models(plan: Plan) -> list[str]:
         return []
     gpu_gb = _smallest_gpu_gb()
     if gpu_gb is None:
-        ram_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-        return list(requirements.without_gpu(plan.required, ram_gb, bfloat16=has_bfloat16()))
+        return list(requirements.without_gpu(plan.required, memory_gb(), bfloat16=has_bfloat16()))
     if wrong := list(requirements.too_large(plan.required, gpu_gb)):
         raise UsageError("\n".join(wrong))
     return []
 
 
+def barriers(plan: Plan) -> frozenset[str]:
+    """Returns the stages that begin when all chunks have passed those before, since their models do not fit together.
+
+    Of the GPUs of other computers only ``--gpu-memory-gb`` tells; without it, each model has them to itself.
+
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> barriers(make_plan(parse(["--input-video-path=in", "--output-clip-path=out"])))
+    frozenset()
+    """
+    models = [(planned.name, planned.stage.model) for planned in plan.stages if planned.stage.model is not None]
+    on_gpu = [(stage, model.gpu_gb) for stage, model in models]
+    if sum(gigabytes > 0 for _, gigabytes in on_gpu) < 2:
+        return frozenset()
+    is_local = make_runner(plan.runner).is_local
+    gpu_gb = plan.runner.gpu_gb or (_smallest_gpu_gb() if is_local else 0.0)
+    if gpu_gb is None:
+        return requirements.barriers([(stage, model.ram_gb) for stage, model in models], memory_gb())
+    return requirements.barriers(on_gpu, gpu_gb)
+
+
 def _smallest_gpu_gb() -> float | None:
     """Returns the memory of the GPU with the least, in GB (10^9 bytes), or None without one."""
-    if shutil.which("nvidia-smi") is None and not Path("/dev/nvidia0").exists():
-        return None  # importing torch takes seconds
-    import torch
-
-    sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
-    return min(sizes) / 1e9 if sizes else None
+    return min(gpus_gb().values(), default=None)
 
 
 def check_model_server(plan: Plan) -> None:
@@ -157,7 +171,7 @@ def check_threads(settings: RunnerSettings) -> None:
     runner = make_runner(settings)
     if not runner.is_local:
         return
-    needed = _THREADS_PER_WORKER * runner.threads + _MORE_THREADS
+    needed = _THREADS_PER_WORKER * runner.units_in_hand + _MORE_THREADS
     end = threading.Event()
     started: list[threading.Thread] = []
     try:

@@ -23,6 +23,7 @@ class PrismRunner(Runner):
     """Prism as a server beside this process, unless ``--job_endpoint`` names one."""
 
     is_local = True
+    reshuffle_waits = False
     workers_elsewhere = False
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ class PrismRunner(Runner):
 
         from transforms import concurrency
 
-        concurrency.set_limit(self.threads)
+        concurrency.set_limit(self.units_in_hand)
         options.view_as(PrismRunnerOptions).prism_location = self.program()
         command, endpoint = prism_runner.PrismJobServer(options).subprocess_cmd_and_endpoint()
         options.view_as(PortableOptions).job_endpoint = endpoint

@@ -9,14 +9,14 @@ import apache_beam as beam
 
 from beam_curate.elements import ClipChunk
 from beam_curate.stage import PlannedStage
-from transforms.cached import Cached
 from transforms.concurrency import permit
 from transforms.inference import infer
+from transforms.worker_counters import CountingDoFn
 
 
 @dataclasses.dataclass(eq=False)
 class ChunkStage(beam.PTransform):
-    """Runs a stage on the chunks that it has no cached result for; one with a model behind Beam's RunInference.
+    """Passes chunks through a stage; one with a model stands behind Beam's RunInference.
 
     >>> from beam_curate.options.parse import parse
     >>> from beam_curate.plan.plan import make_plan
@@ -35,18 +35,23 @@ class ChunkStage(beam.PTransform):
 
     def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[ClipChunk]:
         """Returns the chunks with what the stage adds."""
-        work = beam.ParDo(Attempt(self.planned)) if self.planned.stage.model is None else infer(self.planned)
-        return chunks | Cached(self.planned.results, work)
+        if self.planned.stage.model is None:
+            return chunks | "Process" >> beam.ParDo(Process(self.planned))
+        return chunks | infer(self.planned) | "Result" >> beam.Map(_second)
 
 
-class Attempt(beam.DoFn):
-    """Runs a stage without a model on each chunk: yields (chunk, result)."""
+class Process(CountingDoFn):
+    """Passes each chunk through a stage without a model."""
 
     def __init__(self, planned: PlannedStage[ClipChunk, ClipChunk]) -> None:
+        super().__init__(planned.results.output)
         self._planned = planned
 
-    def process(self, chunk: ClipChunk) -> Any:
+    def process(self, chunk: ClipChunk) -> list[ClipChunk]:
         """Processes one chunk."""
         with permit():
-            result = self._planned.attempt(chunk)
-        yield chunk, result
+            return [self._planned.process(chunk)]  # type: ignore[list-item]  # a chunk's failures are in its clips
+
+
+def _second(pair: tuple[Any, Any]) -> Any:
+    return pair[1]

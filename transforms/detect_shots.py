@@ -1,53 +1,51 @@
-"""From videos to shots."""
+"""From videos to chunks of clips."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 
-from beam_curate.elements import Failure, Video, VideoShots
+from beam_curate import counters
+from beam_curate.elements import ClipChunk, Failure, Video, VideoShots
+from beam_curate.progress.stages import CLIPS_FOUND
 from beam_curate.stage import PlannedStage
-from transforms.cached import Cached
 from transforms.inference import infer
 
 
 @dataclasses.dataclass(eq=False)
 class DetectShots(beam.PTransform):
-    """Detects the shots of each video. Duplicates are left out.
+    """Detects the shots of each video, and divides the clips to be cut from it into chunks.
+
+    A video that fails, or that is a duplicate, is one chunk without clips.
 
     >>> from beam_curate.options.parse import parse
     >>> from beam_curate.plan.plan import make_plan
     >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
-    >>> shots, failures = beam.Pipeline() | beam.Create([]) | DetectShots(plan.shots)
-    >>> isinstance(shots, beam.PCollection)
+    >>> chunks = beam.Pipeline() | beam.Create([]) | DetectShots(plan.shots, plan.chunks)
+    >>> isinstance(chunks, beam.PCollection)
     True
 
     Attributes:
         planned: The stage, with the store of its results; see `beam_curate.shots.stage`.
+        chunks: Divides the shots of a video into chunks; see `beam_curate.video.stage.chunks_of`.
     """
 
     planned: PlannedStage[Video, VideoShots]
+    chunks: Callable[[VideoShots], Iterator[ClipChunk]]
 
-    def expand(self, videos: beam.PCollection[Video]) -> tuple[beam.PCollection[VideoShots], beam.PCollection[Failure]]:
-        """Returns shots, and the failures of videos that have none."""
-        results = (
-            videos
-            | "Not duplicates" >> beam.Filter(_is_original)
-            | "Cached" >> Cached(self.planned.results, infer(self.planned))
-        )
-        shots = results | "Shots" >> beam.Filter(_is_shots)
-        failures = results | "Failures" >> beam.Filter(_is_failure)
-        return shots, failures
+    def expand(self, videos: beam.PCollection[Video]) -> beam.PCollection[ClipChunk]:
+        """Returns the chunks of all videos."""
+        return videos | infer(self.planned) | "Chunks" >> beam.FlatMap(_chunks, self.chunks)
 
 
-def _is_original(video: Video) -> bool:
-    return video.duplicate_of is None
-
-
-def _is_shots(result: VideoShots | Failure) -> bool:
-    return isinstance(result, VideoShots)
-
-
-def _is_failure(result: VideoShots | Failure) -> bool:
-    return isinstance(result, Failure)
+def _chunks(
+    detected: tuple[Video, VideoShots | Failure | Video], divide: Callable[[VideoShots], Iterator[ClipChunk]]
+) -> Iterator[ClipChunk]:
+    video, result = detected
+    if isinstance(result, VideoShots):
+        counters.add(CLIPS_FOUND, len(result.spans))
+        yield from divide(result)
+    else:
+        yield ClipChunk.without_clips(video, *([result] if isinstance(result, Failure) else []))

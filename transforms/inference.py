@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from beam_curate.models.slot import ModelRef
 from beam_curate.stage import PlannedStage
 from transforms.concurrency import permit
+from transforms.run_inference import ModelHandler, RunInference
 
 
 class StageHandler(ModelHandler[Any, Any, Any]):
     """Passes each unit to a stage, which forms batches within the unit by a fixed rule.
 
-    Beam holds only a reference to the model: the stage borrows the model itself from the process's slot, which loads
-    on first use and holds one model at a time.
+    Beam holds only a reference to the model: the stage borrows the model itself from the process, which loads it on
+    first use, so that a unit with a stored result needs no model.
 
     Args:
         planned: The stage.
@@ -35,11 +35,11 @@ class StageHandler(ModelHandler[Any, Any, Any]):
         self, batch: Sequence[Any], model: Any, inference_args: dict[str, Any] | None = None
     ) -> list[tuple[Any, Any]]:
         """Returns (unit, result) for each unit."""
-        return [(unit, self._attempt(unit)) for unit in batch]
+        return [(unit, self._process(unit)) for unit in batch]
 
-    def _attempt(self, unit: Any) -> Any:
+    def _process(self, unit: Any) -> Any:
         with permit():
-            return self._planned.attempt(unit)
+            return self._planned.process(unit)
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Counts units: the default would pickle every batch once more for a metric."""

@@ -11,6 +11,7 @@ import apache_beam as beam
 from beam_curate.elements import Video
 from beam_curate.sources.selection import read_selection
 from beam_curate.store.base import Store
+from transforms.redistribute import Redistribute
 
 
 @dataclasses.dataclass(eq=False)
@@ -42,5 +43,5 @@ class ReadVideos(beam.PTransform):
             pipeline
             | "Selection" >> beam.Create([self.selection])
             | "Read" >> beam.FlatMap(functools.partial(read_selection, self.output))
-            | "Redistribute" >> beam.Reshuffle()
+            | "Redistribute" >> Redistribute()
         )

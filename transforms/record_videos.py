@@ -3,75 +3,77 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import logging
 from pathlib import PurePosixPath
-from typing import Any
 
 import apache_beam as beam
 
-from beam_curate.elements import ClipChunk, Failure, Video
-from beam_curate.records import missing
+from beam_curate import counters
+from beam_curate.elements import ClipChunk
+from beam_curate.progress.stages import BYTES_FINISHED
+from beam_curate.records import arrivals, missing
 from beam_curate.records.recorder import record_video
 from beam_curate.records.records import RecordContext
+from beam_curate.store import disk_errors
 from transforms.worker_counters import CountingDoFn
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(eq=False)
 class RecordVideos(beam.PTransform):
-    """Records the outcome of each video, withdraws outdated results from the output, and marks the video done.
+    """Records each video with its last chunk: withdraws outdated results from the output, and marks it done.
+
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
+    >>> recorded = beam.Pipeline() | beam.Create([]) | RecordVideos(plan.context, PurePosixPath("run"))
+    >>> isinstance(recorded, beam.PCollection)
+    True
 
     Attributes:
         context: What all records have in common.
-        recorded: Folder for a note of each video that was recorded; see `beam_curate.records.missing`.
+        run: The temporary folder of the run.
     """
 
     context: RecordContext
-    recorded: PurePosixPath
+    run: PurePosixPath
 
-    def expand(
-        self,
-        gathered: tuple[beam.PCollection[Video], beam.PCollection[ClipChunk], beam.PCollection[Failure]],
-    ) -> beam.PCollection[str]:
+    def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[str]:
         """Returns the URIs of the videos recorded."""
-        videos, chunks, failures = gathered
-        return (
-            {
-                "videos": videos | "Key videos" >> beam.WithKeys(_uri),
-                "chunks": chunks | "Key chunks" >> beam.WithKeys(_chunk_uri),
-                "failures": failures | "Key failures" >> beam.WithKeys(_uri),
-            }
-            | "By video" >> beam.CoGroupByKey()
-            | "Record" >> beam.ParDo(Record(self.context, self.recorded))
-        )
+        return chunks | "Record" >> beam.ParDo(Record(self.context, self.run))
 
 
 class Record(CountingDoFn):
-    """Records one video."""
+    """Records a video when its last chunk arrives."""
 
-    def __init__(self, context: RecordContext, recorded: PurePosixPath) -> None:
+    def __init__(self, context: RecordContext, run: PurePosixPath) -> None:
         super().__init__(context.output)
         self._context = context
-        self._recorded = recorded
+        self._run = run
 
-    def process(self, gathered: tuple[str, dict[str, Iterable[Any]]]) -> list[str]:
-        """Records one video and passes its URI on.
-
-        A video of which only failures arrived cannot be recorded here; the driver detects that it is missing.
-        """
-        uri, found = gathered
-        chunks, failures = list(found["chunks"]), list(found["failures"])
-        videos = [*found["videos"], *(chunk.video for chunk in chunks)]
-        if not videos:
-            return []
-        missing.note(
-            self._context.output, self._recorded, videos[0], record_video(self._context, videos[0], chunks, failures)
+    def process(self, chunk: ClipChunk) -> list[str]:
+        """Yields the URI of the video that it recorded."""
+        video = chunk.video
+        counters.add(
+            BYTES_FINISHED, round(video.size_bytes * (len(chunk.clips) / chunk.num_total_clips if chunk.clips else 1))
         )
-        return [uri]
+        try:
+            recorded = self._record_if_last(chunk)
+        except OSError as error:  # the driver finds the video without a note, and reports it
+            _logger.warning(
+                "%s: its state cannot be written to the output folder: %s", video.uri, disk_errors.explained(error)
+            )
+            return []
+        return [video.uri] if recorded else []
 
-
-def _uri(element: Video | Failure) -> str:
-    return element.uri
-
-
-def _chunk_uri(chunk: ClipChunk) -> str:
-    return chunk.video.uri
+    def _record_if_last(self, chunk: ClipChunk) -> bool:
+        output, video = self._context.output, chunk.video
+        chunks = arrivals.arrive(output, self._run, chunk)
+        if chunks is None:
+            return False
+        made = [one for one in chunks if one.info is not None]
+        failures = [failure for one in chunks if one.info is None for failure in one.failures]
+        missing.note(output, self._run, video, record_video(self._context, video, made, failures))
+        arrivals.forget(output, self._run, video)
+        return True

@@ -12,9 +12,9 @@ import apache_beam as beam
 class Redistribute(beam.PTransform):
     """Distributes elements evenly over the workers, and holds them back until all of them have arrived.
 
-    Beam's own Reshuffle is for this, but Flink executes only the first one of a job: its optimiser assumes that
-    elements stay evenly distributed. All chunks of a video would stay in one slot, and one slot could begin a stage
-    while another is at an earlier one, so that the worker they share would load the models of both in turns.
+    Beam's own Reshuffle, which Flink and Prism execute without holding back, is better where that is not needed. But
+    Flink executes only the first one of a job, since its optimiser assumes that elements stay evenly distributed: so
+    videos are distributed by this one, and their chunks by Reshuffle.
 
     >>> from apache_beam.runners.portability.fn_api_runner import FnApiRunner
     >>> with beam.Pipeline(FnApiRunner()) as pipeline:

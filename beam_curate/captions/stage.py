@@ -9,6 +9,7 @@ from beam_curate import counters
 from beam_curate.captions.describe import describe_windows
 from beam_curate.captions.windows import WindowRules
 from beam_curate.elements import Caption, Clip, ClipChunk, Window
+from beam_curate.processes.permits import CORES
 from beam_curate.stage import Stage, attempt_clips
 from beam_curate.store.stage_files import StageFiles
 
@@ -48,7 +49,8 @@ class DescribeCaptioner(Captioner):
     def _caption(self, clip: Clip, files: StageFiles) -> Clip:
         assert clip.media is not None
         spans = self.windows.divide(clip.media.num_frames)
-        texts = describe_windows(files.path(clip.media.file), spans) if spans else []
+        with CORES.one():
+            texts = describe_windows(files.path(clip.media.file), spans) if spans else []
         counters.add("windows captioned", len(texts))
         counters.step()
         windows = tuple(

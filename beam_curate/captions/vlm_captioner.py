@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -21,7 +22,11 @@ from beam_curate.models.slot import ModelRef
 from beam_curate.store.stage_files import StageFiles
 
 _DECODED_AHEAD = threading.BoundedSemaphore(2)
-"""Limits the batches in this process that are being decoded or wait for the model, to bound memory."""
+"""Limits the batches in this process that are being decoded or wait for the model, to bound memory.
+
+They need no permit for a core: a model that waits for frames costs more than a core that is shared for a moment."""
+_SENT = threading.BoundedSemaphore(8)
+"""Limits the batches that are with a server, which takes as many as come."""
 
 _CHARACTERS_PER_TOKEN = 3  # approximate, so that batches do not depend on a tokenizer
 _LABEL_TOKENS = 12  # timestamp and delimiters that some models add to each pair of frames
@@ -130,7 +135,7 @@ class VlmCaptioner(Captioner):
             if not usable:
                 return [one for one in batch if isinstance(one, Exception)]
             try:
-                with self.model.use() as engine:
+                with self.model.use() as engine, _SENT if self.model.shared else contextlib.nullcontext():
                     decoded.release()
                     captions = iter(self._captions(engine, usable))
             except SetupError:

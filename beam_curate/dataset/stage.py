@@ -12,7 +12,7 @@ from beam_curate.stage import Stage, attempt_clips
 from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.encode import Encoding
-from beam_curate.video.stage import cut_files
+from beam_curate.video.stage import copy_files, cut_files
 from beam_curate.video.timeline import Timeline
 
 
@@ -50,8 +50,10 @@ def left_out(window: Window, min_frames: int, size: tuple[int, int]) -> str | No
 class WindowCutter(Stage[ClipChunk, ClipChunk]):
     """Gives each window of the dataset its video: the clip, or a part of it if the clip has several windows.
 
+    A part that begins with a key frame is copied, packet by packet; the default windows do. Others are encoded.
+
     Attributes:
-        encoding: How the clips were encoded.
+        encoding: How the clips were encoded, and windows are that cannot be copied.
         min_frames: Minimum number of frames of a window.
         limits: Limits of the child process.
     """
@@ -61,7 +63,7 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
     limits: decoder_pool.Limits
 
     name: ClassVar[str] = "windows"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     transient: ClassVar[frozenset[str]] = frozenset({"limits"})
     model = None
 
@@ -105,11 +107,15 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
             )
             for window in windows
         ]
+        made = dict(copy_files(files, path, timeline.info, spans, self.limits))
+        others = [span for span in spans if span.clip_id not in made]
         # The clip already has its final frame count; do not apply the frame limit twice.
         encoding = dataclasses.replace(self.encoding, max_output_frames=None)
+        made |= dict(cut_files(files, path, timeline.info, others, encoding, self.limits))
         pieces = []
-        for _, media in cut_files(files, path, timeline.info, spans, encoding, self.limits):
-            if isinstance(media, Exception):
-                raise media
-            pieces.append(media)
+        for span in spans:
+            piece = made[span.clip_id]
+            if isinstance(piece, Exception):
+                raise piece
+            pieces.append(piece)
         return pieces

@@ -174,7 +174,8 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
         dtype: ``float32`` or ``bfloat16``; None for bfloat16 if the device supports it.
     """
     load = functools.partial(_load, model=model, workspace=workspace, weights_path=weights_path, dtype=dtype)
-    return ModelRef(model.name, load, identity=f"transformers {model.identity}")
+    gpu_gb, ram_gb = model.memory_gb(), model.memory_gb("float32")
+    return ModelRef(model.name, load, identity=f"transformers {model.identity}", gpu_gb=gpu_gb, ram_gb=ram_gb)
 
 
 def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> TransformersEngine:

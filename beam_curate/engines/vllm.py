@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import json
+import math
 import os
 import re
 import shlex
@@ -19,7 +20,8 @@ from beam_curate.engines.base import Completion, Request, SamplingParams
 from beam_curate.engines.endpoint import Endpoint, EndpointEngine, RequestPolicy
 from beam_curate.errors import ModelServerError
 from beam_curate.models.catalog import Model
-from beam_curate.models.slot import ModelRef
+from beam_curate.models.requirements import VLLM_SHARE, vllm_gb
+from beam_curate.models.slot import ModelRef, torch_devices
 from beam_curate.processes.server import Server, ServerError, free_ports
 from beam_curate.weights import fetch
 
@@ -27,7 +29,6 @@ from beam_curate.weights import fetch
 _FLAGS = {
     "--dtype": "bfloat16",
     "--max-model-len": "32768",
-    "--gpu-memory-utilization": "0.85",
     "--limit-mm-per-prompt": json.dumps({"image": 768, "video": 1}),
     "--generation-config": "vllm",  # sampling follows our flags, not the model's folder
     "--seed": "0",
@@ -60,19 +61,21 @@ class VllmServer:
         media: How frames are sent to it: ``frames`` as JPEG images, ``mp4`` as a video.
         fp8: Whether vLLM quantizes the weights to 8-bit floating point while loading.
         start_timeout_s: Longest wait until it is ready, in s.
+        others_gb: GPU memory that the run's other models need, in GB (10^9 bytes).
     """
 
     command: str = "vllm serve"
     media: str = "frames"
     fp8: bool = False
     start_timeout_s: float = 1800.0
+    others_gb: float = 0.0
 
     @property
     def is_vllm(self) -> bool:
         """Whether the command starts vLLM."""
         return any(Path(word).name == "vllm" or word.startswith("vllm.") for word in shlex.split(self.command))
 
-    def arguments(self, folder: str, port: int) -> list[str]:
+    def arguments(self, folder: str, port: int, share: float = VLLM_SHARE) -> list[str]:
         """Returns the full command line; vLLM also gets the flags that the command does not set itself.
 
         >>> VllmServer("transformers serve").arguments("/models/tiny", 8000)
@@ -81,12 +84,18 @@ class VllmServer:
         Args:
             folder: The model's folder, which is also the model's name on the server.
             port: Port on 127.0.0.1.
+            share: Part of the GPU's memory that vLLM takes for itself.
         """
         words = shlex.split(self.command)
         line = [*words, folder, "--host", "127.0.0.1", "--port", str(port)]
         if not self.is_vllm:
             return line
-        flags = _FLAGS | (_ALL_FRAMES if self.media == "mp4" else {}) | (_FP8 if self.fp8 else {})
+        flags = (
+            _FLAGS
+            | {"--gpu-memory-utilization": f"{share:.2f}"}
+            | (_ALL_FRAMES if self.media == "mp4" else {})
+            | (_FP8 if self.fp8 else {})
+        )
         given = {word.partition("=")[0] for word in words}
         return [*line, *(word for name, value in flags.items() if name not in given for word in (name, value))]
 
@@ -108,13 +117,17 @@ class VllmEngine:
         folder: The model's folder.
         policy: Concurrency, retries and timeouts.
         device: torch's name of the device to use.
+        share: Part of the device's memory that vLLM takes for itself.
     """
 
-    def __init__(self, server: VllmServer, folder: str, policy: RequestPolicy, device: str) -> None:
+    def __init__(
+        self, server: VllmServer, folder: str, policy: RequestPolicy, device: str, share: float = VLLM_SHARE
+    ) -> None:
         self._server = server
         self._folder = folder
         self._policy = policy
         self._device = device
+        self._share = share
         self._lock = threading.Lock()
         self._running: _RunningServer | None = None
 
@@ -166,7 +179,7 @@ class VllmEngine:
     def _start(self) -> _RunningServer:
         (port,) = free_ports(1)
         url = f"http://127.0.0.1:{port}"
-        command, environment = self._server.arguments(self._folder, port), _environment(self._device)
+        command, environment = self._server.arguments(self._folder, port, self._share), _environment(self._device)
         server = Server("the model server", command, environment=environment)
         try:
             server.wait_until_ready(lambda: _is_healthy(url), self._server.start_timeout_s, "--vllm-start-timeout-s")
@@ -228,7 +241,7 @@ def reference(
         _load, model=model, server=server, policy=policy, workspace=workspace, weights_path=weights_path
     )
     identity = f"vllm {model.identity}, {server.media}{', fp8' if server.fp8 else ''}"
-    return ModelRef(model.name, load, identity, shared=True)
+    return ModelRef(model.name, load, identity, shared=True, gpu_gb=vllm_gb(model, fp8=server.fp8))
 
 
 def _load(
@@ -236,7 +249,15 @@ def _load(
 ) -> VllmEngine:
     if weights_path is not None:
         fetch.ensure(model, workspace, weights_path)
-    return VllmEngine(server, str(model.folder(workspace)), policy, device)
+    needed_gb = vllm_gb(model, fp8=server.fp8)
+    share = _share(needed_gb, server.others_gb, torch_devices().get(device, 0.0)) if server.others_gb else VLLM_SHARE
+    return VllmEngine(server, str(model.folder(workspace)), policy, device, share)
+
+
+def _share(needed_gb: float, others_gb: float, device_gb: float) -> float:
+    """Returns the part of a GPU's memory for vLLM: what the others leave, where they fit beside it."""
+    fits = needed_gb + others_gb <= device_gb
+    return min(VLLM_SHARE, math.floor(100 * (1 - others_gb / device_gb)) / 100) if fits else VLLM_SHARE
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -63,10 +63,31 @@ def text_encoder_gb(dtype: str) -> float:
     return T5_XXL.memory_gb(dtype) + extra
 
 
+def barriers(needs: Iterable[tuple[str, float]], capacity_gb: float) -> frozenset[str]:
+    """Returns before which stages all chunks wait, since their model does not fit beside those of the stages before.
+
+    >>> barriers([("captions", 19.0), ("text", 20.1)], capacity_gb=24.0)
+    frozenset({'text'})
+    >>> barriers([("captions", 19.0), ("text", 20.1)], capacity_gb=48.0)
+    frozenset()
+
+    Args:
+        needs: Stages in order, each with the memory of its model in GB (10^9 bytes).
+        capacity_gb: Memory for all of them.
+    """
+    found, used = set(), 0.0
+    for stage, gigabytes in needs:
+        if used and gigabytes and used + gigabytes > capacity_gb:
+            found.add(stage)
+            used = 0.0
+        used += gigabytes
+    return frozenset(found)
+
+
 def too_large(requirements: Iterable[Requirement], gpu_gb: float) -> Iterator[str]:
     """Yields which models do not fit into a GPU, a message each with the flag that makes them fit.
 
-    One model is in memory at a time, so that each is compared by itself.
+    Models that do not fit together are used one after the other, so that each is compared by itself.
 
     >>> lighter = (("--text-encoder-dtype bfloat16", 10.3),)
     >>> t5 = Requirement(T5_XXL, "--text-encoder t5_11b", 20.1, 20.1, 20.1, "a second", lighter, otherwise="")

@@ -78,11 +78,21 @@ class RunOptions(Group):
     dry_run: bool = flag(False, "Check everything that can be checked, say what would be done, and stop.")
     threads: int | None = flag(
         None,
-        "Threads of the local runner. Lower it to leave cores or memory to other programs; more threads than cores "
-        "make a run slower.",
+        "How much the local runner computes at once. Lower it to leave cores or memory to other programs; more threads "
+        "than cores make a run slower. What waits for a model or a server does not count.",
         unit="threads",
         ge=1,
         le=256,
         shown_default="all cores",
+    )
+    gpu_memory_gb: float | None = flag(
+        None,
+        "Memory of the workers' GPU, where they are other computers. Models that fit into it together stay loaded side "
+        "by side; others are used one after the other, so that all captions are written before the first text is "
+        "encoded.",
+        unit="GB",
+        gt=0,
+        le=10_000,
+        shown_default="of this computer's GPU; elsewhere one model at a time",
     )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

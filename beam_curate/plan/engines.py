@@ -11,6 +11,7 @@ from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
+from beam_curate.plan.requirements import required_text_encoder
 
 # Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; nothing is known of an
 # endpoint's model.
@@ -31,7 +32,7 @@ def engine_reference(options: Options) -> ModelRef:
     model = captioning_model(caption)
     assert model is not None
     if caption.engine == "vllm":
-        server, policy = vllm_server(caption), request_policy(caption)
+        server, policy = vllm_server(options), request_policy(caption)
         return vllm.reference(model, server, policy, run.workspace, run.model_weights_path)
     return transformers_engine.reference(model, run.workspace, run.model_weights_path)
 
@@ -47,7 +48,7 @@ def model_server(options: Options) -> Endpoint | VllmServer | None:
         return None
     if caption.engine == "endpoint":
         return endpoint_of(caption)
-    return vllm_server(caption) if caption.engine == "vllm" else None
+    return vllm_server(options) if caption.engine == "vllm" else None
 
 
 def captioning_model(options: CaptionOptions) -> Model | None:
@@ -85,17 +86,19 @@ def request_policy(options: CaptionOptions) -> RequestPolicy:
     )
 
 
-def vllm_server(options: CaptionOptions) -> VllmServer:
+def vllm_server(options: Options) -> VllmServer:
     """Returns how a vLLM server is started.
 
-    >>> vllm_server(CaptionOptions(qwen_use_fp8_weights=True)).fp8
+    >>> vllm_server(Options(caption=CaptionOptions(qwen_use_fp8_weights=True))).fp8
     True
     """
+    caption, encoder = options.caption, required_text_encoder(options)
     return VllmServer(
-        command=options.vllm_command,
-        media=options.captioning_endpoint_media,
-        fp8=options.qwen_use_fp8_weights,
-        start_timeout_s=options.vllm_start_timeout_s,
+        command=caption.vllm_command,
+        media=caption.captioning_endpoint_media,
+        fp8=caption.qwen_use_fp8_weights,
+        start_timeout_s=caption.vllm_start_timeout_s,
+        others_gb=encoder.gpu_gb if encoder else 0.0,
     )
 
 

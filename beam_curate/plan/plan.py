@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.vllm import VllmServer
 from beam_curate.models.requirements import Requirement
+from beam_curate.models.slot import load_ahead
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan.engines import model_server
 from beam_curate.plan.fingerprints import digest, fingerprint
@@ -24,8 +26,9 @@ from beam_curate.store.base import Store
 from beam_curate.store.layout import DATASET
 from beam_curate.store.local import LocalStore
 from beam_curate.store.results import ResultStore
+from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
-from beam_curate.video.stage import ClipCutter
+from beam_curate.video.stage import ClipCutter, chunks_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +70,23 @@ class Plan:
     @property
     def encoding(self) -> Encoding:
         """How clips are encoded."""
+        return self._cutter.encoding
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of the child processes that read videos."""
+        return self._cutter.limits
+
+    @property
+    def chunks(self) -> Callable[[VideoShots], Iterator[ClipChunk]]:
+        """Divides the clips to be cut from a video into chunks."""
+        return functools.partial(chunks_of, clips_per_chunk=self._cutter.clips_per_chunk)
+
+    @property
+    def _cutter(self) -> ClipCutter:
         cutter = self.clips.stage
         assert isinstance(cutter, ClipCutter)
-        return cutter.encoding
+        return cutter
 
     @property
     def after_clips(self) -> tuple[PlannedStage[ClipChunk, ClipChunk], ...]:
@@ -121,7 +138,7 @@ def make_plan(parsed: Parsed) -> Plan:
             run.retry_failed,
             run.repair,
         ),
-        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose),
+        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose, run.gpu_memory_gb),
         models=ModelSettings(run.workspace, run.model_weights_path),
         required=required_models(options),
         model_server=model_server(options),
@@ -141,10 +158,14 @@ def _planned(stages: Sequence[Stage[Any, Any]], options: Options, output: Store)
     limits = f"--decode-timeout-s {decoding.timeout_s:g} --decode-memory-mb {decoding.memory_mb}"
     planned: list[PlannedStage[Any, Any]] = []
     before = ""
-    for stage in stages:
+    for position, stage in enumerate(stages):
         before = fingerprint(stage, before)
         results = ResultStore(output, stage.name, before, stage.result_type, run.retry_failed, limits, run.repair)
-        planned.append(PlannedStage(stage, results))
+        if isinstance(stage, ClipCutter):  # what was cut passes all later stages
+            models = [later.model for later in stages[position + 1 :] if later.model is not None]
+            planned.append(PlannedStage(stage, results, position, functools.partial(load_ahead, *models)))
+        else:
+            planned.append(PlannedStage(stage, results, position))
     return tuple(planned)
 
 

@@ -22,9 +22,20 @@ def required_models(options: Options) -> tuple[Requirement, ...]:
     found = []
     if options.caption.generate_captions and options.caption.engine in ("transformers", "vllm"):
         found.append(_captioner(options.caption))
-    if options.dataset.generate_cosmos_predict_dataset == "predict2" and options.text.text_encoder == "t5_11b":
-        found.append(_text_encoder(options.text.text_encoder_dtype))
+    if encoder := required_text_encoder(options):
+        found.append(encoder)
     return tuple(found)
+
+
+def required_text_encoder(options: Options) -> Requirement | None:
+    """Returns the text encoder that a run needs, or None without one.
+
+    >>> required_text_encoder(Options()) is None  # without a dataset
+    True
+    """
+    if options.dataset.generate_cosmos_predict_dataset == "predict2" and options.text.text_encoder == "t5_11b":
+        return _text_encoder(options.text.text_encoder_dtype)
+    return None
 
 
 def _captioner(options: CaptionOptions) -> Requirement:

@@ -13,15 +13,17 @@ class RunnerSettings:
 
     Attributes:
         name: Beam's name of the runner, such as ``DirectRunner``.
-        threads: Threads of a local runner; None for as many as there are cores.
+        threads: Units of processor work at once on a local runner; None for as many as there are cores.
         beam_args: Flags of Apache Beam, unchanged, with their values.
         verbose: Whether logs of Beam and tracebacks of workers are shown.
+        gpu_gb: Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known.
     """
 
     name: str = "DirectRunner"
     threads: int | None = None
     beam_args: tuple[str, ...] = ()
     verbose: bool = False
+    gpu_gb: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

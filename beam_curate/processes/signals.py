@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 # Time to unwind, for instance to cancel a job on a cluster; then the process ends, unwound or not.
-GRACE_S = 2.0
+GRACE_S = 5.0
 _FAREWELL_S = 0.5
+_NOT_PRINTED = 120  # the status with which Python ends when it cannot print
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -55,9 +56,25 @@ def handled(farewell: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 
 def end(status: int) -> NoReturn:
-    """Ends the process with a status; signals are ignored from now on, since everything is done and reported."""
+    """Ends the process with a status; signals are ignored from now on, since everything is done and reported.
+
+    It does not free each object first, as the interpreter does, for seconds once torch and Beam are in memory.
+    """
     _ignore_signals()
-    sys.exit(status)
+    _call_exit_functions()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # it is where the program was started without one
+                stream.flush()
+        except OSError:  # a full disk, or a pipe that nobody reads
+            status = status or _NOT_PRINTED
+    os._exit(status)
+
+
+def _call_exit_functions() -> None:
+    """Calls what was registered for the end, which `os._exit` would skip: it ends child processes, for one."""
+    with contextlib.suppress(Exception):  # it was printed, and the others were called
+        atexit._run_exitfuncs()
 
 
 def _ignore_signals() -> None:
@@ -93,7 +110,7 @@ class _Interruption:
             threading.Event().wait()
         with contextlib.suppress(Exception):  # a closed pipe, for one
             self._farewell(self._number)
-        atexit._run_exitfuncs()  # they end child processes, and os._exit would skip them
+        _call_exit_functions()
         self._end()
 
     def _leave_after_grace(self) -> None:

@@ -18,34 +18,39 @@ from rich.text import Text
 
 from beam_curate import counters
 from beam_curate.progress.periodic import every
-from beam_curate.progress.stages import StageProgress, progress_of
+from beam_curate.progress.stages import StageProgress, progress_of, share_finished
 
 REFRESHES_PER_S = 2
 PLAIN_INTERVAL_S = 30.0
 RATE_WINDOW_S = 60.0
+_RUN_WINDOW_S = 600.0  # whole chunks are finished, minutes apart
 _BAR_FROM_COLUMNS = 72  # a narrower terminal has no room for bars
 
 _live: Live | None = None
 
 
 class Rate:
-    """The rate of a counter over the last minute, or since its last change if that is longer ago.
+    """The rate of a counter over the last seconds, or since its last change if that is longer ago.
 
     >>> rate = Rate()
     >>> rate.update(0.0, 0)
     >>> rate.update(10.0, 50)
     >>> rate.per_s(10.0)
     5.0
+
+    Args:
+        window_s: How far it looks back, in s.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = RATE_WINDOW_S) -> None:
+        self._window_s = window_s
         self._changes: collections.deque[tuple[float, float]] = collections.deque()
 
     def update(self, now_s: float, value: float) -> None:
         """Records the counter's value at a time."""
         if not self._changes or self._changes[-1][1] != value:
             self._changes.append((now_s, value))
-        while len(self._changes) > 2 and self._changes[1][0] <= now_s - RATE_WINDOW_S:
+        while len(self._changes) > 2 and self._changes[1][0] <= now_s - self._window_s:
             self._changes.popleft()
 
     def per_s(self, now_s: float) -> float:
@@ -57,7 +62,7 @@ class Rate:
 
 
 class StageRates:
-    """The rate of each stage, and the time that it still needs.
+    """The rate of each stage, and the time that it and the whole run still need.
 
     >>> rates = StageRates()
     >>> for now_s, done in ((0.0, 0), (10.0, 50)):
@@ -70,9 +75,13 @@ class StageRates:
     def __init__(self) -> None:
         self._counted: dict[str, Rate] = collections.defaultdict(Rate)
         self._positions: dict[str, Rate] = collections.defaultdict(Rate)
+        self._run = Rate(_RUN_WINDOW_S)
+        self._share = 0.0
 
-    def update(self, now_s: float, stages: Sequence[StageProgress]) -> None:
-        """Records the progress of the stages at a time; a stage has no rate before it begins."""
+    def update(self, now_s: float, stages: Sequence[StageProgress], share: float = 0.0) -> None:
+        """Records the progress of the stages and the finished share of the run; without a beginning, no rate."""
+        self._share = share
+        self._run.update(now_s, share)
         for stage in stages:
             if stage.begun:
                 self._counted[stage.name].update(now_s, _counted(stage))
@@ -91,7 +100,12 @@ class StageRates:
         per_s = self._positions[stage.name].per_s(now_s)
         if stage.complete or not stage.total_known or not per_s:
             return ""
-        return format_duration((stage.to_do - stage.position) / per_s)
+        return format_duration(max(0.0, stage.total - stage.cached - stage.position) / per_s)
+
+    def run_left(self, now_s: float) -> str:
+        """Formats the time that the run still needs; empty while that is unknown."""
+        per_s = self._run.per_s(now_s)
+        return f", {format_duration((1 - self._share) / per_s)} left" if per_s else ""
 
 
 def _counted(stage: StageProgress) -> float:
@@ -135,19 +149,18 @@ def stage_table(now_s: float, stages: Sequence[StageProgress], rates: StageRates
 def _bar(stage: StageProgress) -> RenderableType:
     if not stage.total_known:
         return ""
-    total = stage.cached + stage.to_do
-    return ProgressBar(total=total or 1, completed=stage.cached + stage.position if total else 1)
+    return ProgressBar(total=stage.total or 1, completed=stage.cached + stage.position if stage.total else 1)
 
 
 def status_line(now_s: float, stages: Sequence[StageProgress], rates: StageRates) -> str:
     """Returns the progress of the stages at work as one line, for logs.
 
-    >>> counts = {"videos to do": 2, "shots: to do": 2, "shots: begun": 1, "shots: done": 1}
+    >>> counts = {"videos to do": 2, "shots: begun": 1, "shots: done": 1}
     >>> status_line(0.0, progress_of(counts, ["shots"]), StageRates())
     '0 of 2 videos finished; shots 1/2'
     """
     *stages, records = stages
-    parts = [f"{records.done:,} of {records.to_do:,} videos finished"]
+    parts = [f"{records.done:,} of {records.total:,} videos finished{rates.run_left(now_s)}"]
     for stage in stages:
         if stage.begun and not stage.complete:
             left = rates.time_left(now_s, stage)
@@ -199,8 +212,9 @@ def _plain_lines(console: Console, stages: Sequence[str]) -> Iterator[None]:
 
     def show() -> None:
         nonlocal next_s
-        now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
-        rates.update(now_s, rows)
+        now_s, counts = time.monotonic(), counters.counts()
+        rows = progress_of(counts, stages)
+        rates.update(now_s, rows, share_finished(counts))
         if now_s >= next_s:
             console.print(f"{format_duration(now_s - start_s)}  {status_line(now_s, rows, rates)}")
             next_s += PLAIN_INTERVAL_S
@@ -213,9 +227,11 @@ def _renderable(console: Console, stages: Sequence[str]) -> Callable[[], Rendera
     start_s, rates = time.monotonic(), StageRates()
 
     def render() -> RenderableType:
-        now_s, rows = time.monotonic(), progress_of(counters.counts(), stages)
-        rates.update(now_s, rows)
-        head = f"{format_duration(now_s - start_s)}  {rows[-1].done:,} of {rows[-1].to_do:,} videos finished"
+        now_s, counts = time.monotonic(), counters.counts()
+        rows = progress_of(counts, stages)
+        rates.update(now_s, rows, share_finished(counts))
+        finished = f"{rows[-1].done:,} of {rows[-1].total:,} videos finished{rates.run_left(now_s)}"
+        head = f"{format_duration(now_s - start_s)}  {finished}"
         return Group(Text(head), stage_table(now_s, rows, rates, console.width))
 
     return render

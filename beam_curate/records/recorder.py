@@ -1,8 +1,8 @@
 """Publishing what was made of a video, and recording it: the last two steps of the flow.
 
-Chunks publish their clips and dataset items as they come. When all chunks of a video are there, what former
-runs made of it and this one did not is withdrawn, the records are written, and the done marker comes last; a
-video that was interrupted anywhere is simply done again, from cached results.
+Chunks publish their clips and dataset items as they come. With the last chunk of a video, what former runs made of it
+and this one did not is withdrawn, the records are written, and the done marker comes last; a video that was interrupted
+anywhere is simply done again, from cached results.
 """
 
 from __future__ import annotations
@@ -61,17 +61,14 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
     """Publishes the clips of a chunk, their records and their dataset items.
 
     Returns:
-        The chunk. If it could not be published, its first clip has that failure, which `record_video` turns into one
-        of the video.
+        The chunk, with the failure if it could not be published; `record_video` makes it one of the video.
     """
     if not chunk.clips:
         return chunk
     try:
         _publish(context, chunk)
     except Exception as error:  # noqa: BLE001 - one video never takes down another
-        first, *others = chunk.clips
-        failure = _failure(error, PUBLISH_STAGE, chunk.video, first.clip_id)
-        return chunk.with_clips((dataclasses.replace(first, failures=(*first.failures, failure)), *others))
+        return dataclasses.replace(chunk, failures=(_failure(error, PUBLISH_STAGE, chunk.video),))
     return chunk
 
 
@@ -113,9 +110,9 @@ def record_video(
         Why it is not settled; None where it is.
     """
     try:
-        unpublished = [one for chunk in chunks for one in failures_in(chunk) if one.stage == PUBLISH_STAGE]
+        unpublished = [one for chunk in chunks for one in chunk.failures]
         if unpublished:
-            return _not_settled(context, video, dataclasses.replace(unpublished[0], clip_id=None))
+            return _not_settled(context, video, unpublished[0])
         if what := incomplete(video, chunks, failures):
             return _not_settled(context, video, Failure.of(IncompleteVideoError(what), STAGE, video.uri), failures)
         _settle(context, video, chunks, failures)
@@ -139,11 +136,11 @@ def _not_settled(context: RecordContext, video: Video, failure: Failure, others:
     return failure.message
 
 
-def _failure(error: Exception, stage: str, video: Video, clip_id: str | None = None) -> Failure:
+def _failure(error: Exception, stage: str, video: Video) -> Failure:
     """Returns the failure of a video that cannot be written, with the place where."""
     if isinstance(error, OSError):
         error = OutputError(f"it cannot be written to the output folder: {disk_errors.explained(error)}")
-    return Failure.of(error, stage, video.uri, clip_id)
+    return Failure.of(error, stage, video.uri)
 
 
 def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> None:

@@ -54,6 +54,7 @@ class RecordContext:
 def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[str, Any]:
     """Returns ``metas/v0/{clip_id}.json``."""
     info, media = chunk.info, clip.media
+    assert info is not None  # a chunk with clips has the facts of its source
     record: dict[str, Any] = {
         "span_uuid": clip.clip_id,
         "source_video": chunk.video.uri,
@@ -155,6 +156,7 @@ def video_record(context: RecordContext, chunks: Sequence[ClipChunk]) -> dict[st
     """Returns ``processed_videos/{relpath}.json``, from all chunks of the video."""
     chunk = chunks[0]
     video, info = chunk.video, chunk.info
+    assert info is not None  # failed videos have no such record
     return {
         "video": video.uri,
         "height": info.height,

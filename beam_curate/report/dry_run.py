@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
@@ -30,8 +30,15 @@ _SHOT_S = 4.0  # assumed length of a shot: films have 3 to 6 s
 _BYTES_PER_TOKEN = 1024 * 2  # float16
 
 
-def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None:
-    """Prints a table of the videos to be done and an estimate."""
+def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barriers: Collection[str]) -> None:
+    """Prints a table of the videos to be done, which models are in memory together, and an estimate.
+
+    Args:
+        console: Where to print.
+        plan: The stages of the run.
+        videos: What is to be done.
+        barriers: Names of stages that begin when all chunks have passed the stages before.
+    """
     limits = _detector(plan).limits
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
@@ -47,9 +54,27 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video]) -> None
         else:
             table.add_row(shown(video.relative_path), "", "", shown(f"failed: {header}"))
     console.print(table)
+    if memory := in_memory(plan, barriers):
+        console.print(memory)
     console.print(
         f"Roughly {_duration(core_s / cores)} on this machine's {cores} cores without a GPU, models for captions "
         f"and text not counted, and up to {bytes_out / 1e9:.2f} GB of output. Nothing was written."
+    )
+
+
+def in_memory(plan: Plan, barriers: Collection[str]) -> str:
+    """Returns which large models are in memory together, and what that means; empty with fewer than two."""
+    models = [planned.stage.model for planned in plan.stages]
+    large = [model for model in models if model is not None and model.gpu_gb]
+    if len(large) < 2:
+        return ""
+    names = ", ".join(f"{model.name} ({model.gpu_gb:.0f} GB)" for model in large)
+    if not barriers:
+        return f"Models in memory together: {names}. Each video is finished as soon as it has passed all stages."
+    waiting = " and ".join(sorted(barriers))
+    return (
+        f"Models one after the other, since they do not fit into memory together: {names}. The stage {waiting} begins "
+        "when the stages before it are done with all videos (on this computer, of a portion)."
     )
 
 

@@ -114,7 +114,8 @@ def reference(workspace: str) -> ModelRef:
     """
     weights = TRANSNETV2.folder(workspace) / TRANSNETV2.files[0]
     load = functools.partial(_load, weights=weights if weights.is_file() else None)
-    return ModelRef(TRANSNETV2.name, load, identity=TRANSNETV2.identity)
+    # Shared, since it has threads of its own.
+    return ModelRef(TRANSNETV2.name, load, identity=TRANSNETV2.identity, shared=True)
 
 
 def _load(device: str, weights: Path | None) -> ShotNetwork:

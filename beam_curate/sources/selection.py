@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import io
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,7 +15,7 @@ from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 from beam_curate.store.files import sha256_of
-from beam_curate.store.outcomes import outcome
+from beam_curate.store.outcomes import outcome, rare_records
 from beam_curate.store.readback import Marker
 
 
@@ -64,14 +64,13 @@ def select(
     ['/in/a.mp4']
     """
     listed = list(videos)
-    marked = done_names(output, fingerprint)
+    marked, rare = done_names(output, fingerprint), rare_records(output)
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
-        found = dict(
-            zip(listed, pool.map(lambda video: _marker(output, video, fingerprint, marked), listed), strict=True)
-        )
+        markers = pool.map(lambda video: _marker(output, video, fingerprint, marked, rare), listed)
+        found = dict(zip(listed, markers, strict=True))
     is_done = {video.uri: not repair and _counts(marker, retry_failed) for video, marker in found.items()}
     unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
-    copies = _recorded_copies(listed, output)
+    copies = _recorded_copies(listed, output, rare)
     uris = {video.relative_path: video.uri for video in listed}
     for uri, relative_path in copies.items():
         # A copy is done as long as its original is done; the original may have been replaced.
@@ -106,24 +105,25 @@ def done_names(output: Store, fingerprint: str) -> set[str]:
     return {key.name for key in output.list_files(layout.DONE / fingerprint)}
 
 
-def _marker(output: Store, video: Video, fingerprint: str, marked: Container[str]) -> Marker | Literal[False] | None:
+def _marker(
+    output: Store, video: Video, fingerprint: str, marked: Container[str], rare: Collection[PurePosixPath]
+) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
     key = layout.done(fingerprint, video)
     if key.name not in marked:
         return None
     marker = readback.read(output, key, readback.MARKER)
-    return marker if marker and outcome(output, video).matches(marker) else False
+    return marker if marker and outcome(output, video, rare).matches(marker) else False
 
 
 def _counts(marker: Marker | Literal[False] | None, retry_failed: bool) -> bool:
     return marker is not None and marker is not False and not (retry_failed and marker["failures"])
 
 
-def _recorded_copies(listed: list[Video], output: Store) -> dict[str, str]:
+def _recorded_copies(listed: list[Video], output: Store, rare: Collection[PurePosixPath]) -> dict[str, str]:
     """Maps the URI of each video that was skipped as a duplicate to the relative path of its original."""
-    records = (
-        (video.uri, readback.read(output, layout.skipped_video(video.relative_path), readback.SKIP)) for video in listed
-    )
+    keys = ((video.uri, layout.skipped_video(video.relative_path)) for video in listed)
+    records = ((uri, readback.read(output, key, readback.SKIP)) for uri, key in keys if key in rare)
     return {uri: record["duplicate_of"] for uri, record in records if record}
 
 

@@ -55,10 +55,6 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def append(self, key: Key, data: bytes) -> None:
-        """Adds to the end of a key, durably; creates it where it is not there."""
-
-    @abc.abstractmethod
     def exists(self, key: Key) -> bool:
         """Whether a key, or a folder of that name, is there."""
 

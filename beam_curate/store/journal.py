@@ -1,15 +1,15 @@
 """The journal: what was published of a video that is not recorded yet.
 
-Every chunk of every video is published before the first video is recorded. A run that ends between the two
+Chunks are published as they come, and the video is recorded after the last of them. A run that ends between the two
 leaves clips and dataset items that no record names; the journal names them, so that the next run, whatever its
-options, can withdraw what it does not make itself.
+options, can withdraw what it does not make itself. Each entry is a file of its own: object stores cannot append.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,8 +30,10 @@ def write(output: Store, relative_path: str, entry: dict[str, Any]) -> None:
         ...     [entry["clips"] for entry in read(LocalStore(Path(folder)), "a.mp4")]
         [['c1']]
     """
-    # The line break comes first, so that an entry that was cut off spoils no other.
-    output.append(_key(relative_path), f"\n{json.dumps(entry, sort_keys=True)}\n".encode())
+    data = json.dumps(entry, sort_keys=True).encode()
+    key = _folder(relative_path) / f"{hashlib.sha256(data).hexdigest()[:32]}.json"
+    output.write(key, data)
+    output.make_durable([key])
 
 
 def read(output: Store, relative_path: str) -> list[Published]:
@@ -45,7 +47,7 @@ def read(output: Store, relative_path: str) -> list[Published]:
         ...     read(LocalStore(Path(folder)), "a.mp4")
         []
     """
-    return list(_entries(output, _key(relative_path)))
+    return list(_entries(output, output.list_files(_folder(relative_path))))
 
 
 def remove(output: Store, relative_path: str) -> None:
@@ -61,7 +63,7 @@ def remove(output: Store, relative_path: str) -> None:
         ...     read(LocalStore(Path(folder)), "a.mp4")
         []
     """
-    output.delete(_key(relative_path))
+    output.delete_folder(_folder(relative_path))
 
 
 def read_all(output: Store) -> Iterator[Published]:
@@ -77,18 +79,13 @@ def read_all(output: Store) -> Iterator[Published]:
         ...     len(list(read_all(LocalStore(Path(folder)))))
         2
     """
-    for key in output.list_files(layout.PUBLISHED):
-        yield from _entries(output, key)
+    yield from _entries(output, output.list_files(layout.PUBLISHED, recursive=True))
 
 
-def _key(relative_path: str) -> PurePosixPath:
-    return layout.PUBLISHED / f"{hashlib.sha256(relative_path.encode()).hexdigest()[:32]}.jsonl"
+def _folder(relative_path: str) -> PurePosixPath:
+    return layout.PUBLISHED / hashlib.sha256(relative_path.encode()).hexdigest()[:32]
 
 
-def _entries(output: Store, key: PurePosixPath) -> Iterator[Published]:
-    """Yields the entries of a journal; what an entry that was cut off names was not published."""
-    try:
-        lines = output.read(key).splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        return
-    yield from filter(None, (readback.checked(line, readback.PUBLISHED) for line in lines))
+def _entries(output: Store, keys: Iterable[PurePosixPath]) -> Iterator[Published]:
+    """Yields the entries that validate."""
+    yield from filter(None, (readback.read(output, key, readback.PUBLISHED) for key in keys))

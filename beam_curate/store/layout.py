@@ -16,6 +16,8 @@ NAME_MAX_BYTES = 255  # the longest file name of ext4, xfs, apfs and ntfs
 # What a user reads.
 CLIPS = PurePosixPath("clips")
 PROCESSED_VIDEOS = PurePosixPath("processed_videos")
+SKIPPED_VIDEOS = PurePosixPath("skipped_videos")
+VIDEO_ERRORS = PurePosixPath("video_errors")
 SUMMARY = PurePosixPath("summary.json")
 FAILURES = PurePosixPath("failures.jsonl")  # every failure, one JSON object per line
 ALL_CAPTIONS = PurePosixPath("v0/all_window_captions.json")
@@ -26,9 +28,7 @@ NOT_FOR_TRAINING = "NOT_FOR_TRAINING.txt"
 WORK = PurePosixPath(".work")
 TMP = WORK / "tmp"  # temporary files; deleted by a run that is alone
 WORKER_COUNTS = TMP / "counts"  # see `beam_curate.progress.worker_counts`
-PUBLISHED = (
-    WORK / "published"
-)  # what was published of videos that are not recorded yet; see `beam_curate.store.journal`
+PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
 DONE = WORK / "done"  # done markers, one folder per fingerprint
 FILES = WORK / "files"  # files that belong to cached results
 FINGERPRINTS = WORK / "fingerprints.json"  # of the last run's stages
@@ -81,7 +81,7 @@ def skipped_video(relative_path: str) -> PurePosixPath:
         >>> str(skipped_video("day1/a.mp4"))
         'skipped_videos/day1/a.mp4.json'
     """
-    return "skipped_videos" / _record(relative_path, ".json")
+    return SKIPPED_VIDEOS / _record(relative_path, ".json")
 
 
 def video_error(relative_path: str, index: int = 0) -> PurePosixPath:
@@ -91,7 +91,7 @@ def video_error(relative_path: str, index: int = 0) -> PurePosixPath:
         >>> str(video_error("day1/a.mp4"))
         'video_errors/day1/a.mp4_0.json'
     """
-    return "video_errors" / _record(relative_path, f"_{index}.json")
+    return VIDEO_ERRORS / _record(relative_path, f"_{index}.json")
 
 
 def done(fingerprint: str, video: Video) -> PurePosixPath:
@@ -112,6 +112,16 @@ def done_name(relative_path: str, size_bytes: int, etag: str) -> str:
         'day%201%2Fa.mp4@900-17'
     """
     return bounded_name(quote(relative_path, safe=""), f"@{size_bytes}-{etag}")
+
+
+def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:
+    """What a run keeps of a video until it ends, in its temporary folder.
+
+    Example:
+        >>> str(of_run(TMP / "run", "recorded", Video("/in/a.mp4", "a.mp4", 900, "17")))[:31]
+        '.work/tmp/run/recorded/823bd49b'
+    """
+    return run / what / hashlib.sha256(video.uri.encode(errors="surrogateescape")).hexdigest()
 
 
 def results(stage: str, fingerprint: str) -> PurePosixPath:

@@ -81,15 +81,6 @@ class LocalStore(Store):
                 return False
         return True
 
-    def append(self, key: Key, data: bytes) -> None:
-        """See `Store.append`."""
-        path = self.local_path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
     def exists(self, key: Key) -> bool:
         """See `Store.exists`; a link to nowhere exists."""
         return os.path.lexists(self.local_path(key))

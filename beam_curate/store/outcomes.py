@@ -1,9 +1,10 @@
-"""The outcome of a video, read back from its records."""
+"""The outcomes of videos, read back from their records."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from beam_curate.elements import Video
@@ -67,7 +68,22 @@ class Outcome:
         return self.state != "pending" and len(self.failures) == marker["failures"]
 
 
-def outcome(output: Store, video: Video) -> Outcome:
+def rare_records(output: Store) -> Collection[PurePosixPath]:
+    """Lists the records of what was skipped or failed, which few videos have: `outcome` looks for no others.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(rare_records(LocalStore(Path(folder))))
+        []
+    """
+    folders = (layout.SKIPPED_VIDEOS, layout.VIDEO_ERRORS)
+    return {key for folder in folders for key in output.list_files(folder, recursive=True)}
+
+
+def outcome(output: Store, video: Video, rare: Collection[PurePosixPath]) -> Outcome:
     """Reads the records of one video; one that does not validate counts as absent.
 
     Example:
@@ -75,20 +91,26 @@ def outcome(output: Store, video: Video) -> Outcome:
         >>> from pathlib import Path
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:  # without records
-        ...     outcome(LocalStore(Path(folder)), Video("/in/a.mp4", "a.mp4", 900, "17")).state
+        ...     outcome(LocalStore(Path(folder)), Video("/in/a.mp4", "a.mp4", 900, "17"), rare=[]).state
         'pending'
+
+    Args:
+        output: Where its records are.
+        video: Which one.
+        rare: What `rare_records` returned.
     """
     path = video.relative_path
     record = readback.read(output, layout.processed_video(path), readback.VIDEO)
     indices = range(record["num_clip_chunks"] if record else 0)
     read = [readback.read(output, layout.processed_chunk(path, index), readback.CHUNK) for index in indices]
-    skipped = readback.read(output, layout.skipped_video(path), readback.SKIP)
+    skip = layout.skipped_video(path)
+    skipped = readback.read(output, skip, readback.SKIP) if skip in rare else None
     chunks: list[Mapping[str, Any]] = [chunk or {} for chunk in read]
-    failures = _failures(output, path, len(chunks))
-    return Outcome(video, record, chunks, skipped["reason"] if skipped else None, list(failures))
+    errors = [layout.video_error(path, index) for index in range(max(1, len(chunks)))]
+    failures = [failure for key in errors if key in rare for failure in _failures(output, key)]
+    return Outcome(video, record, chunks, skipped["reason"] if skipped else None, failures)
 
 
-def _failures(output: Store, relative_path: str, num_chunks: int) -> Iterator[Mapping[str, Any]]:
-    for index in range(max(1, num_chunks)):
-        error = readback.read(output, layout.video_error(relative_path, index), readback.ERROR)
-        yield from error["failures"] if error else ()
+def _failures(output: Store, error: PurePosixPath) -> Iterator[Mapping[str, Any]]:
+    record = readback.read(output, error, readback.ERROR)
+    yield from record["failures"] if record else ()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from beam_curate.errors import ModelOutputError
 from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
 from beam_curate.models.oom_backoff import OomBackoff
+from beam_curate.models.requirements import text_encoder_gb
 from beam_curate.models.slot import ModelRef
 from beam_curate.weights.fetch import load_from_folder
 
@@ -187,7 +188,8 @@ def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights
     if text_encoder == "t5_random":
         return ModelRef("t5_random", _load_random, identity="t5_random")
     load = functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights_path=weights_path)
-    return ModelRef("t5_11b", load, identity=f"{T5_XXL.identity} {dtype}")
+    gigabytes = text_encoder_gb(dtype)
+    return ModelRef("t5_11b", load, identity=f"{T5_XXL.identity} {dtype}", gpu_gb=gigabytes, ram_gb=gigabytes)
 
 
 def token_counter(text_encoder: str, workspace: str) -> Any:

@@ -148,7 +148,7 @@ class _Job:
         frames = self._received()
         try:
             self._write(frames)
-            return self._read_back()
+            return read_back(self.span.clip_id, self._path, self._duration_s, self._notes)
         except Exception as error:  # noqa: BLE001 - one clip's error must not stop the chunk's other clips
             for _ in frames:
                 pass
@@ -191,17 +191,26 @@ class _Job:
                 f"{lost} are lost and {self._damaged} are damaged (--max-decode-errors)"
             )
 
-    def _read_back(self) -> CutFile:
-        with open_video(str(self._path)) as (container, stream):
-            count = sum(1 for packet in container.demux(stream) if packet.size)
-            return CutFile(
-                clip_id=self.span.clip_id,
-                path=str(self._path),
-                width=stream.codec_context.width,
-                height=stream.codec_context.height,
-                frame_rate=(count / self._duration_s).limit_denominator(MAX_RATE_DENOMINATOR),
-                num_frames=count,
-                duration_s=float(self._duration_s),
-                video_codec=stream.codec_context.codec.canonical_name,
-                notes=self._notes,
-            )
+
+def read_back(clip_id: str, path: Path, duration_s: Fraction, notes: tuple[str, ...]) -> CutFile:
+    """Returns the facts of an mp4 that was written, as the file itself states them.
+
+    Args:
+        clip_id: Name of the clip.
+        path: The mp4.
+        duration_s: The length that was written, in s, exactly.
+        notes: What happened to the clip on the way.
+    """
+    with open_video(str(path)) as (container, stream):
+        count = sum(1 for packet in container.demux(stream) if packet.size)
+        return CutFile(
+            clip_id=clip_id,
+            path=str(path),
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            frame_rate=(count / duration_s).limit_denominator(MAX_RATE_DENOMINATOR),
+            num_frames=count,
+            duration_s=float(duration_s),
+            video_codec=stream.codec_context.codec.canonical_name,
+            notes=notes,
+        )

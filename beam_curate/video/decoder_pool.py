@@ -28,6 +28,7 @@ from beam_curate.errors import (
     DecoderTimeoutError,
     MachineError,
 )
+from beam_curate.processes.permits import CORES
 
 TASKS_PER_CHILD = 200  # then it is replaced, which bounds leaks of decoders
 
@@ -174,10 +175,9 @@ def _environment() -> dict[str, str]:
 
 
 class _Pool:
-    """At most one child per core; idle children wait for the next task."""
+    """At most one child per core that this process may use; idle children wait for the next task."""
 
     def __init__(self) -> None:
-        self.slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         self.idle: list[_Child] = []
         self.busy: set[_Child] = set()
         self.lock = threading.Lock()
@@ -185,7 +185,7 @@ class _Pool:
 
     @contextlib.contextmanager
     def borrow(self, limits: Limits) -> Iterator[_Child]:
-        with self.slots:
+        with CORES.one():
             child = self._take(limits)
             self.busy.add(child)
             try:
@@ -197,6 +197,11 @@ class _Pool:
                 else:
                     with self.lock:
                         self.idle.append(child)
+
+    def start_ahead(self, limits: Limits) -> None:
+        child = _Child(limits)
+        with self.lock:
+            self.idle.append(child)
 
     def _take(self, limits: Limits) -> _Child:
         with self.lock:
@@ -216,6 +221,15 @@ class _Pool:
 
 
 _pool = _Pool()
+
+
+def start_ahead(limits: Limits) -> None:
+    """Starts a child process for the first task, so that it imports what it needs while this process does the same.
+
+    >>> start_ahead(Limits())
+    """
+    with contextlib.suppress(OSError):  # the first task meets it again
+        _pool.start_ahead(limits)
 
 
 def stream(task: str, *arguments: Any, limits: Limits) -> Iterator[Any]:

@@ -6,6 +6,7 @@ its parent is gone. Crashes, hangs and decompression bombs of a decoder affect t
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
@@ -17,16 +18,20 @@ import av
 
 from beam_curate.containers.error_causes import classify_read_error
 from beam_curate.processes import supervisor
-from beam_curate.video import cut, examine, scan
+from beam_curate.video import copy, cut, examine, scan
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "probe": scan.probe,
     "packet_times": scan.packet_times,
     "shot_frames": scan.shot_frames,
     "cut": cut.cut,
+    "copy": copy.copy,
     "examine": examine.examine,
     "grey_std": examine.grey_std,
 }
+
+
+_NICE = 5  # the parent feeds a GPU, or a server that has one, and must not wait for a core
 
 
 def main() -> None:
@@ -37,6 +42,7 @@ def main() -> None:
     supervisor.exit_with(parent_pid)
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    os.nice(_NICE)
     av.logging.set_level(None)
     connection = Connection(fd)
     try:

@@ -11,19 +11,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
-import av.audio
-import av.container
 import av.video
 from av.bitstream import BitStreamFilterContext
+from av.video.frame import PictureType
 
 from beam_curate.video.conform import Conform
+from beam_curate.video.mp4 import Mp4Writer
 from beam_curate.video.sound import AudioTrack
 
-# Maximum distance of key frames: a trainer's random access decodes at most so many frames to get one.
-KEYFRAME_INTERVAL = 60
+# Every clip has a key frame at each multiple of this many frames, so that windows that begin there are copied, and a
+# trainer's random access decodes at most so many frames to get one. It divides the default window of 256 frames.
+KEYFRAME_INTERVAL = 64
 _CODEC_FLAG_BITEXACT = 1 << 23  # AV_CODEC_FLAG_BITEXACT: no encoder version in the stream
 # x264 writes its version and options into the first frame, in a NAL unit of type 6 (H.264, 7.4.1).
 _WITHOUT_ENCODER_MESSAGE = "filter_units=remove_types=6"
+# Forced I-frames are IDR frames: no later frame refers to an earlier one. libopenh264 makes no others.
+_FORCED_KEY_FRAMES = {"forced-idr": "1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Encoding:
     """How clips are encoded.
 
     >>> Encoding(preset="medium").codec_options()
-    {'preset': 'medium', 'threads': '1', 'x264-params': 'cpu-independent=1', 'crf': '18'}
+    {'preset': 'medium', 'threads': '1', 'x264-params': 'cpu-independent=1', 'forced-idr': '1', 'crf': '18'}
 
     Attributes:
         encoder: FFmpeg's name: ``libx264``, ``libopenh264`` or ``h264_nvenc``.
@@ -64,10 +67,10 @@ class Encoding:
             # Without cpu-independent, x264's AVX-512 rate control sometimes gave different bytes when another
             # thread was busy (mbtree, core 165); with it, bytes are the same on every CPU, at the same speed.
             fixed = {"threads": str(self.threads), "x264-params": "cpu-independent=1"}
-            return {"preset": self.preset, **fixed, **quality}
+            return {"preset": self.preset, **fixed, **_FORCED_KEY_FRAMES, **quality}
         if self.encoder == "h264_nvenc":
             quality = {} if self.bit_rate_kbps else {"rc": "vbr", "cq": str(self.crf)}
-            return {"preset": "p4", "tune": "hq", **quality}
+            return {"preset": "p4", "tune": "hq", **_FORCED_KEY_FRAMES, **quality}
         return {"threads": str(self.threads)}
 
 
@@ -109,17 +112,12 @@ class ClipWriter:
         self._encoding = encoding
         self._rate = rate
         self._time_base = time_base
-        self._container = av.open(
-            str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
-        )
+        self._mp4 = Mp4Writer(path, audio)
         self._stream: av.video.VideoStream | None = None
         self._conform = conform
         self._waiting_pts: deque[int] = deque()
+        self._encoded = 0
         self._strip: BitStreamFilterContext | None = None
-        self._audio = audio
-        self._audio_stream: av.audio.AudioStream | None = None
-        self._audio_packets = iter(audio.packets if audio else ())
-        self._next_audio = next(self._audio_packets, None)
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +130,9 @@ class ClipWriter:
                 self._encode(None)
             if kind is None and self._stream is not None:
                 self._mux([*self._stream.encode(None), None])
-                self._mux_audio_until(float("inf"))
+                self._mp4.finish()
         finally:
-            self._container.close()
+            self._mp4.close()
 
     def write(self, frame: av.VideoFrame, pts: int) -> None:
         """Encodes a frame at ``pts`` (in the writer's time base); the frame is changed in place."""
@@ -146,12 +144,15 @@ class ClipWriter:
             stream = self._stream or self._open(conformed)
             conformed.pts = self._waiting_pts.popleft()
             conformed.time_base = self._time_base
-            conformed.pict_type = 0  # chosen by the encoder, not by the source
+            # The source's own type would count as a wish.
+            is_key = self._encoded % KEYFRAME_INTERVAL == 0
+            conformed.pict_type = PictureType.I if is_key else PictureType.NONE
+            self._encoded += 1
             self._mux(stream.encode(conformed))
 
     def _open(self, frame: av.VideoFrame) -> av.video.VideoStream:
         """Adds the video stream; its size and colours are those of the first frame."""
-        stream = self._container.add_stream(
+        stream = self._mp4.container.add_stream(
             self._encoding.encoder, rate=self._rate, options=self._encoding.codec_options()
         )
         assert isinstance(stream, av.video.VideoStream)
@@ -168,8 +169,7 @@ class ClipWriter:
             setattr(context, name, getattr(frame, name))
         self._stream = stream
         self._strip = BitStreamFilterContext(_WITHOUT_ENCODER_MESSAGE, stream)
-        if self._audio:
-            self._audio_stream = self._audio.add_to(self._container)
+        self._mp4.start(stream)
         return stream
 
     def _mux(self, packets: Sequence[av.Packet[Any] | None]) -> None:
@@ -177,7 +177,7 @@ class ClipWriter:
         assert self._strip is not None
         for encoded in packets:
             for packet in self._strip.filter(encoded):
-                self._mux_packet(packet) if self._length is None else self._mux_until(packet)
+                self._mp4.mux(packet) if self._length is None else self._mux_until(packet)
         if packets and packets[-1] is None and self._held is not None and self._length is not None:
             self._mux_lasting(self._held, self._length)
 
@@ -189,17 +189,4 @@ class ClipWriter:
 
     def _mux_lasting(self, packet: av.Packet[Any], end_pts: int) -> None:
         packet.duration = end_pts - (packet.pts or 0)
-        self._mux_packet(packet)
-
-    def _mux_packet(self, packet: av.Packet[Any]) -> None:
-        if packet.dts is not None and packet.time_base is not None:
-            self._mux_audio_until(float(packet.dts * packet.time_base))
-        packet.stream = self._stream
-        self._container.mux(packet)
-
-    def _mux_audio_until(self, time_s: float) -> None:
-        while self._audio is not None and self._audio_stream is not None and self._next_audio is not None:
-            if self._next_audio.start_s > time_s:
-                return
-            self._audio.mux(self._container, self._audio_stream, self._next_audio)
-            self._next_audio = next(self._audio_packets, None)
+        self._mp4.mux(packet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
@@ -62,17 +62,14 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
     limits: decoder_pool.Limits
 
     name: ClassVar[str] = "clips"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     transient: ClassVar[frozenset[str]] = frozenset({"limits"})
     model = None
-
-    def chunks(self, shots: VideoShots) -> Iterator[ClipChunk]:
-        """Divides the spans of a video into chunks, the units of this stage and of those after it."""
-        return chunks_of(shots, self.clips_per_chunk)
 
     def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         """Returns the chunk with the media of its clips, or their failures."""
         check_unchanged(chunk.video)
+        assert chunk.info is not None  # a chunk with clips has the facts of its source
         spans = tuple(clip.span for clip in chunk.clips)
         cut: dict[str, ClipFile | Exception] = {}
         for clip_id, result in cut_files(files, chunk.video.uri, chunk.info, spans, self.encoding, self.limits):
@@ -97,10 +94,22 @@ def cut_files(
     limits: decoder_pool.Limits,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
     """Cuts spans of a video file in a child process and stores the clips; yields (clip id, stored clip or error)."""
-    if not spans:
-        return
+    if spans:
+        yield from _made(files, limits, "cut", path, info, spans, encoding)
+
+
+def copy_files(
+    files: StageFiles, path: str, info: VideoInfo, spans: Sequence[Span], limits: decoder_pool.Limits
+) -> Iterator[tuple[str, ClipFile | Exception]]:
+    """Does the same for those spans of a clip that can be copied, see `beam_curate.video.copy.copy`."""
+    return _made(files, limits, "copy", path, info, spans)
+
+
+def _made(
+    files: StageFiles, limits: decoder_pool.Limits, task: str, *arguments: Any
+) -> Iterator[tuple[str, ClipFile | Exception]]:
     with files.scratch() as scratch:
-        for cut in decoder_pool.stream("cut", path, info, spans, encoding, str(scratch), limits=limits):
+        for cut in decoder_pool.stream(task, *arguments, str(scratch), limits=limits):
             yield cut.clip_id, cut.error or _stored(files, cut)
 
 

@@ -56,10 +56,10 @@ def test_a_stage_that_does_nothing_is_added_and_removed(tmp_path: Path, monkeypa
         patch.setattr(planning, "stages_of", lambda options: [*stages_of(options), Nothing()])
         assert curate(plan("out")) == 0
         counts = counters.counts()
-        assert (counts["nothing: to do"], counts["nothing: done"]) == (1, 1)
-        assert "clips: to do" not in counts and "text: to do" not in counts  # cached results of the stages before it
+        assert (counts["nothing: begun"], counts["nothing: done"]) == (1, 1)
+        assert "clips: begun" not in counts and "text: begun" not in counts  # cached results of the stages before it
         assert published("out") == before
 
     assert curate(plan("out")) == 0
-    assert "nothing: to do" not in counters.counts()
+    assert "nothing: begun" not in counters.counts()
     assert published("out") == before

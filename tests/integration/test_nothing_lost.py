@@ -11,6 +11,7 @@ import apache_beam as beam
 import pytest
 
 from beam_curate.curate import curate
+from beam_curate.elements import ClipChunk
 from beam_curate.options.parse import parse
 from beam_curate.plan.plan import make_plan
 from tests.support.media import make_video
@@ -35,26 +36,19 @@ def split(source: Path, output: Path) -> int:
 
 
 class Lossy(beam.PTransform):
-    """Records as the pipeline does, after elements of one kind and one video were lost."""
+    """Records as the pipeline does, after chunks of one video were lost."""
 
-    def __init__(self, of: Any, kind: str, name: str) -> None:
+    def __init__(self, of: Any, name: str, kept: set[int]) -> None:
         super().__init__()
-        self._of, self._kind, self._name = of, kind, name
+        self._of, self._name, self._kept = of, name, kept
 
-    def expand(self, gathered: tuple[beam.PCollection, ...]) -> beam.PCollection:
-        kinds = ("videos", "chunks", "failures")
-        name = self._name
+    def expand(self, chunks: beam.PCollection) -> beam.PCollection:
+        name, kept = self._name, self._kept
 
-        def is_kept(kind: str, element: Any) -> bool:
-            uri = element.video.uri if kind == "chunks" else element.uri
-            return not uri.endswith(name) or (kind == "chunks" and element.index == 0)
+        def is_kept(chunk: ClipChunk) -> bool:
+            return not chunk.video.uri.endswith(name) or chunk.index in kept
 
-        def lossy(kind: str, elements: beam.PCollection) -> beam.PCollection:
-            if kind not in self._kind:
-                return elements
-            return elements | f"Lose {kind}" >> beam.Filter(lambda element: is_kept(kind, element))
-
-        return tuple(lossy(kind, found) for kind, found in zip(kinds, gathered, strict=True)) | self._of
+        return chunks | "Lose" >> beam.Filter(is_kept) | self._of
 
 
 @pytest.fixture(scope="module")
@@ -71,25 +65,30 @@ def undisturbed(source: Path, place: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
-    [("chunks", "b.mp4"), ("failures", "d.mp4"), ("videos failures", "d.mp4"), ("videos", "d.mp4")],
+    ("name", "kept", "why"),
+    [
+        ("b.mp4", {0}, "only these chunks of it arrived: 0 (counted from 0)"),
+        ("b.mp4", set(), "nothing of it arrived"),
+        ("d.mp4", set(), "nothing of it arrived"),
+    ],
 )
 def test_lost_elements_are_told_and_made_up_for(
     source: Path,
     place: Path,
     undisturbed: dict[str, str],
-    kind: str,
     name: str,
+    kept: set[int],
+    why: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.rmtree(place, ignore_errors=True)
     with monkeypatch.context() as patch:
         real = record_videos.RecordVideos
-        patch.setattr("beam_curate.pipeline.RecordVideos", lambda *args: Lossy(real(*args), kind, name))
+        patch.setattr("beam_curate.pipeline.RecordVideos", lambda *args: Lossy(real(*args), name, kept))
         assert split(source, place) == 1
     printed = capsys.readouterr().out
-    assert f"1 videos are not recorded and are still to do: {name} (" in printed
+    assert f"1 videos are not recorded and are still to do: {name} (it was selected, and {why}" in printed
     assert "IncompleteVideoError" in printed
     assert not list((place / ".work" / "done").rglob(f"{name}@*"))
     ours = summary(place)["beam_curate"]

@@ -118,7 +118,7 @@ def test_what_was_damaged_is_made_again(place: Path, undisturbed: dict[str, str]
     assert split(place / "in", output, "--repair") == 0
     assert snapshot(output) == undisturbed
     counts = summary(output)["beam_curate"]["counts_of_this_run"]
-    assert {name.partition(":")[0] for name in counts if name.endswith(": to do")} == computed
+    assert {name.partition(":")[0] for name in counts if name.endswith(": begun")} == computed
     assert split(place / "in", output) == 0  # and all is done
     assert summary(output)["num_input_videos_selected"] == 0
 

@@ -64,9 +64,9 @@ def test_other_options_redo_what_depends_on_them_and_withdraw_the_rest(videos: P
     run(videos, output, *FIXED_STRIDE, "--limit", "1", "--captioning-window-size", "100",
         "--captioning-remainder-threshold", "100", "--predict2-min-frames", "94")  # fmt: skip
     counts = summary(output)["beam_curate"]["counts_of_this_run"]
-    assert counts["shots: cached"] == 1 and "shots: to do" not in counts
-    assert counts["clips: cached"] == len(clips) and "clips: to do" not in counts
-    assert counts["captions: to do"] == counts["text: to do"] == len(clips)
+    assert counts["shots: cached"] == 1 and "shots: begun" not in counts
+    assert counts["clips: cached"] == len(clips) and "clips: begun" not in counts
+    assert counts["captions: begun"] == counts["text: begun"] == len(clips)
     assert {path.name: path.stat().st_mtime_ns for path in (output / "clips").iterdir()} == clips
 
     # Other clips: the former ones and their items are gone.

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from beam_curate.errors import UsageError
 from beam_curate.models.catalog import T5_XXL
 from beam_curate.plan.plan import Plan
+from beam_curate.report.dry_run import in_memory
 from beam_curate.video.encode import Encoding
 from runners import preflight
 from tests.support.facts import make_video_element
@@ -153,6 +154,36 @@ def test_a_gpu_is_large_enough_or_the_flag_is_named(tmp_path: Path) -> None:
         preflight.check_models(plan(tmp_path))
 
 
+R1 = ("--captioning-algorithm", "cosmos_r1", "--generate-cosmos-predict-dataset", "predict2")
+IN_FLOAT32 = (*R1, "--captioning-engine", "transformers", "--text-encoder", "t5_11b")
+IN_VLLM = (*R1, "--captioning-engine", "vllm", "--text-encoder", "t5_11b", "--text-encoder-dtype", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpu_gb", "apart"),
+    [
+        # 16.6 GB of weights in bfloat16 and 2 GB of activations; an encoder of 4.8 billion parameters in float32.
+        (IN_FLOAT32, 24.0, {"text"}),
+        (IN_FLOAT32, 48.0, set()),
+        (IN_VLLM, 24.0, {"text"}),
+        (IN_VLLM, 40.0, set()),
+        ((*IN_VLLM[:-4], "--text-encoder", "t5_random"), 24.0, set()),
+        (("--runner=FlinkRunner", *IN_FLOAT32), None, {"text"}),  # nothing is known of its GPUs
+        (("--runner=FlinkRunner", "--gpu-memory-gb", "80", *IN_FLOAT32), None, set()),
+    ],
+)
+def test_models_that_do_not_fit_together_are_used_one_after_the_other(
+    flags: tuple[str, ...], gpu_gb: float | None, apart: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_smallest_gpu_gb", lambda: gpu_gb)
+    plan = plan_of(*flags)
+    found = preflight.barriers(plan)
+    assert found == apart
+    said = in_memory(plan, found)
+    assert ("t5_random" in flags) == (said == "")
+    assert ("one after the other" in said) == bool(apart) and ("together:" in said) == bool(said)
+
+
 def test_an_encoder_that_works(tmp_path: Path) -> None:
     preflight.check_encoder(Encoding(), Output(tmp_path))
 
@@ -216,5 +247,5 @@ def test_too_few_processes_for_a_run_are_told_before_the_first_video() -> None:
     )
     paths = ":".join(path for path in sys.path if path)
     done = subprocess.run([sys.executable, "-c", script, paths], capture_output=True, text=True, timeout=60)
-    assert "UsageError: --threads 2 needs about 72 threads and processes" in done.stderr
+    assert "UsageError: --threads 2 needs about 192 threads and processes" in done.stderr
     assert "raise the limit (ulimit -u, or pids.max of the container), or lower --threads" in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from beam_curate.store.local import LocalStore
@@ -120,7 +121,8 @@ def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: s
     assert parallelism(f"--flink_master={master}") == "6"
     assert parallelism(f"--flink_master={master}", "--parallelism=3") == "3"
     assert parallelism(f"--flink_master={NOWHERE}") is None
-    assert parallelism() == str(len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    assert parallelism() == str(min(4 * cores, cores + 16))  # a Flink in the job server
 
 
 def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> None:
@@ -136,9 +138,32 @@ def test_the_user_overrides_defaults_but_not_the_runner() -> None:
     assert value(arguments, "--runner") == "PrismRunner"
 
 
+@pytest.mark.parametrize(("threads", "in_hand"), [(1, 4), (3, 12), (16, 32), (64, 80)])
+def test_units_in_hand_of_the_direct_runner(threads: int, in_hand: int) -> None:
+    assert f"--direct_num_workers={in_hand}" in runner("DirectRunner", threads=threads).arguments()
+
+
 def test_threads_of_the_direct_runner() -> None:
-    assert "--direct_num_workers=3" in runner("DirectRunner", threads=3).arguments()
     assert runner("DirectRunner").threads == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "deals_out"),
+    [
+        ([], False),
+        ([60], True),
+        ([60, 60], True),  # one each of two cores: their chunks are shared
+        ([60] * 4, False),
+        ([60] * 9, False),
+        ([3600, *[60] * 9], True),
+        ([240, *[60] * 20], False),  # of 1,440, a core has 720
+    ],
+)
+def test_chunks_are_dealt_out_where_a_video_is_long_for_the_others(sizes: list[int], deals_out: bool) -> None:
+    videos = [Video(f"/in/{number}.mp4", f"{number}.mp4", size, "17") for number, size in enumerate(sizes)]
+    assert runner("DirectRunner", threads=2).deals_out_chunks(videos) is deals_out
+    for name in ("PrismRunner", "FlinkRunner"):  # where that holds nothing back
+        assert runner(name, threads=2).deals_out_chunks(videos)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.support.matrix_makers import Maker, mux_one
 from tests.support.media import ENCODER_OPTIONS, PATCHES, drawn
+from tests.support.priority import unchanged_priority
 
 
 def rotated(
@@ -112,7 +113,7 @@ def encode(
     pixel_format: str = "yuv420p",
 ) -> None:
     """Encodes pictures at 24 frames/s."""
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    with unchanged_priority(), av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=24, options=ENCODER_OPTIONS.get(codec, {}) | (options or {}))
         for number, image in enumerate(images):
             if number == 0:

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
+from tests.support.priority import unchanged_priority
+
 NUM_BITS = 16
 BLOCK_ROWS = 9  # a block of the barcode is 1/16 of the width and 1/9 of the height
 MIN_CONTRAST = 64  # grey levels between a block and its complement below it
@@ -73,7 +75,7 @@ def make_video(
     time_base = time_base or 1 / rate
     stamps = [start_pts + stamp for stamp in (range(frames) if pts is None else pts)]
     encoder_options = ENCODER_OPTIONS.get(codec, {}) | (options or {})
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    with unchanged_priority(), av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=rate, options=encoder_options)
         stream.width, stream.height = size
         stream.pix_fmt = pixel_format

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
 from beam_curate.dataset.stage import WindowCutter, left_out
@@ -80,6 +81,26 @@ def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: Placed, 
         assert window.video and window.left_out is None
         path = cutter.output.stored(window.video)
         assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_windows_that_begin_with_a_key_frame_are_copied(cutter: Placed, tmp_path: Path) -> None:
+    spans = [(0, 47), (48, 79), (80, 120), (144, 191)]  # key frames are at multiples of 48
+    clip = real_clip(cutter.output, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans), frames=192)
+    assert clip.media
+    of_clip = packets(cutter.output.stored(clip.media.file))
+    (made,) = cutter.run(make_chunk([clip])).clips
+    copied = []
+    for window in made.windows:
+        assert window.video and window.left_out is None
+        path = cutter.output.stored(window.video)
+        assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
+        copied.append(packets(path) == of_clip[window.start_frame : window.end_frame + 1])
+    assert copied == [True, True, False, True]
 
 
 def test_a_clip_that_cannot_be_cut_fails_alone(cutter: Placed, tmp_path: Path) -> None:

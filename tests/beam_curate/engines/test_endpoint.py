@@ -501,7 +501,7 @@ def test_the_key_is_in_the_header_and_nowhere_else(
     with MisbehavingServer(*script).running() as server:
         ref = endpoint.reference(Endpoint(server.url, "served"), RequestPolicy(retries=0))
         for _ in script:
-            slots = ModelSlots(lambda: ["cpu"])
+            slots = ModelSlots(lambda: {"cpu": 16.0})
             with slots.borrow(ref) as model:
                 said += [
                     repr(model),
@@ -538,7 +538,7 @@ def test_a_reference_survives_pickling_and_equal_options_share_a_model() -> None
     with MisbehavingServer().running() as server:
         reference = endpoint.reference(Endpoint(server.url, "served"), RequestPolicy())
         one, other = (pickle.loads(pickle.dumps(reference)) for _ in range(2))
-        slots = ModelSlots(lambda: ["cpu"])
+        slots = ModelSlots(lambda: {"cpu": 16.0})
         counters.reset()
         with slots.borrow(one) as first, slots.borrow(other) as second:
             assert first.generate([make_request()], GREEDY) == second.generate([make_request()], GREEDY) == [CAPTIONED]

@@ -282,7 +282,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_reference_weighs_nothing_and_loads_what_the_workspace_has(workspace: Path) -> None:
     reference = transformers_engine.reference(by_name("qwen2.5_vl"), str(workspace))
-    assert len(pickle.dumps(reference)) < 1000
+    assert len(pickle.dumps(reference)) < 2000
     engine = pickle.loads(pickle.dumps(reference)).load("cpu")
     assert answered(engine, [make_request("qwen2.5")], SamplingParams(200))[0].text == PLAIN
 

@@ -276,7 +276,7 @@ def test_a_supervisor_that_is_killed_takes_the_server_with_it() -> None:
 def test_a_reference_survives_pickling_and_names_the_folder_of_the_model(tmp_path: Path) -> None:
     reference = vllm.reference(by_name("cosmos_reason1"), VllmServer(STAND_IN), POLICY, str(tmp_path))
     one, other = (pickle.loads(pickle.dumps(reference)) for _ in range(2))
-    slots = ModelSlots(lambda: ["cpu"])
+    slots = ModelSlots(lambda: {"cpu": 16.0})
     counters.reset()
     with slots.borrow(one) as first, slots.borrow(other) as second:
         completions = first.generate([make_request()], GREEDY) + second.generate([make_request()], GREEDY)

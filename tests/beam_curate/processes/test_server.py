@@ -36,7 +36,7 @@ def test_it_and_what_it_started_are_there_in_the_block_and_gone_after(body: str)
         server.wait_until_ready(lambda: listens(f"localhost:{port}"), 60)
         processes = [child for pid in started_by(server.pid) for child in (pid, *started_by(pid))]
         assert len(processes) == (2 if body == STARTS_ANOTHER else 1)
-    assert not any(is_running(pid) for pid in processes)
+    wait_for(lambda: not any(is_running(pid) for pid in processes), 5)  # SIGKILL was sent; the kernel may take a while
     assert not listens(f"localhost:{port}")
 
 

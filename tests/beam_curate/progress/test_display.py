@@ -17,8 +17,8 @@ from beam_curate.progress.display import Rate, StageRates, live, stage_table, st
 from beam_curate.progress.stages import progress_of
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-CUTTING = {"videos to do": 12, "shots: to do": 12, "shots: begun": 12, "shots: done": 12}
-CUTTING |= {"clips: to do": 4000, "clips: begun": 1100, "clips: done": 1000, "clips: failed": 2}
+CUTTING = {"videos to do": 12, "shots: begun": 12, "shots: done": 12}
+CUTTING |= {"clips found": 4000, "clips: begun": 1100, "clips: done": 1000, "clips: failed": 2}
 
 STAGES = ("shots", "clips", "captions", "text", "windows")
 
@@ -75,6 +75,14 @@ def test_the_time_left_is_shown_when_the_total_is_known() -> None:
     assert cutting.rate(10.0, unknown) == "100 clips/s"
 
 
+def test_the_time_left_of_the_run_follows_from_the_finished_share() -> None:
+    made = StageRates()
+    for now_s, share in ((0.0, 0.0), (30.0, 0.1), (60.0, 0.2)):
+        made.update(now_s, (), share)
+    assert made.run_left(60.0) == ", 0:04:00 left"
+    assert StageRates().run_left(10.0) == ""
+
+
 def test_a_slow_rate_is_per_minute() -> None:
     assert rates(20000.0).rate(20000.0, progress_of(CUTTING, STAGES)[1]) == "3.0 clips/min"
 
@@ -87,7 +95,7 @@ def test_the_table_fits_the_terminal(columns: int) -> None:
     (clips,) = [one for one in lines if one.startswith("clips")]
     words = clips.split()
     assert words[1] == "1,000/4,000" and words[-4:] == ["100", "clips/s", "0:00:30", "2"]
-    assert any(one.split()[:2] == ["captions", "0/?"] for one in lines)
+    assert any(one.split()[:2] == ["captions", "0/4,000"] for one in lines)
 
 
 def test_the_variable_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,6 @@ def test_another_run_leaves_what_it_made_and_back_again(
 def test_a_run_that_was_interrupted_leaves_nothing_for_the_next_with_other_options(
     context: RecordContext, output: Output
 ) -> None:
-    # All chunks of all videos are published before the first video is recorded.
     for chunk in chunks_of(output, "pq", "r"):
         publish_chunk(other(context), chunk)
     assert items(output) == {"p_0_95", "q_0_95", "r_0_95"}
@@ -196,12 +195,11 @@ def test_there_and_back_with_an_interruption_between(context: RecordContext, out
     assert is_done(context)
 
 
-def test_an_interrupted_journal_line_hides_no_other(context: RecordContext, output: Output) -> None:
+def test_an_interrupted_journal_entry_hides_no_other(context: RecordContext, output: Output) -> None:
     first, second = chunks_of(output, "pq", "r")
     publish_chunk(other(context), first)
-    for path in output.published.iterdir():
-        with path.open("a") as file:
-            file.write('{"clips": ["z"')  # as a power cut leaves it
+    for path in output.published.rglob("*.json"):
+        path.with_name("cut_off.json").write_text('{"clips": ["z"')  # as a power cut leaves it
     publish_chunk(other(context), second)
     curate(context, options_a(output))
     assert clip_names(output) == set("uvwxy")
@@ -311,7 +309,7 @@ def test_a_failed_link_leaves_no_video_without_its_text_and_embedding(
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "link", full)
         published = publish_chunk(other(context), chunks_of(output, "x", text="As B says.")[0])
-    assert "No space left on device" in published.clips[0].failures[0].message
+    assert "No space left on device" in published.failures[0].message
     assert items(output) == set()
     curate(other(context), chunks_of(output, "x", text="As B says."))
     assert items(output) == {"x_0_95"}

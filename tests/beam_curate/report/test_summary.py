@@ -14,7 +14,7 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import print_report
-from beam_curate.store.outcomes import Outcome, outcome
+from beam_curate.store.outcomes import Outcome, outcome, rare_records
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 
 # What cosmos-curate 1.4 writes and its viewers and benchmarks read.
@@ -76,7 +76,7 @@ def context(tmp_path: Path) -> RecordContext:
 
 
 def outcomes(context: RecordContext, videos: list[Video] = VIDEOS) -> list[Outcome]:
-    return [outcome(context.output, video) for video in videos]
+    return [outcome(context.output, video, rare_records(context.output)) for video in videos]
 
 
 def summary(context: RecordContext, run: RunFacts = RUN, videos: list[Video] = VIDEOS) -> dict[str, Any]:

@@ -101,12 +101,6 @@ def test_json_is_written_in_its_one_form(store: Store) -> None:
     assert store.read("x.json") == '{\n    "a": "ü",\n    "b": 1\n}\n'.encode()
 
 
-def test_appending(store: Store) -> None:
-    for number in range(3):
-        store.append("log", b"%d\n" % number)
-    assert store.read("log") == b"0\n1\n2\n"
-
-
 # Races.
 
 

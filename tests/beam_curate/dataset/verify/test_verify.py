@@ -23,6 +23,7 @@ from beam_curate.dataset.embedding_file import dump_embedding
 from beam_curate.dataset.verify import faults, verify
 from beam_curate.errors import UsageError
 from beam_curate.video.decoder_pool import Limits
+from tests.support.priority import unchanged_priority
 from tests.support.program import children_of
 
 SAMPLE_FRAMES = 93  # num_frames of every video2world configuration
@@ -46,7 +47,7 @@ def embed(caption, width=1024):
 def encode(path, codec="libx264", num_frames=96, width=128, moving=True, rate=24):
     """Writes a video of moving gradients, or of plain grey."""
     y, x = np.mgrid[:72, :width]
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    with unchanged_priority(), av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, 72, "yuv420p"
         stream.codec_context.thread_count = 1

@@ -1,8 +1,10 @@
-"""Cached on a real runner: what is stored is not computed again, and failures are what they are."""
+"""A stage behind RunInference on a real runner: what is stored is not computed again, and failures stay failures."""
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,31 +14,41 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import counters
 from beam_curate.elements import Failure, Video, VideoShots
+from beam_curate.errors import ContentError, MachineError
+from beam_curate.stage import PlannedStage, Stage
 from beam_curate.store.results import ResultStore
-from tests.support.facts import make_failure, make_info, make_span, make_video_element
+from beam_curate.store.stage_files import StageFiles
+from tests.support.facts import make_info, make_span, make_video_element
 from tests.support.output import Output
-from transforms.cached import Cached
+from transforms.inference import infer
 
 VIDEOS = [make_video_element(f"{name}.mp4") for name in ("good", "fails", "passing", "fine")]
+ERRORS = {"fails.mp4": ContentError("it is damaged"), "passing.mp4": MachineError("out of memory")}
 
 
 def shots(video: Video, frames: int = 96) -> VideoShots:
     return VideoShots(video, make_info(), (make_span("x", 0, frames),))
 
 
-class Work(beam.DoFn):
+@dataclasses.dataclass(frozen=True)
+class Work(Stage[Video, VideoShots]):
     """Writes down which video it was given, and makes what the video's name says."""
 
-    def __init__(self, log: Path, frames: int = 96) -> None:
-        self.log = log
-        self.frames = frames
+    log: Path
+    frames: int = 96
+    overtaken_by: ResultStore[VideoShots] | None = None
 
-    def process(self, video: Video) -> list[tuple[Video, VideoShots | Failure]]:
+    name = "shots"
+    model = None
+
+    def run(self, video: Video, files: StageFiles) -> VideoShots:
         with self.log.open("a") as log:
             log.write(f"{video.relative_path}\n")
-        if video.relative_path in ("fails.mp4", "passing.mp4"):
-            return [(video, make_failure(video.relative_path == "passing.mp4", uri=video.uri))]
-        return [(video, shots(video, self.frames))]
+        if self.overtaken_by is not None:
+            self.overtaken_by.put(video, shots(video, 5))
+        if video.relative_path in ERRORS:
+            raise ERRORS[video.relative_path]
+        return shots(video, self.frames)
 
 
 @pytest.fixture
@@ -46,38 +58,35 @@ def store(tmp_path: Path) -> ResultStore[VideoShots]:
 
 
 def run(
-    store: ResultStore[VideoShots], tmp_path: Path, videos: list[Video] = VIDEOS, frames: int = 96
-) -> tuple[list[str], dict]:
-    """Runs a pipeline; returns which videos were worked on, and the results by URI."""
+    store: ResultStore[VideoShots], tmp_path: Path, videos: list[Video] = VIDEOS, **work: object
+) -> tuple[list[str], dict[str, str]]:
+    """Runs a pipeline; returns which videos were worked on, and the results by the path of the video."""
     log, found = tmp_path / "log", tmp_path / "found"
     for path in (log, found):
         path.unlink(missing_ok=True)
         path.touch()
     options = PipelineOptions(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        _ = pipeline | beam.Create(videos) | Cached(store, beam.ParDo(Work(log, frames))) | beam.Map(_write, found)
+        planned = PlannedStage(Work(log, **work), store)
+        _ = pipeline | beam.Create(videos) | infer(planned) | beam.Map(_write, found)
     results = {}
     for line in found.read_text().splitlines():
-        uri, _, text = line.partition("\t")
-        assert uri not in results, "one result a video"
-        results[uri] = text
+        path, _, text = line.partition("\t")
+        assert path not in results, "one result a video"
+        results[path] = text
     return sorted(log.read_text().split()), results
 
 
-def _write(result: VideoShots | Failure, path: Path) -> None:
-    uri = result.uri if isinstance(result, Failure) else result.video.uri
+def _write(pair: tuple[Video, VideoShots | Failure | Video], path: Path) -> None:
+    video, result = pair
+    text = result.message if isinstance(result, Failure) else repr(result)
     with path.open("a") as file:
-        file.write(f"{uri}\t{result!r}\n")
+        file.write(f"{video.relative_path}\t{text}\n")
 
 
 def expected(frames: int = 96) -> dict[str, str]:
-    good, fails, passing, fine = VIDEOS
-    return {
-        good.uri: repr(shots(good, frames)),
-        fails.uri: repr(make_failure(uri=fails.uri)),
-        passing.uri: repr(make_failure(True, uri=passing.uri)),
-        fine.uri: repr(shots(fine, frames)),
-    }
+    made = {path: str(error) for path, error in ERRORS.items()}
+    return made | {video.relative_path: repr(shots(video, frames)) for video in (VIDEOS[0], VIDEOS[3])}
 
 
 def test_a_second_run_works_only_on_what_may_yet_succeed(store: ResultStore[VideoShots], tmp_path: Path) -> None:
@@ -88,7 +97,7 @@ def test_a_second_run_works_only_on_what_may_yet_succeed(store: ResultStore[Vide
     assert worked == ["passing.mp4"]
     assert results == expected()
     counts = counters.counts()
-    assert (counts["shots: to do"], counts["shots: cached"]) == (5, 3)
+    assert (counts["shots: begun"], counts["shots: done"], counts["shots: cached"]) == (5, 5, 3)
 
 
 def test_permanent_failures_are_worked_on_again_by_choice(store: ResultStore[VideoShots], tmp_path: Path) -> None:
@@ -104,22 +113,24 @@ def test_a_new_video_and_a_replaced_one_are_worked_on(store: ResultStore[VideoSh
     new = make_video_element("new.mp4")
     worked, results = run(store, tmp_path, [replaced, new, VIDEOS[3]])
     assert worked == ["good.mp4", "new.mp4"]
-    assert results[replaced.uri] == repr(shots(replaced))
+    assert results["good.mp4"] == repr(shots(replaced))
 
 
 def test_what_another_run_stored_meanwhile_is_what_counts(store: ResultStore[VideoShots], tmp_path: Path) -> None:
-    @dataclasses.dataclass(eq=False)
-    class Overtaken(beam.PTransform):
-        """Work during which another run stores its result."""
+    _, results = run(store, tmp_path, VIDEOS[:1], frames=7, overtaken_by=store)
+    assert results == {"good.mp4": repr(shots(VIDEOS[0], 5))}
 
-        def expand(self, videos: beam.PCollection[Video]) -> beam.PCollection[tuple[Video, VideoShots]]:
-            return videos | beam.Map(lambda video: (store.put(video, shots(video, 5)).video, shots(video, 7)))
 
-    found = tmp_path / "found"
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create(VIDEOS[:1]) | Cached(store, Overtaken()) | beam.Map(_write, found)
-    assert found.read_text() == f"{VIDEOS[0].uri}\t{shots(VIDEOS[0], 5)!r}\n"
+def test_a_duplicate_is_not_worked_on(store: ResultStore[VideoShots], tmp_path: Path) -> None:
+    copy = dataclasses.replace(VIDEOS[0], duplicate_of="fine.mp4")
+    assert run(store, tmp_path, [copy]) == ([], {"good.mp4": repr(copy)})
 
 
 def test_no_videos(store: ResultStore[VideoShots], tmp_path: Path) -> None:
     assert run(store, tmp_path, []) == ([], {})
+
+
+def test_beams_run_inference_is_imported_without_torch() -> None:
+    code = "import sys, transforms.inference; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "False\n"
