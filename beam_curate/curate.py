@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -20,15 +20,16 @@ from beam_curate.progress.stages import BYTES_TO_DO, VIDEOS_TO_DO
 from beam_curate.records import missing
 from beam_curate.report.dry_run import print_dry_run
 from beam_curate.report.summary import RunFacts, write_summary
-from beam_curate.report.table import print_report
-from beam_curate.report.verdict import Asked, verdict
+from beam_curate.report.table import Findings, print_report
+from beam_curate.report.verdict import Asked, Judge
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import Listing, list_videos
 from beam_curate.sources.selection import Selection, select
 from beam_curate.stage import restart_stages
-from beam_curate.store import disk_errors, layout
+from beam_curate.store import disk_errors, layout, ledger
 from beam_curate.store.base import LockState, Store
-from beam_curate.store.outcomes import outcome, rare_records
+from beam_curate.store.ledger import Ledger
+from beam_curate.store.outcomes import Outcome
 from beam_curate.video import decoder_pool
 from runners import preflight
 from runners.beam_import import import_beam
@@ -80,12 +81,12 @@ def curate(plan: Plan) -> int:
         print_dry_run(console, plan, chosen.work, preflight.barriers(plan))
         return EXIT_DONE
     preflight.check_output(output)
-    with output.run_lock() as lock:
+    with output.run_lock() as lock, ledger.reading() as entries:
         if lock in _NOT_ALONE:
             console.print(f"warning: {_NOT_ALONE[lock]}")
-        broken = _work(console, plan, chosen)
+        broken = _work(console, plan, chosen, entries)
         try:
-            status = _report(console, plan, listing.videos, chosen, time.monotonic() - start)
+            status = _report(console, plan, listing.videos, chosen, entries, time.monotonic() - start)
         except OSError as error:  # what aborted the work, such as a full disk, is the better message
             broken = broken or f"the summary cannot be written: {disk_errors.explained(error)}"
     if broken:
@@ -105,7 +106,7 @@ def _list(sources: SourceSettings, output: Store) -> Listing:
     return listing
 
 
-def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
+def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> str | None:
     """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
         console.print("Nothing to do: nothing was computed and no model was loaded.")
@@ -134,7 +135,8 @@ def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
 
         try:
             run_pipeline(plan, run, chosen.videos, barriers)
-            if found := missing.settle(plan.context, run, chosen.videos):
+            entries.collect(plan.output, run)
+            if found := missing.settle(plan.context, run, entries, chosen.videos):
                 return missing.sentence(found)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
             if plan.runner.verbose:
@@ -145,14 +147,22 @@ def _work(console: Console, plan: Plan, chosen: Selection) -> str | None:
     return None
 
 
-def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, seconds: float) -> int:
+def _report(
+    console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, entries: Ledger, seconds: float
+) -> int:
     output = plan.output
-    rare = rare_records(output)
-    outcomes = [outcome(output, video, rare) for video in videos]
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
-    summary = write_summary(plan.context, outcomes, facts, all_captions=plan.report.all_captions)
+    findings, judge = Findings(), Judge({video.uri for video in chosen.work})
+
+    def outcomes() -> Iterator[Outcome]:  # there may be too many to be held at once
+        for one in entries.outcomes(output, videos):
+            findings.add(one)
+            judge.add(one)
+            yield one
+
+    summary = write_summary(plan.context, outcomes(), facts, all_captions=plan.report.all_captions)
     still_random = predict2.still_random(output)
-    print_report(console, summary, outcomes)
+    print_report(console, summary, findings)
     console.print(f"output: {output.location()}")
     if plan.context.text_encoder is not None:
         console.print(f"dataset: {output.location(layout.DATASET)}")
@@ -165,7 +175,7 @@ def _report(console: Console, plan: Plan, videos: Sequence[Video], chosen: Selec
     if still_random:
         console.print("warning: its text embeddings are random; do not train on them (--text-encoder t5_11b)")
     asked = Asked(bool(plan.stage("captions")), bool(plan.stage("windows")), plan.report.max_failure_ratio)
-    if why := verdict(outcomes, {video.uri for video in chosen.work}, asked):
+    if why := judge.verdict(asked):
         console.print(f"error: {why}")
         return EXIT_FAILED
     return EXIT_DONE

@@ -11,10 +11,11 @@ import apache_beam as beam
 from beam_curate import counters
 from beam_curate.elements import ClipChunk
 from beam_curate.progress.stages import BYTES_FINISHED
-from beam_curate.records import arrivals, missing
+from beam_curate.records import arrivals
 from beam_curate.records.recorder import record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.store import disk_errors
+from beam_curate.store.ledger import LedgerWriter
 from transforms.worker_counters import CountingDoFn
 
 _logger = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ class Record(CountingDoFn):
         self._context = context
         self._run = run
 
+    def start_bundle(self) -> None:
+        """Begins a part of the ledger."""
+        self._ledger = LedgerWriter(self._context.output, self._run)
+
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""
         video = chunk.video
@@ -60,12 +65,18 @@ class Record(CountingDoFn):
         )
         try:
             recorded = self._record_if_last(chunk)
-        except OSError as error:  # the driver finds the video without a note, and reports it
-            _logger.warning(
-                "%s: its state cannot be written to the output folder: %s", video.uri, disk_errors.explained(error)
-            )
+        except OSError as error:
+            _refused(video.uri, error)
             return []
         return [video.uri] if recorded else []
+
+    def finish_bundle(self) -> None:
+        """Writes the rest of the ledger, and the counters."""
+        try:
+            self._ledger.flush()
+        except OSError as error:
+            _refused("the last videos", error)
+        super().finish_bundle()
 
     def _record_if_last(self, chunk: ClipChunk) -> bool:
         output, video = self._context.output, chunk.video
@@ -74,6 +85,11 @@ class Record(CountingDoFn):
             return False
         made = [one for one in chunks if one.info is not None]
         failures = [failure for one in chunks if one.info is None for failure in one.failures]
-        missing.note(output, self._run, video, record_video(self._context, video, made, failures))
+        self._ledger.add(record_video(self._context, video, made, failures))
         arrivals.forget(output, self._run, video)
         return True
+
+
+def _refused(what: str, error: OSError) -> None:
+    """Logs that the state of videos cannot be written. The driver finds them without an entry, and reports them."""
+    _logger.warning("%s: what became of them cannot be written to the output: %s", what, disk_errors.explained(error))

@@ -22,6 +22,8 @@ from beam_curate.records import records
 from beam_curate.records.records import RecordContext
 from beam_curate.store import disk_errors, journal, layout, readback
 from beam_curate.store.base import Store
+from beam_curate.store.ledger import Entry
+from beam_curate.store.outcomes import Outcome
 
 STAGE = "records"
 PUBLISH_STAGE = "publishing"
@@ -94,7 +96,7 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
 
 def record_video(
     context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
-) -> str | None:
+) -> Entry:
     """Withdraws what no longer holds, writes the records of a video, and its done marker.
 
     A video that is neither complete nor failed, or that cannot be published or recorded, is not settled: it is recorded
@@ -107,7 +109,7 @@ def record_video(
         failures: Of the video as a whole.
 
     Returns:
-        Why it is not settled; None where it is.
+        What the ledger of the run holds of it.
     """
     try:
         unpublished = [one for chunk in chunks for one in chunk.failures]
@@ -115,17 +117,16 @@ def record_video(
             return _not_settled(context, video, unpublished[0])
         if what := incomplete(video, chunks, failures):
             return _not_settled(context, video, Failure.of(IncompleteVideoError(what), STAGE, video.uri), failures)
-        _settle(context, video, chunks, failures)
+        return Entry(video, outcome=_settle(context, video, chunks, failures))
     except Exception as error:  # noqa: BLE001 - one video never takes down another
         failure = _failure(error, STAGE, video)
         with contextlib.suppress(OSError):  # what refuses the records may refuse this one, too
             return _not_settled(context, video, failure)
-        return failure.message
-    return None
+        return Entry(video, failure.message)
 
 
-def _not_settled(context: RecordContext, video: Video, failure: Failure, others: Iterable[Failure] = ()) -> str:
-    """Records a video as failed, to be done again; what was made of it stays. Returns why."""
+def _not_settled(context: RecordContext, video: Video, failure: Failure, others: Iterable[Failure] = ()) -> Entry:
+    """Records a video as failed, to be done again; what was made of it stays."""
     output, path = context.output, video.relative_path
     counters.add("videos failed")
     for folder in output.list_folders(layout.DONE):
@@ -133,7 +134,7 @@ def _not_settled(context: RecordContext, video: Video, failure: Failure, others:
             output.delete(folder / layout.done_name(video.relative_path, video.size_bytes, video.etag))
     record = records.error_record(context, video, 0, [*others, failure])
     output.write_json(layout.video_error(path), record)
-    return failure.message
+    return Entry(video, failure.message)
 
 
 def _failure(error: Exception, stage: str, video: Video) -> Failure:
@@ -143,7 +144,10 @@ def _failure(error: Exception, stage: str, video: Video) -> Failure:
     return Failure.of(error, stage, video.uri)
 
 
-def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> None:
+def _settle(
+    context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
+) -> Outcome | None:
+    """Writes the records of a video; returns what they say now, or None where records of earlier runs stay."""
     output, path = context.output, video.relative_path
     _delete_former_markers(context, video)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
@@ -156,29 +160,26 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
         # It may well succeed next time: what earlier runs made of it stays.
         output.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures))
         counters.add("videos failed")
-        return
+        return None
     was = made_before(output, path)
     _withdraw(context, was, chunks)
-    for chunk in chunks:
-        record = records.chunk_record(context, chunk)
+    of_chunks = [records.chunk_record(context, chunk) for chunk in chunks]
+    for chunk, record in zip(chunks, of_chunks, strict=True):
         output.write_json(layout.processed_chunk(path, chunk.index), record)
     for index in range(len(chunks), was.num_chunks):
         output.delete(layout.processed_chunk(path, index))
     _write_errors(context, video, chunks, failures, was.num_chunks)
-    if chunks:
-        output.write_json(layout.processed_video(path), records.video_record(context, chunks))
-    else:
-        output.delete(layout.processed_video(path))
-    _write_or_delete(
-        layout.skipped_video(path),
-        records.skip_record(context, video) if video.duplicate_of else None,
-        output,
-    )
+    of_video = records.video_record(context, chunks) if chunks else None
+    _write_or_delete(layout.processed_video(path), of_video, output)
+    skip = records.skip_record(context, video) if video.duplicate_of else None
+    _write_or_delete(layout.skipped_video(path), skip, output)
     journal.remove(output, path)
     if not unsettled:
         output.make_durable(_written(context, video, chunks))
         output.write_json(marker, {"failures": len(all_failures), "video": video.uri})
     counters.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
+    found = [dataclasses.asdict(failure) for failure in all_failures]
+    return Outcome(video, of_video, of_chunks, skip["reason"] if skip else None, found)
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:

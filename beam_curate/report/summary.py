@@ -1,22 +1,28 @@
-"""The summary of all videos of an input, read back from their records: right on every runner and after every run."""
+"""The summary of all videos of an input, whoever curated them: right on every runner and after every run.
+
+It is added up video by video, and what it says of each one is written at once, so that memory does not grow with them.
+"""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beam_curate.dataset.format import as_tokenized, repeated
 from beam_curate.records import footage
 from beam_curate.records.records import COUNTS, RecordContext
 from beam_curate.store import layout
+from beam_curate.store.files import json_bytes, spool
 from beam_curate.store.outcomes import Outcome
 
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
 _TOTALS = {f"total_{name}": name for name in COUNTS}
 _SUMS = ("total_clip_duration", "total_prompt_tokens", "total_output_tokens")
+_MOST_CAPTIONS = 200_000  # that are counted; one of a tenth of all windows is never among the rarer half
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,86 +43,121 @@ class RunFacts:
 
 
 def write_summary(
-    context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts, *, all_captions: bool
+    context: RecordContext, outcomes: Iterable[Outcome], run: RunFacts, *, all_captions: bool
 ) -> dict[str, Any]:
-    """Writes ``summary.json``, ``failures.jsonl`` and, by choice, ``v0/all_window_captions.json``."""
-    output = context.output
-    summary = summarize(context, outcomes, run)
-    output.write_json(layout.SUMMARY, summary)
-    lines = [json.dumps(failure, sort_keys=True) + "\n" for one in outcomes for failure in one.failures]
-    output.write(layout.FAILURES, "".join(lines).encode())
-    if all_captions:
-        captions = {
-            one.video.relative_path: {
-                clip: texts for chunk in one.chunks for clip, texts in chunk.get("all_windows", {}).items()
-            }
-            for one in outcomes
-            if one.record is not None
-        }
-        output.write_json(layout.ALL_CAPTIONS, captions)
-    return summary
+    """Writes ``summary.json``, ``failures.jsonl`` and, by choice, ``v0/all_window_captions.json``.
+
+    Args:
+        context: Of the run.
+        outcomes: Of all listed videos, in order; they are passed through once.
+        run: What is known of the run.
+        all_captions: Whether the file with all captions is written.
+
+    Returns:
+        The summary without the entries of videos. It includes earlier runs, but for the run time.
+    """
+    output, added = context.output, _Added()
+    with contextlib.ExitStack() as stack:
+        entries = stack.enter_context(spool())  # the totals stand before them, and are known after them
+        summary = stack.enter_context(output.writing(layout.SUMMARY))
+        failures = stack.enter_context(output.writing(layout.FAILURES))
+        captions = stack.enter_context(output.writing(layout.ALL_CAPTIONS)) if all_captions else None
+        before = b"{"
+        for one in outcomes:
+            added.add(one)
+            entries.write(b"," + _line(one, _video_summary(one)))
+            failures.writelines((json.dumps(failure, sort_keys=True) + "\n").encode() for failure in one.failures)
+            if captions and one.record is not None:
+                captions.write(before + _line(one, _captions(one)))
+                before = b","
+        if captions:
+            captions.write(b"\n}\n" if before == b"," else b"{}\n")
+        totals = added.totals(context, run)
+        summary.write(json_bytes(totals).removesuffix(b"\n}\n"))
+        entries.seek(0)
+        summary.writelines(entries)
+        summary.write(b"\n}\n")
+    return totals
 
 
-def summarize(context: RecordContext, outcomes: Sequence[Outcome], run: RunFacts) -> dict[str, Any]:
-    """Returns the summary of all listed videos, including those of earlier runs; the run time is this run's."""
-    chunks = [chunk for one in outcomes for chunk in one.chunks]
-    processed = [one for one in outcomes if one.state == "processed"]
-    states = collections.Counter(one.state for one in outcomes)
-    tokens = sum(chunk.get("total_output_tokens", 0) for chunk in chunks)
-    summary: dict[str, Any] = {
-        "num_input_videos": len(outcomes),
-        "num_input_videos_selected": run.num_selected,
-        "num_processed_videos": len(processed),
-        "embedding_algorithm": "",
-        "total_video_duration": sum(one.record["duration"] for one in processed if one.record),
-        "max_clip_duration": max((chunk.get("max_clip_duration", 0.0) for chunk in chunks), default=0.0),
-        "pipeline_run_time": run.seconds / 60,
-        "total_video_bytes": sum(one.video.size_bytes for one in processed),
-        "num_remuxed_videos": 0,
-        **{total: sum(chunk.get(name, 0) for chunk in chunks) for total, name in _TOTALS.items()},
-        **{name: sum(chunk.get(name, 0) for chunk in chunks) for name in _SUMS},
-    }
-    if tokens and run.seconds:
-        summary["output_tokens_per_s"] = tokens / run.seconds
-    summary["beam_curate"] = {
-        **context.provenance,
-        "num_failed_videos": states["failed"],
-        "num_skipped_videos": states["skipped"],
-        "num_pending_videos": states["pending"],
-        "num_failed_clips": sum(chunk.get("num_clips_failed", 0) for chunk in chunks),
-        "num_dataset_items": sum(len(chunk.get("dataset_items", ())) for chunk in chunks),
-        "caption_outcomes": _caption_outcomes(chunks),
-        "num_windows_with_one_caption": _one_caption(chunks),
-        "num_windows_left_out": sum(len(chunk.get("windows_left_out", {})) for chunk in chunks),
-        "num_videos_without_clips": sum(not one.num_clips for one in processed),
-        "footage_lost": footage.total([one.record or {} for one in processed], states["failed"]),
-        "counts_of_this_run": run.counts,
-        "options": run.options,
-    }
-    for one in outcomes:
-        summary[one.video.relative_path] = _video_summary(one)
-    return summary
+def _line(one: Outcome, value: dict[str, Any]) -> bytes:
+    """Returns the entry of a video in a JSON object: all on one line, which Python writes fast."""
+    path, text = (json.dumps(part, sort_keys=True, ensure_ascii=False) for part in (one.video.relative_path, value))
+    return f"\n    {path}: {text}".encode()
 
 
-def _caption_outcomes(chunks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Returns the number of windows by the outcome of their caption."""
-    found: collections.Counter[str] = collections.Counter()
-    for chunk in chunks:
+class _Added:
+    """What the summary says of all videos, added up."""
+
+    def __init__(self) -> None:
+        self._states: collections.Counter[str] = collections.Counter()
+        self._sums: collections.Counter[str] = collections.Counter()
+        self._outcomes: collections.Counter[str] = collections.Counter()  # of captions
+        self._captions: collections.Counter[int] = collections.Counter()  # by hash
+        self._longest_s = 0.0
+        self._lost: footage.Lost = {}
+
+    def add(self, one: Outcome) -> None:
+        self._states[one.state] += 1
+        for chunk in one.chunks:
+            self._add_chunk(chunk)
+        if one.state == "processed" and one.record:
+            self._sums["total_video_duration"] += one.record["duration"]
+            self._sums["total_video_bytes"] += one.video.size_bytes
+            self._sums["without clips"] += not one.num_clips
+            self._lost = footage.total([{"footage_lost": self._lost}, one.record], 0)
+        if len(self._captions) > _MOST_CAPTIONS:
+            self._captions = collections.Counter(dict(self._captions.most_common(_MOST_CAPTIONS // 2)))
+
+    def _add_chunk(self, chunk: Mapping[str, Any]) -> None:
+        for name in (*COUNTS, *_SUMS, "num_clips_failed"):
+            self._sums[name] += chunk.get(name, 0)
+        self._sums["items"] += len(chunk.get("dataset_items", ()))
+        self._sums["left out"] += len(chunk.get("windows_left_out", {}))
+        self._longest_s = max(self._longest_s, chunk.get("max_clip_duration", 0.0))
         outcomes = chunk.get("caption_outcomes")
         for name, number in outcomes.items() if isinstance(outcomes, dict) else ():
-            found[name] += number if isinstance(number, int) else 0
-    return dict(sorted(found.items()))
+            self._outcomes[name] += number if isinstance(number, int) else 0
+        for windows in chunk.get("all_windows", {}).values():
+            self._captions.update(hash(text) for text in map(as_tokenized, windows.values()) if text)
+
+    def totals(self, context: RecordContext, run: RunFacts) -> dict[str, Any]:
+        """Returns the summary; the run time is this run's."""
+        states, sums = self._states, self._sums
+        tokens = sums["total_output_tokens"]
+        return {
+            "num_input_videos": states.total(),
+            "num_input_videos_selected": run.num_selected,
+            "num_processed_videos": states["processed"],
+            "embedding_algorithm": "",
+            "total_video_duration": sums["total_video_duration"],
+            "max_clip_duration": self._longest_s,
+            "pipeline_run_time": run.seconds / 60,
+            "total_video_bytes": sums["total_video_bytes"],
+            "num_remuxed_videos": 0,
+            **{total: sums[name] for total, name in _TOTALS.items()},
+            **{name: sums[name] for name in _SUMS},
+            **({"output_tokens_per_s": tokens / run.seconds} if tokens and run.seconds else {}),
+            "beam_curate": {
+                **context.provenance,
+                "num_failed_videos": states["failed"],
+                "num_skipped_videos": states["skipped"],
+                "num_pending_videos": states["pending"],
+                "num_failed_clips": sums["num_clips_failed"],
+                "num_dataset_items": sums["items"],
+                "caption_outcomes": dict(sorted(self._outcomes.items())),
+                "num_windows_with_one_caption": repeated(self._captions),
+                "num_windows_left_out": sums["left out"],
+                "num_videos_without_clips": sums["without clips"],
+                "footage_lost": footage.total([{"footage_lost": self._lost}], states["failed"]),
+                "counts_of_this_run": run.counts,
+                "options": run.options,
+            },
+        }
 
 
-def _one_caption(chunks: Sequence[Mapping[str, Any]]) -> int:
-    """Returns how many windows share the most frequent caption; 0 unless they are many."""
-    captions = (
-        as_tokenized(caption)
-        for chunk in chunks
-        for windows in chunk.get("all_windows", {}).values()
-        for caption in windows.values()
-    )
-    return repeated(collections.Counter(caption for caption in captions if caption))
+def _captions(one: Outcome) -> dict[str, Any]:
+    return {clip: texts for chunk in one.chunks for clip, texts in chunk.get("all_windows", {}).items()}
 
 
 def _video_summary(one: Outcome) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from beam_curate.store.outcomes import Outcome
 
 _MOST_FAILURES = 20
 _MOST_NAMES = 5  # that failed alike
+_MOST_NOTES = 100
 _CAPTION_OUTCOMES = {
     "truncated": "with a truncated caption (--captioning-max-output-tokens)",
     "blocked": "without a caption: blocked by a content filter",
@@ -33,7 +35,89 @@ _CAPTION_OUTCOMES = {
 }
 
 
-def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
+@dataclasses.dataclass
+class _Alike:
+    """Failures of the same kind."""
+
+    names: list[str] = dataclasses.field(default_factory=list)
+    number: int = 0
+
+
+class Findings:
+    """What the report says beside the summary, collected video by video; of many alike, only the first are kept."""
+
+    def __init__(self) -> None:
+        self._alike: dict[tuple[Any, ...], _Alike] = {}  # by stage, message, type and whether it is retriable
+        self._failures: collections.Counter[bool] = collections.Counter()  # by whether they are retriable
+        self._left_out: collections.Counter[str] = collections.Counter()  # windows, by reason
+        self._without_clips: list[str] = []
+        self._num_without_clips = 0
+        self._notes: list[str] = []
+        self._num_notes = 0
+
+    def add(self, one: Outcome) -> None:
+        """Adds a video."""
+        path = shown(one.video.relative_path)
+        for failure in one.failures:
+            self._add_failure(path, failure)
+        for chunk in one.chunks:
+            self._left_out.update(reason.split(":")[0] for reason in chunk.get("windows_left_out", {}).values())
+        if one.state == "processed" and not one.num_clips:
+            self._num_without_clips += 1
+            if len(self._without_clips) < _MOST_FAILURES:
+                causes = "; ".join(footage.in_words(footage.of_record(one.record)))
+                self._without_clips.append(f"{path}: {causes or 'it has no footage'}")
+        notes = (one.record or {}).get("notes", ())
+        self._num_notes += len(notes)
+        self._notes += [shown(f"{path}: {note}") for note in notes[: _MOST_NOTES - len(self._notes)]]
+
+    def _add_failure(self, path: str, failure: Mapping[str, Any]) -> None:
+        self._failures[failure["retriable"]] += 1
+        kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
+        if kind not in self._alike and len(self._alike) == _MOST_FAILURES:
+            return
+        alike = self._alike.setdefault(kind, _Alike())  # a mistake in the set-up fails everything alike
+        alike.number += 1
+        if len(alike.names) < _MOST_NAMES:
+            alike.names.append(path + (f", clip {failure['clip_id']}" if failure["clip_id"] else ""))
+
+    def print_failures(self, console: Console) -> None:
+        """Prints what failed and why, and what to do."""
+        if not self._failures:
+            return
+        console.print(f"What failed ({self._failures.total()}):")
+        for (stage, message, error_type, retriable), alike in self._alike.items():
+            more = f" and {alike.number - len(alike.names)} more" if alike.number > len(alike.names) else ""
+            again = "will be tried again" if retriable else "permanent"
+            console.print(shown(f"  {'; '.join(alike.names)}{more}: {stage}: {message} ({error_type}, {again})"))
+        if left := self._failures.total() - sum(alike.number for alike in self._alike.values()):
+            console.print(f"  and {left} more in failures.jsonl")
+        if self._failures[True]:
+            console.print("Run the same command again to retry: only what is missing is done.")
+        if self._failures[False]:
+            console.print("Permanent failures are not tried again without --retry-failed.")
+
+    def print_left_out(self, console: Console) -> None:
+        """Prints why windows are not in the dataset."""
+        for reason, count in sorted(self._left_out.items()):
+            console.print(f"left out of the dataset: {count} x {reason}")
+
+    def print_without_clips(self, console: Console) -> None:
+        """Prints which videos have no clip, and why."""
+        for line in self._without_clips:
+            console.print(f"no clip: {line}")
+        if more := self._num_without_clips - len(self._without_clips):
+            console.print(f"and {more} more videos without a clip: see processed_videos/")
+
+    def print_notes(self, console: Console) -> None:
+        """Prints the notes on videos."""
+        for note in self._notes:
+            console.print(f"note: {note}")
+        if more := self._num_notes - len(self._notes):
+            console.print(f"and {more} more notes: see processed_videos/")
+
+
+def print_report(console: Console, summary: dict[str, Any], findings: Findings) -> None:
     """Prints what was made, what failed and why, and what to do."""
     ours = summary["beam_curate"]
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -50,30 +134,14 @@ def print_report(console: Console, summary: dict[str, Any], outcomes: Sequence[O
         if not value.startswith("0 ") or name:
             table.add_row(name, value)
     console.print(table)
-    failures = [(one, failure) for one in outcomes for failure in one.failures]
-    if failures:
-        _print_failures(console, failures)
-    reasons = collections.Counter(
-        reason.split(":")[0]
-        for one in outcomes
-        for chunk in one.chunks
-        for reason in chunk.get("windows_left_out", {}).values()
-    )
-    for reason, count in sorted(reasons.items()):
-        console.print(f"left out of the dataset: {count} x {reason}")
+    findings.print_failures(console)
+    findings.print_left_out(console)
     for line in footage.in_words(ours["footage_lost"]):
         console.print(f"footage without a clip: {line}")
-    empty = [one for one in outcomes if one.state == "processed" and not one.num_clips]
-    for one in empty[:_MOST_FAILURES]:
-        causes = "; ".join(footage.in_words(footage.of_record(one.record)))
-        console.print(f"no clip: {shown(one.video.relative_path)}: {causes or 'it has no footage'}")
-    if len(empty) > _MOST_FAILURES:
-        console.print(f"and {len(empty) - _MOST_FAILURES} more videos without a clip: see processed_videos/")
+    findings.print_without_clips(console)
     if number := ours["num_windows_with_one_caption"]:
         console.print(f"note: {number} windows have the same caption; check that the captioner describes what it sees")
-    for one in outcomes:
-        for note in (one.record or {}).get("notes", ()):
-            console.print(shown(f"note: {one.video.relative_path}: {note}"))
+    findings.print_notes(console)
 
 
 def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
@@ -81,26 +149,3 @@ def _caption_outcomes(outcomes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     for name, number in sorted(outcomes.items()):
         if name != "success":
             yield _CAPTION_OUTCOMES.get(name, f"without a caption ({name})"), number
-
-
-def _print_failures(console: Console, failures: list[tuple[Outcome, Mapping[str, Any]]]) -> None:
-    console.print(f"What failed ({len(failures)}):")
-    alike: dict[tuple[Any, ...], list[tuple[Outcome, Mapping[str, Any]]]] = {}
-    for one, failure in failures:  # a mistake in the set-up fails everything alike and is printed once
-        kind = tuple(failure[name] for name in ("stage", "message", "error_type", "retriable"))
-        alike.setdefault(kind, []).append((one, failure))
-    for (stage, message, error_type, retriable), found in list(alike.items())[:_MOST_FAILURES]:
-        names = [
-            shown(one.video.relative_path) + (f", clip {failure['clip_id']}" if failure["clip_id"] else "")
-            for one, failure in found[:_MOST_NAMES]
-        ]
-        more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
-        again = "will be tried again" if retriable else "permanent"
-        console.print(shown(f"  {'; '.join(names)}{more}: {stage}: {message} ({error_type}, {again})"))
-    left = sum(len(found) for found in list(alike.values())[_MOST_FAILURES:])
-    if left:
-        console.print(f"  and {left} more in failures.jsonl")
-    if any(failure["retriable"] for _, failure in failures):
-        console.print("Run the same command again to retry: only what is missing is done.")
-    if any(not failure["retriable"] for _, failure in failures):
-        console.print("Permanent failures are not tried again without --retry-failed.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Sequence
+from collections.abc import Container
 
 from beam_curate.errors import OutputError, SetupError
 from beam_curate.store.outcomes import Outcome
@@ -28,66 +28,99 @@ class Asked:
     max_failure_ratio: float | None = None
 
 
-def verdict(outcomes: Sequence[Outcome], worked_on: Container[str], asked: Asked) -> str | None:
-    """Returns why a run that reached its end did not do what was asked, and what to do; None if it did.
+@dataclasses.dataclass
+class _Sums:
+    """What a verdict rests on, added up over videos."""
 
-    >>> verdict([], set(), Asked(captions=True, dataset=False)) is None
+    videos: int = 0
+    videos_failed: int = 0
+    videos_refused: int = 0  # by the output
+    clips: int = 0
+    clips_lost: int = 0  # that were not made
+    clips_failed: int = 0  # in any part
+    captioned: int = 0
+    items: int = 0
+    stopped: str | None = None  # why a stage was stopped
+
+    def add(self, one: Outcome) -> None:
+        self.videos += 1
+        self.videos_failed += one.has_failed
+        self.videos_refused += any(failure["error_type"] in _OUTPUT_ERRORS for failure in one.failures)
+        self.clips += one.num_clips
+        self.clips_lost += _total(one, "num_clips_failed")
+        self.clips_failed += len(one.failed_clips)
+        self.captioned += _total(one, "num_clips_with_caption")
+        self.items += sum(len(chunk.get("dataset_items", ())) for chunk in one.chunks)
+        for failure in one.failures:
+            if failure["error_type"] in _SETUP_ERRORS:
+                self.stopped = self.stopped or failure["message"]
+
+
+class Judge:
+    """Judges a run by the outcomes of all listed videos, given one by one.
+
+    The dataset and ``--max-failure-ratio`` are judged by all of them, the rest by those that the run worked on, or by
+    all where there was nothing to do.
+
+    >>> Judge(set()).verdict(Asked(captions=True, dataset=False)) is None
     True
 
     Args:
-        outcomes: Of all listed videos. The dataset and ``--max-failure-ratio`` are judged by all of them.
-        worked_on: URIs of the videos that the run worked on. The rest is judged by these, or by all where there was
-            nothing to do.
-        asked: What was asked for.
+        worked_on: URIs of the videos that the run worked on.
     """
-    judged = [one for one in outcomes if one.state not in ("skipped", "pending")]
-    here = [one for one in judged if one.video.uri in worked_on] or judged
-    whose = " of this run" if len(here) < len(judged) else ""
-    return _of_the_work(here, asked, whose) or _empty_dataset(judged, asked) or _too_many(judged, asked)
+
+    def __init__(self, worked_on: Container[str]) -> None:
+        self._worked_on = worked_on
+        self._all, self._here = _Sums(), _Sums()
+
+    def add(self, one: Outcome) -> None:
+        """Adds a video."""
+        if one.state in ("skipped", "pending"):
+            return
+        self._all.add(one)
+        if one.video.uri in self._worked_on:
+            self._here.add(one)
+
+    def verdict(self, asked: Asked) -> str | None:
+        """Returns why a run that reached its end did not do what was asked, and what to do; None if it did."""
+        here = self._here if self._here.videos else self._all
+        whose = " of this run" if here.videos < self._all.videos else ""
+        return _of_the_work(here, asked, whose) or _empty_dataset(self._all, asked) or _too_many(self._all, asked)
 
 
-def _of_the_work(outcomes: Sequence[Outcome], asked: Asked, whose: str) -> str | None:
+def _of_the_work(sums: _Sums, asked: Asked, whose: str) -> str | None:
     """Returns what is wrong with everything that was worked on."""
-    for one in outcomes:
-        for failure in one.failures:
-            if failure["error_type"] in _SETUP_ERRORS:
-                return (
-                    f"a stage was stopped because none of its work can succeed with this set-up: {failure['message']}"
-                )
-    refused = [one for one in outcomes if any(failure["error_type"] in _OUTPUT_ERRORS for failure in one.failures)]
-    if refused:
-        return f"{len(refused)} videos could not be written to the output folder completely: {_AGAIN}"
-    made = sum(one.num_clips for one in outcomes)
-    if asked.captions and made and not any(_total(one, "num_clips_with_caption") for one in outcomes):
+    if sums.stopped is not None:
+        return f"a stage was stopped because none of its work can succeed with this set-up: {sums.stopped}"
+    if sums.videos_refused:
+        return f"{sums.videos_refused} videos could not be written to the output folder completely: {_AGAIN}"
+    if asked.captions and sums.clips and not sums.captioned:
         return (
-            f"none of the {made} clips has a usable caption, so there is nothing to train on: the lines on captions "
-            "above name the reason; change the captioning flags, or pass --no-generate-captions"
+            f"none of the {sums.clips} clips has a usable caption, so there is nothing to train on: the lines on "
+            "captions above name the reason; change the captioning flags, or pass --no-generate-captions"
         )
-    if outcomes and all(one.has_failed for one in outcomes):
-        return f"every video{whose} failed ({len(outcomes)}): {_AGAIN}"
-    failed = sum(_total(one, "num_clips_failed") for one in outcomes)
-    if failed and not made:
-        return f"every clip failed ({failed}): {_AGAIN}"
+    if sums.videos and sums.videos_failed == sums.videos:
+        return f"every video{whose} failed ({sums.videos}): {_AGAIN}"
+    if sums.clips_lost and not sums.clips:
+        return f"every clip failed ({sums.clips_lost}): {_AGAIN}"
     return None
 
 
-def _empty_dataset(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
-    made = sum(one.num_clips for one in outcomes)
-    if not asked.dataset or not made or any(chunk.get("dataset_items") for one in outcomes for chunk in one.chunks):
+def _empty_dataset(sums: _Sums, asked: Asked) -> str | None:
+    if not asked.dataset or not sums.clips or sums.items:
         return None
     return (
-        f"the dataset is empty although there are {made} clips: the failures and windows left out above name the "
+        f"the dataset is empty although there are {sums.clips} clips: the failures and windows left out above name the "
         "reason; if windows are too short, make longer clips or lower --predict2-min-frames"
     )
 
 
-def _too_many(outcomes: Sequence[Outcome], asked: Asked) -> str | None:
+def _too_many(sums: _Sums, asked: Asked) -> str | None:
     if asked.max_failure_ratio is None:
         return None
-    clips = sum(one.num_clips + _total(one, "num_clips_failed") for one in outcomes)
     for what, failed, of in (
-        ("videos", sum(one.has_failed for one in outcomes), len(outcomes)),
-        ("clips", sum(len(one.failed_clips) for one in outcomes), clips),
+        ("videos", sums.videos_failed, sums.videos),
+        ("clips", sums.clips_failed, sums.clips + sums.clips_lost),
     ):
         if failed > asked.max_failure_ratio * of:
             return (

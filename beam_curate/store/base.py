@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout
@@ -180,6 +180,26 @@ class Store(abc.ABC):
         """
         if not self.has_content_of(file, key):
             self.link(file.path, key)
+
+    @contextlib.contextmanager
+    def writing(self, key: Key) -> Iterator[IO[bytes]]:
+        r"""Gives a file whose content a key has at the end of the block; where the block fails, nothing is written.
+
+        Example:
+            >>> import tempfile
+            >>> from beam_curate.store.local import LocalStore
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     output = LocalStore(Path(folder))
+            ...     with output.writing("lines") as file:
+            ...         file.writelines([b"one\n", b"two\n"])
+            ...     output.read("lines")
+            b'one\ntwo\n'
+        """
+        with self.scratch() as scratch:
+            path = scratch / "written"
+            with path.open("wb") as file:
+                yield file
+            self.put_file(path, key)
 
     @contextlib.contextmanager
     def temporary_folder(self) -> Iterator[PurePosixPath]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _HASH_BLOCK_BYTES = 1 << 20
+_SPOOL_BYTES = 1 << 24
 
 
 def json_bytes(value: Any) -> bytes:
@@ -47,6 +49,17 @@ def copy_file(source: Path, target: Path) -> None:
     with source.open("rb") as reader, target.open("wb") as writer:
         while block := reader.read(_HASH_BLOCK_BYTES):
             writer.write(block)
+
+
+def spool() -> IO[bytes]:
+    """Returns a file that is deleted when it is closed, in memory while it is small.
+
+    Example:
+        >>> with spool() as file:
+        ...     file.write(b"kept a while")
+        12
+    """
+    return tempfile.SpooledTemporaryFile(_SPOOL_BYTES)
 
 
 def sha256_of(path: Path) -> str:

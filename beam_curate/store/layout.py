@@ -118,10 +118,20 @@ def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:
     """What a run keeps of a video until it ends, in its temporary folder.
 
     Example:
-        >>> str(of_run(TMP / "run", "recorded", Video("/in/a.mp4", "a.mp4", 900, "17")))[:31]
-        '.work/tmp/run/recorded/823bd49b'
+        >>> str(of_run(TMP / "run", "arrived", Video("/in/a.mp4", "a.mp4", 900, "17")))[:30]
+        '.work/tmp/run/arrived/823bd49b'
     """
     return run / what / hashlib.sha256(video.uri.encode(errors="surrogateescape")).hexdigest()
+
+
+def ledger(run: PurePosixPath) -> PurePosixPath:
+    """The folder of what workers recorded in a run; see `beam_curate.store.ledger`.
+
+    Example:
+        >>> str(ledger(TMP / "run"))
+        '.work/tmp/run/ledger'
+    """
+    return run / "ledger"
 
 
 def results(stage: str, fingerprint: str) -> PurePosixPath:

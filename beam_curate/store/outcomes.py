@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,9 +27,9 @@ class Outcome:
 
     video: Video
     record: Mapping[str, Any] | None
-    chunks: list[Mapping[str, Any]]
+    chunks: Sequence[Mapping[str, Any]]
     skipped: str | None
-    failures: list[Mapping[str, Any]]
+    failures: Sequence[Mapping[str, Any]]
 
     @property
     def num_clips(self) -> int:

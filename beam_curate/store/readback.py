@@ -101,6 +101,15 @@ class ErrorRecord(_Shape):
     failures: Annotated[list[FailureRecord], Field(min_length=1)]
 
 
+class OutcomeRecord(_Shape):
+    """What the records of a video say; see `beam_curate.store.outcomes.Outcome`."""
+
+    record: VideoRecord | None
+    chunks: list[ChunkRecord]
+    skipped: str | None
+    failures: list[FailureRecord]
+
+
 class Marker(_Shape):
     """A done marker: how many failures the records of the video hold."""
 
@@ -122,6 +131,7 @@ VIDEO = pydantic.TypeAdapter(VideoRecord)
 CHUNK = pydantic.TypeAdapter(ChunkRecord)
 SKIP = pydantic.TypeAdapter(SkipRecord)
 ERROR = pydantic.TypeAdapter(ErrorRecord)
+OUTCOME = pydantic.TypeAdapter(OutcomeRecord)
 MARKER = pydantic.TypeAdapter(Marker)
 PUBLISHED = pydantic.TypeAdapter(Published)
 FINGERPRINTS = pydantic.TypeAdapter(Annotated[list[Name], Field(strict=True, min_length=1)])

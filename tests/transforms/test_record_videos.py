@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from beam_curate.records import missing
+from beam_curate.store import ledger
 from tests.support.facts import make_chunk, make_context, make_video_element
 from transforms.record_videos import Record
 
@@ -24,9 +25,15 @@ def test_a_state_that_cannot_be_written_is_told_and_left_to_the_driver(
     (tmp_path / "out" / RUN).touch()  # where its folder should be
     chunks = [make_chunk([], VIDEO, index, num_chunks) for index in range(num_chunks)]
     with caplog.at_level(logging.WARNING):
-        assert [Record(context, RUN).process(chunk) for chunk in chunks] == [[]] * num_chunks
-    assert f"{VIDEO.uri}: its state cannot be written to the output folder: {tmp_path}" in caplog.text
+        record = Record(context, RUN)
+        record.start_bundle()
+        for chunk in chunks:
+            record.process(chunk)
+        record.finish_bundle()
+    assert f"what became of them cannot be written to the output: {tmp_path}" in caplog.text
 
     (tmp_path / "out" / RUN).unlink()
-    (why,) = missing.settle(context, RUN, [VIDEO]).values()
+    with ledger.reading() as entries:
+        entries.collect(context.output, RUN)
+        (why,) = missing.settle(context, RUN, entries, [VIDEO]).values()
     assert "could not be written to the output" in why

@@ -43,6 +43,6 @@ def test_each_clip_once_with_a_file_or_a_failure(tmp_path: Path, what: str) -> N
     complete, make = CASES[what]
     context = make_context(tmp_path / "out")
     chunks = [publish_chunk(context, chunk) for chunk in make(context.output)]
-    assert (record_video(context, VIDEO, chunks, ()) is None) is complete
+    assert (record_video(context, VIDEO, chunks, ()).unsettled is None) is complete
     marker = context.output.done(context.fingerprint, VIDEO)
     assert marker.exists() is complete

@@ -42,7 +42,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def curate(context: RecordContext, video: Video, clip: str, failures: tuple[Failure, ...] = ()) -> str | None:
     chunk = make_chunk([make_clip(context.output, clip)], video)
-    return record_video(context, video, [] if failures else [publish_chunk(context, chunk)], failures)
+    return record_video(context, video, [] if failures else [publish_chunk(context, chunk)], failures).unsettled
 
 
 def to_do(output: Output) -> list[str]:

@@ -13,7 +13,7 @@ from beam_curate.elements import Caption, Video, Window
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
-from beam_curate.report.table import print_report
+from beam_curate.report.table import Findings, print_report
 from beam_curate.store.outcomes import Outcome, outcome, rare_records
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 
@@ -80,9 +80,21 @@ def outcomes(context: RecordContext, videos: list[Video] = VIDEOS) -> list[Outco
 
 
 def summary(context: RecordContext, run: RunFacts = RUN, videos: list[Video] = VIDEOS) -> dict[str, Any]:
-    made = write_summary(context, outcomes(context, videos), run, all_captions=True)
-    assert json.loads(context.output.summary.read_text()) == made
+    totals = write_summary(context, outcomes(context, videos), run, all_captions=True)
+    made: dict[str, Any] = json.loads(context.output.summary.read_text())
+    assert {name: made[name] for name in totals} == totals
+    assert list(made) == [*sorted(totals), *(video.relative_path for video in videos)]
     return made
+
+
+def report(made: dict[str, Any], found: list[Outcome], width: int = 200) -> str:
+    """What the terminal says at the end of a run."""
+    findings = Findings()
+    for one in found:
+        findings.add(one)
+    console = Console(record=True, width=width)
+    print_report(console, made, findings)
+    return console.export_text()
 
 
 def read(path: Path) -> Any:
@@ -233,9 +245,7 @@ def test_what_became_of_captions_is_counted_and_told(tmp_path: Path) -> None:
     assert made["beam_curate"]["caption_outcomes"] == {
         "blocked": 1, "cut_off": 1, "degenerate": 2, "something new": 1, "success": 1, "truncated": 1,
     }  # fmt: skip
-    console = Console(record=True, width=200)
-    print_report(console, made, outcomes(context, [GOOD]))
-    said = " ".join(console.export_text().split())
+    said = " ".join(report(made, outcomes(context, [GOOD])).split())
     for words in ("1 windows with a truncated caption", "2 windows without a caption: it only repeated itself",
                   "1 windows without a caption: blocked", "1 windows without a caption (something new)"):  # fmt: skip
         assert words in said
@@ -258,9 +268,7 @@ def test_a_failure_that_is_the_same_for_all_is_told_once(tmp_path: Path) -> None
     failures = [make_failure(True, clip_id=f"c{number}", uri=GOOD.uri) for number in range(50)]
     clips = [make_clip(context.output, f"c{number}", None, failures=(one,)) for number, one in enumerate(failures)]
     record_video(context, GOOD, [publish_chunk(context, make_chunk(clips, GOOD))], [])
-    console = Console(record=True, width=400)
-    print_report(console, summary(context, videos=[GOOD]), outcomes(context, [GOOD]))
-    said = console.export_text()
+    said = report(summary(context, videos=[GOOD]), outcomes(context, [GOOD]), width=400)
     assert said.count(failures[0].message) == 1
     assert "deep/good.mp4, clip c0; " in said and "clip c4 and 45 more: " in said
     assert "What failed (50)" in said
@@ -284,6 +292,4 @@ def test_one_caption_for_many_windows_is_counted_and_told(tmp_path: Path, captio
     found = outcomes(context, [make_video_element(f"{number}.mp4") for number in range(len(captions))])
     summary = write_summary(context, found, RUN, all_captions=False)
     assert read(context.output.summary)["beam_curate"]["num_windows_with_one_caption"] == told
-    console = Console(record=True, width=200)
-    print_report(console, summary, found)
-    assert (f"note: {told} windows have the same caption" in console.export_text()) == bool(told)
+    assert (f"note: {told} windows have the same caption" in report(summary, found)) == bool(told)

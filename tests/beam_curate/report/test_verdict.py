@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beam_curate.report.verdict import Asked, verdict
+from beam_curate.report.verdict import Asked, Judge
 from beam_curate.store.outcomes import Outcome
 from tests.support.facts import make_video_element
 
@@ -133,5 +133,8 @@ CASES: dict[str, tuple[list[Outcome], str, Asked, str | None]] = {
 def test_verdicts(what: str) -> None:
     outcomes, worked_on, asked, words = CASES[what]
     uris = {one.video.uri for one in outcomes if one.video.relative_path in worked_on}
-    found = verdict(outcomes, uris, asked)
+    judge = Judge(uris)
+    for one in outcomes:
+        judge.add(one)
+    found = judge.verdict(asked)
     assert found is None if words is None else words in (found or "no sentence"), found

@@ -37,7 +37,7 @@ def curate(context: RecordContext, folder: Path) -> None:
     check_sources(listed(folder), context.output)
     for video in listed(folder):
         chunk = make_chunk([make_clip(context.output, video.video_id)], video)
-        assert record_video(context, video, [publish_chunk(context, chunk)], ()) is None
+        assert record_video(context, video, [publish_chunk(context, chunk)], ()).unsettled is None
 
 
 # The input of the first run, of the second, and words of the refusal.

@@ -1,0 +1,123 @@
+"""The ledger: what it says of a video is what the records say, and where it does not know, they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from beam_curate.elements import ClipChunk, Failure, Video
+from beam_curate.records.recorder import publish_chunk, record_video
+from beam_curate.records.records import RecordContext
+from beam_curate.store import layout, ledger
+from beam_curate.store.ledger import Entry, Ledger, LedgerWriter
+from beam_curate.store.outcomes import outcome, rare_records
+from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
+
+RUN = PurePosixPath(".work/tmp/run")
+VIDEO = make_video_element("deep/a\tvideo \u2028 ü.mp4")
+COPY = make_video_element("copy.mp4", duplicate_of="deep/good.mp4")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RecordContext:
+    return make_context(tmp_path / "out")
+
+
+@pytest.fixture
+def entries() -> Iterator[Ledger]:
+    with ledger.reading() as opened:
+        yield opened
+
+
+def chunks(context: RecordContext, what: str) -> list[ClipChunk]:
+    """The chunks of a video, in the order in which they arrive."""
+    output = context.output
+    if what == "nothing of it":
+        return []
+    if what == "no clips":
+        return [make_chunk((), VIDEO)]
+    failure = make_failure("again" in what, clip_id="c", uri=VIDEO.uri)
+    left_out = make_window(output, "b1", 0, 40, left_out="fewer than 94 frames (--predict2-min-frames): 41")
+    clips = [make_clip(output, "a", text="Ein\tHündchen.\n"), make_clip(output, "b", windows=(left_out,))]
+    lost = make_clip(output, "c", None, failures=(failure,))
+    return [make_chunk([lost], VIDEO, 1, 2, 3), make_chunk(clips, VIDEO, 0, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("video", "what", "failures"),
+    [
+        (VIDEO, "clips and a failure", ()),
+        (VIDEO, "clips and a failure that is tried again", ()),
+        (VIDEO, "no clips", ()),
+        (VIDEO, "nothing of it", (make_failure(uri=VIDEO.uri, stage="shots"),)),
+        (VIDEO, "nothing of it", (make_failure(True, uri=VIDEO.uri, stage="shots"),)),
+        (VIDEO, "nothing of it", ()),  # which is not settled
+        (COPY, "nothing of it", ()),
+    ],
+)
+@pytest.mark.parametrize("before", [False, True], ids=["at first", "after other clips of it"])
+def test_an_entry_says_what_the_records_say(
+    context: RecordContext, entries: Ledger, video: Video, what: str, failures: Sequence[Failure], before: bool
+) -> None:
+    if before:
+        former = make_chunk([make_clip(context.output, "x")], video)
+        record_video(context, video, [publish_chunk(context, former)], ())
+    writer = LedgerWriter(context.output, RUN)
+    published = [publish_chunk(context, chunk) for chunk in chunks(context, what)]
+    entry = record_video(context, video, published, failures)
+    writer.add(entry)
+    writer.flush()
+    entries.collect(context.output, RUN)
+    recorded = outcome(context.output, video, rare_records(context.output))
+    assert entry.outcome in (None, recorded)
+    assert list(entries.outcomes(context.output, [video])) == [recorded]
+    assert entries.has(video) and entries.unsettled(video) == entry.unsettled
+    assert (entry.unsettled is not None) == (what == "nothing of it" and not failures and video is VIDEO)
+
+
+def test_many_videos_of_many_workers_come_in_the_order_asked_for(context: RecordContext, entries: Ledger) -> None:
+    videos = [make_video_element(f"{number}.mp4") for number in range(1200)]
+    writers = [LedgerWriter(context.output, RUN) for _ in range(3)]
+    for number, video in enumerate(videos):
+        if number % 7:  # the others were recorded by nobody
+            reasons = [make_failure(uri=video.uri, stage=f"{number}" * 3000)]
+            entry = record_video(context, video, (), reasons)
+            writers[number % 3].add(entry if number % 5 else Entry(video))  # the records know
+    for writer in writers:
+        writer.flush()
+    assert len(context.output.list_files(layout.ledger(RUN))) > len(writers)  # it was written before the end, too
+    entries.collect(context.output, RUN)
+    found = list(entries.outcomes(context.output, videos))
+    assert [one.video for one in found] == videos
+    for number, one in enumerate(found):
+        assert [failure["stage"] for failure in one.failures] == [f"{number}" * 3000] * bool(number % 7)
+        assert entries.has(one.video) == bool(number % 7)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "unsettled"), [((None, "lost"), None), (("lost", None), None), (("lost", "late"), "lost")]
+)
+def test_what_another_worker_did_again_is_read_from_its_records(
+    context: RecordContext, entries: Ledger, reasons: tuple[str | None, ...], unsettled: str | None
+) -> None:
+    first = record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")])
+    for number, why in enumerate(reasons):
+        writer = LedgerWriter(context.output, RUN / str(number))
+        writer.add(Entry(VIDEO, why, first.outcome))
+        writer.flush()
+        entries.collect(context.output, RUN / str(number))
+    record_video(context, VIDEO, [publish_chunk(context, make_chunk((), VIDEO))], ())
+    assert [one.state for one in entries.outcomes(context.output, [VIDEO])] == ["processed"]
+    assert entries.has(VIDEO) and entries.unsettled(VIDEO) == unsettled
+
+
+def test_a_damaged_line_is_not_believed(context: RecordContext, entries: Ledger) -> None:
+    writer = LedgerWriter(context.output, RUN)
+    writer.add(record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")]))
+    writer.flush()
+    (part,) = context.output.list_files(layout.ledger(RUN))
+    context.output.write(part, context.output.read(part).replace(b'"retriable"', b'"retri"'))
+    entries.collect(context.output, RUN)
+    assert [one.state for one in entries.outcomes(context.output, [VIDEO])] == ["failed"]
