@@ -22,6 +22,7 @@ from beam_curate.store.outcomes import Outcome
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
 _TOTALS = {f"total_{name}": name for name in COUNTS}
 _SUMS = ("total_clip_duration", "total_prompt_tokens", "total_output_tokens")
+_ADDED_UP = (*COUNTS, *_SUMS, "num_clips_failed")
 _MOST_CAPTIONS = 200_000  # that are counted; one of a tenth of all windows is never among the rarer half
 
 
@@ -110,8 +111,9 @@ class _Added:
             self._captions = collections.Counter(dict(self._captions.most_common(_MOST_CAPTIONS // 2)))
 
     def _add_chunk(self, chunk: Mapping[str, Any]) -> None:
-        for name in (*COUNTS, *_SUMS, "num_clips_failed"):
-            self._sums[name] += chunk.get(name, 0)
+        for name in _ADDED_UP:
+            if number := chunk.get(name):
+                self._sums[name] += number
         self._sums["items"] += len(chunk.get("dataset_items", ()))
         self._sums["left out"] += len(chunk.get("windows_left_out", {}))
         self._longest_s = max(self._longest_s, chunk.get("max_clip_duration", 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,7 +14,7 @@ from beam_curate.store.base import Store
 from beam_curate.store.readback import Marker
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What the records say of one video.
 
@@ -31,12 +32,12 @@ class Outcome:
     skipped: str | None
     failures: Sequence[Mapping[str, Any]]
 
-    @property
+    @functools.cached_property
     def num_clips(self) -> int:
         """Number of clips that were made of it."""
         return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
 
-    @property
+    @functools.cached_property
     def failed_clips(self) -> set[str]:
         """Clips of which a part failed: the file, a caption, an embedding or a window."""
         return {failure["clip_id"] for failure in self.failures if failure["clip_id"] is not None}
@@ -47,7 +48,7 @@ class Outcome:
         clips = {clip for chunk in self.chunks for key in ("clips", "failed_clips") for clip in chunk.get(key, ())}
         return self.state == "failed" or bool(clips and clips <= self.failed_clips)
 
-    @property
+    @functools.cached_property
     def state(self) -> str:
         """``processed``, ``skipped``, ``failed`` or ``pending``.
 

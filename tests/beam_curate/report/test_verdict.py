@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -45,15 +46,13 @@ def failed_video(name: str, kind: str = "UnreadableSourceError") -> Outcome:
 def without_answer(name: str, made: int = 2) -> Outcome:
     """A video of which each clip is there and no caption is."""
     one = done(name, made, captioned=0, items=0)
-    one.failures = [failure(clip, "ModelServerError") for clip in one.chunks[0]["clips"]]
-    return one
+    failures = [failure(clip, "ModelServerError") for clip in one.chunks[0]["clips"]]
+    return dataclasses.replace(one, failures=failures)
 
 
 def former(name: str) -> Outcome:
     """A video that failed now, of which clips of an earlier run are still there."""
-    one = done(name)
-    one.failures = [failure()]
-    return one
+    return dataclasses.replace(done(name), failures=[failure()])
 
 
 def skipped(name: str) -> Outcome:
