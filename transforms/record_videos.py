@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from pathlib import PurePosixPath
 
@@ -55,7 +56,9 @@ class Record(CountingDoFn):
 
     def start_bundle(self) -> None:
         """Begins a part of the ledger."""
-        self._ledger = LedgerWriter(self._context.output, self._run)
+        # Until its entry is written, the marks of a video stay: this worker may be lost, and a part of it come again.
+        written = functools.partial(arrivals.forget, self._context.output, self._run)
+        self._ledger = LedgerWriter(self._context.output, self._run, written)
 
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""
@@ -86,7 +89,6 @@ class Record(CountingDoFn):
         made = [one for one in chunks if one.info is not None]
         failures = [failure for one in chunks if one.info is None for failure in one.failures]
         self._ledger.add(record_video(self._context, video, made, failures))
-        arrivals.forget(output, self._run, video)
         return True
 
 

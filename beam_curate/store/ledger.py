@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import IO
@@ -49,6 +49,7 @@ class LedgerWriter:
     Args:
         output: The output.
         run: The temporary folder of the run.
+        written: Is called with each video whose entry has been written.
 
     Example:
         >>> import tempfile
@@ -56,18 +57,20 @@ class LedgerWriter:
         >>> from beam_curate.store.local import LocalStore
         >>> video, run = Video("/in/a.mp4", "a.mp4", 900, "17"), PurePosixPath("run")
         >>> with tempfile.TemporaryDirectory() as folder, reading() as ledger:
-        ...     writer = LedgerWriter(LocalStore(Path(folder)), run)
+        ...     writer = LedgerWriter(LocalStore(Path(folder)), run, lambda video: print(video.uri))
         ...     writer.add(Entry(video))
         ...     writer.flush()
         ...     ledger.collect(LocalStore(Path(folder)), run)
         ...     ledger.has(video)
+        /in/a.mp4
         True
     """
 
-    def __init__(self, output: Store, run: PurePosixPath) -> None:
+    def __init__(self, output: Store, run: PurePosixPath, written: Callable[[Video], None]) -> None:
         self._output = output
         self._folder = layout.ledger(run)
-        self._lines: list[bytes] = []
+        self._written = written
+        self._lines: list[tuple[Video, bytes]] = []
         self._size_bytes = 0
 
     def add(self, entry: Entry) -> None:
@@ -79,7 +82,7 @@ class LedgerWriter:
         outcome = entry.outcome and {name: getattr(entry.outcome, name) for name in _OF_OUTCOME}
         values = (entry.video.uri, entry.unsettled, outcome)
         line = ("\t".join(json.dumps(value) for value in values) + "\n").encode()  # JSON has no tabs within
-        self._lines.append(line)
+        self._lines.append((entry.video, line))
         self._size_bytes += len(line)
         if self._size_bytes >= _PART_BYTES:
             self.flush()
@@ -92,7 +95,9 @@ class LedgerWriter:
         """
         lines, self._lines, self._size_bytes = self._lines, [], 0
         if lines:
-            self._output.write(self._folder / unique_name(), b"".join(lines))
+            self._output.write(self._folder / unique_name(), b"".join(line for _, line in lines))
+        for video, _ in lines:
+            self._written(video)
 
 
 class Ledger:

@@ -31,6 +31,10 @@ def entries() -> Iterator[Ledger]:
         yield opened
 
 
+def new_writer(context: RecordContext, run: PurePosixPath = RUN) -> LedgerWriter:
+    return LedgerWriter(context.output, run, lambda video: None)
+
+
 def chunks(context: RecordContext, what: str) -> list[ClipChunk]:
     """The chunks of a video, in the order in which they arrive."""
     output = context.output
@@ -64,7 +68,7 @@ def test_an_entry_says_what_the_records_say(
     if before:
         former = make_chunk([make_clip(context.output, "x")], video)
         record_video(context, video, [publish_chunk(context, former)], ())
-    writer = LedgerWriter(context.output, RUN)
+    writer = new_writer(context)
     published = [publish_chunk(context, chunk) for chunk in chunks(context, what)]
     entry = record_video(context, video, published, failures)
     writer.add(entry)
@@ -78,11 +82,11 @@ def test_an_entry_says_what_the_records_say(
 
 
 def test_many_videos_of_many_workers_come_in_the_order_asked_for(context: RecordContext, entries: Ledger) -> None:
-    videos = [make_video_element(f"{number}.mp4") for number in range(1200)]
-    writers = [LedgerWriter(context.output, RUN) for _ in range(3)]
+    videos = [make_video_element(f"{number}.mp4") for number in range(600)]
+    writers = [new_writer(context) for _ in range(3)]
     for number, video in enumerate(videos):
         if number % 7:  # the others were recorded by nobody
-            reasons = [make_failure(uri=video.uri, stage=f"{number}" * 3000)]
+            reasons = [make_failure(uri=video.uri, stage=f"{number}" * 6000)]
             entry = record_video(context, video, (), reasons)
             writers[number % 3].add(entry if number % 5 else Entry(video))  # the records know
     for writer in writers:
@@ -92,7 +96,7 @@ def test_many_videos_of_many_workers_come_in_the_order_asked_for(context: Record
     found = list(entries.outcomes(context.output, videos))
     assert [one.video for one in found] == videos
     for number, one in enumerate(found):
-        assert [failure["stage"] for failure in one.failures] == [f"{number}" * 3000] * bool(number % 7)
+        assert [failure["stage"] for failure in one.failures] == [f"{number}" * 6000] * bool(number % 7)
         assert entries.has(one.video) == bool(number % 7)
 
 
@@ -104,7 +108,7 @@ def test_what_another_worker_did_again_is_read_from_its_records(
 ) -> None:
     first = record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")])
     for number, why in enumerate(reasons):
-        writer = LedgerWriter(context.output, RUN / str(number))
+        writer = new_writer(context, RUN / str(number))
         writer.add(Entry(VIDEO, why, first.outcome))
         writer.flush()
         entries.collect(context.output, RUN / str(number))
@@ -114,7 +118,7 @@ def test_what_another_worker_did_again_is_read_from_its_records(
 
 
 def test_a_damaged_line_is_not_believed(context: RecordContext, entries: Ledger) -> None:
-    writer = LedgerWriter(context.output, RUN)
+    writer = new_writer(context)
     writer.add(record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")]))
     writer.flush()
     (part,) = context.output.list_files(layout.ledger(RUN))
