@@ -45,8 +45,8 @@ class ResultStore(Generic[R]):
     A record is written after the files it names, and only if none is there: the first writer wins, and
     every other attempt at the same unit takes the winner's value. Results that hold a retriable failure are
     not stored, and those whose failures depend on limits only for the same limits. A record counts as absent when it
-    does not validate or is not of its unit, and when a file it names is gone, has another size, or is not the
-    program's own.
+    does not validate or is not of its unit, and when a file it names beside those of the unit is gone, has another
+    size, or is not the program's own.
 
     Attributes:
         output: Where they are.
@@ -128,7 +128,8 @@ class ResultStore(Generic[R]):
             result = _adapter(self.result_type).validate_json(data)
         except pydantic.ValidationError:
             return None
-        if _is_of(unit, result) and all(self._is_sound(file) for file in stored_files(result)):
+        known = frozenset(stored_files(unit))  # the stages that made them have checked these
+        if _is_of(unit, result) and all(file in known or self._is_sound(file) for file in stored_files(result)):
             return result
         return None
 

@@ -170,6 +170,23 @@ def test_a_record_without_its_files_is_a_miss(
     assert store.get(UNIT) == result
 
 
+def test_files_of_the_unit_are_left_to_the_stage_that_made_them(output: Output) -> None:
+    unit = make_chunk([make_clip(output, "x", windows=())])
+    asked: list[StoredFile] = []
+
+    class Counting(Output):
+        def has(self, file: StoredFile, *, content: bool = False) -> bool:
+            asked.append(file)
+            return super().has(file, content=content)
+
+    added = make_window(output, "x")
+    result = make_chunk([dataclasses.replace(unit.clips[0], windows=(added,))])
+    store = ResultStore(Counting(output.root), "text", "g", ClipChunk)
+    store.put(unit, result)
+    assert store.get(unit) == result
+    assert added.embedding is not None and asked == [added.embedding.file]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"video": 1}', b"\0" * 100], ids=lambda data: repr(data[:8])
 )
