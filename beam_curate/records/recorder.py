@@ -236,7 +236,7 @@ def _delete_former_markers(context: RecordContext, video: Video) -> None:
     """Deletes done markers of other options or of another file of that name: what they stand for is about to change."""
     output = context.output
     current = layout.done(context.fingerprint, video)
-    names = {current.name}
+    names = {layout.done_name(video.relative_path, video.size_bytes, video.etag)}
     record = readback.read(output, layout.processed_video(video.relative_path), readback.VIDEO)
     if record:
         names.add(layout.done_name(video.relative_path, record["size_bytes"], record["etag"]))

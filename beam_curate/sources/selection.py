@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import io
 import json
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
@@ -91,26 +92,32 @@ def select(
     return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
 
 
-def done_names(output: Store, fingerprint: str) -> set[str]:
-    """Returns the names of done markers.
+def done_names(output: Store, fingerprint: str) -> set[bytes]:
+    """Returns the names of done markers as digests, since there may be a million.
 
     >>> import tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     output = LocalStore(Path(folder))
-    ...     output.write(layout.DONE / "4c1f" / "a.mp4@900-17", b"{}")
-    ...     done_names(output, "4c1f")
-    {'a.mp4@900-17'}
+    ...     output.write(layout.DONE / "4c1f" / "0d" / "a.mp4@900-17", b"{}")
+    ...     len(done_names(output, "4c1f"))
+    1
     """
-    return {key.name for key in output.list_files(layout.DONE / fingerprint)}
+    with ThreadPoolExecutor() as pool:
+        folders = pool.map(output.list_files, output.list_folders(layout.DONE / fingerprint))
+        return {_name_digest(key) for files in folders for key in files}
+
+
+def _name_digest(key: PurePosixPath) -> bytes:
+    return hashlib.blake2b(key.name.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def _marker(
-    output: Store, video: Video, fingerprint: str, marked: Container[str], rare: Collection[PurePosixPath]
+    output: Store, video: Video, fingerprint: str, marked: Container[bytes], rare: Collection[PurePosixPath]
 ) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
     key = layout.done(fingerprint, video)
-    if key.name not in marked:
+    if _name_digest(key) not in marked:
         return None
     marker = readback.read(output, key, readback.MARKER)
     return marker if marker and outcome(output, video, rare).matches(marker) else False

@@ -29,7 +29,7 @@ WORK = PurePosixPath(".work")
 TMP = WORK / "tmp"  # temporary files; deleted by a run that is alone
 WORKER_COUNTS = TMP / "counts"  # see `beam_curate.progress.worker_counts`
 PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
-DONE = WORK / "done"  # done markers, one folder per fingerprint
+DONE = WORK / "done"  # done markers, one folder per fingerprint, in folders that are listed at the same time
 FILES = WORK / "files"  # files that belong to cached results
 FINGERPRINTS = WORK / "fingerprints.json"  # of the last run's stages
 
@@ -99,19 +99,20 @@ def done(fingerprint: str, video: Video) -> PurePosixPath:
 
     Example:
         >>> str(done("4c1f", Video("/in/day 1/a.mp4", "day 1/a.mp4", 900, "17")))
-        '.work/done/4c1f/day%201%2Fa.mp4@900-17'
+        '.work/done/4c1f/88/day%201%2Fa.mp4@900-17'
     """
     return DONE / fingerprint / done_name(video.relative_path, video.size_bytes, video.etag)
 
 
-def done_name(relative_path: str, size_bytes: int, etag: str) -> str:
-    """The name of a video's done marker, the same under each fingerprint.
+def done_name(relative_path: str, size_bytes: int, etag: str) -> PurePosixPath:
+    """The name of a video's done marker, the same under each fingerprint, in one of 256 folders.
 
     Example:
-        >>> done_name("day 1/a.mp4", 900, "17")
-        'day%201%2Fa.mp4@900-17'
+        >>> str(done_name("day 1/a.mp4", 900, "17"))
+        '88/day%201%2Fa.mp4@900-17'
     """
-    return bounded_name(quote(relative_path, safe=""), f"@{size_bytes}-{etag}")
+    name = bounded_name(quote(relative_path, safe=""), f"@{size_bytes}-{etag}")
+    return PurePosixPath(hashlib.sha256(name.encode()).hexdigest()[:2]) / name
 
 
 def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:

@@ -123,7 +123,7 @@ def test_what_was_damaged_is_made_again(place: Path, undisturbed: dict[str, str]
     assert summary(output)["num_input_videos_selected"] == 0
 
 
-MARKERS, RECORDS = (".work/done/*/*",), ("processed_*/**/*.json", "skipped_videos/*", "video_errors/*", "metas/v0/*")
+MARKERS, RECORDS = (".work/done/*/*/*",), ("processed_*/**/*.json", "skipped_videos/*", "video_errors/*", "metas/v0/*")
 RESULTS = (".work/shots/**/*.json", ".work/captions/**/*.json", ".work/files/**/*.mp4")
 
 
