@@ -41,6 +41,8 @@ _NOT_ALONE = {
     "noticed, and temporary files of killed runs stay in .work/tmp",
 }
 
+_FEW = 100_000  # videos, of which single ones are reported in files that somebody reads
+
 
 def curate(plan: Plan) -> int:
     """Curates the videos of a plan.
@@ -160,7 +162,11 @@ def _report(
             judge.add(one)
             yield one
 
-    summary = write_summary(plan.context, outcomes(), facts, all_captions=plan.report.all_captions)
+    few = len(videos) <= _FEW
+    all_captions, each_video = (
+        few if choice is None else choice for choice in (plan.report.all_captions, plan.report.each_video)
+    )
+    summary = write_summary(plan.context, outcomes(), facts, all_captions=all_captions, each_video=each_video)
     still_random = predict2.still_random(output)
     print_report(console, summary, findings)
     console.print(f"output: {output.location()}")

@@ -11,6 +11,9 @@ TRAINER_MIN_FRAMES = 94
 """Fewest frames that the Cosmos-Predict2 loader can read: it draws 93, and fails on a video of exactly 93."""
 
 
+_FOR_FEW = "for inputs of up to 100,000 videos"
+
+
 @dataclasses.dataclass(frozen=True)
 class TextOptions(Group):
     """Text embeddings of captions."""
@@ -52,6 +55,13 @@ class DatasetOptions(Group):
         ge=0,
         lt=1,
     )
-    write_all_caption_json: bool = flag(
-        True, "Do not write the JSON file that holds all captions; it grows large with millions of clips."
+    write_all_caption_json: bool | None = flag(
+        None,
+        "Write v0/all_window_captions.json, which holds all captions. It grows by about 15 KB per video.",
+        shown_default=_FOR_FEW,
+    )
+    write_video_summaries: bool | None = flag(
+        None,
+        "Write an entry for each video into summary.json, about 2 KB, after the totals.",
+        shown_default=_FOR_FEW,
     )

@@ -146,6 +146,7 @@ def make_plan(parsed: Parsed) -> Plan:
             flag_lines(options),
             parsed.notes,
             options.dataset.write_all_caption_json,
+            options.dataset.write_video_summaries,
             run.max_failure_ratio,
             run.dry_run,
         ),

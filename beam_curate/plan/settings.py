@@ -69,13 +69,15 @@ class ReportSettings:
     Attributes:
         flags: Every option by its flag, for ``summary.json``.
         notes: Sentences to say at the start.
-        all_captions: Whether the file with all captions is written.
+        all_captions: Whether the file with all captions is written; None for inputs that are not too large.
+        each_video: Whether the summary has an entry for each video; None for inputs that are not too large.
         max_failure_ratio: Share of videos or clips above which a run has failed; None without a limit.
         dry_run: Whether the run only says what it would do.
     """
 
     flags: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    all_captions: bool = True
+    all_captions: bool | None = None
+    each_video: bool | None = None
     max_failure_ratio: float | None = None
     dry_run: bool = False

@@ -44,7 +44,12 @@ class RunFacts:
 
 
 def write_summary(
-    context: RecordContext, outcomes: Iterable[Outcome], run: RunFacts, *, all_captions: bool
+    context: RecordContext,
+    outcomes: Iterable[Outcome],
+    run: RunFacts,
+    *,
+    all_captions: bool = False,
+    each_video: bool = True,
 ) -> dict[str, Any]:
     """Writes ``summary.json``, ``failures.jsonl`` and, by choice, ``v0/all_window_captions.json``.
 
@@ -53,6 +58,7 @@ def write_summary(
         outcomes: Of all listed videos, in order; they are passed through once.
         run: What is known of the run.
         all_captions: Whether the file with all captions is written.
+        each_video: Whether the summary has an entry for each video.
 
     Returns:
         The summary without the entries of videos. It includes earlier runs, but for the run time.
@@ -66,7 +72,8 @@ def write_summary(
         before = b"{"
         for one in outcomes:
             added.add(one)
-            entries.write(b"," + _line(one, _video_summary(one)))
+            if each_video:
+                entries.write(b"," + _line(one, _video_summary(one)))
             failures.writelines((json.dumps(failure, sort_keys=True) + "\n").encode() for failure in one.failures)
             if captions and one.record is not None:
                 captions.write(before + _line(one, _captions(one)))

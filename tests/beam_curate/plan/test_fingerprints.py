@@ -67,6 +67,7 @@ CASES = [
     ("--decode-timeout-s 10", ["done"]),
     ("--decode-memory-mb 1000", ["done"]),
     ("--no-write-all-caption-json", NOTHING),
+    ("--no-write-video-summaries", NOTHING),
     ("--input-extensions mp4", NOTHING),
     ("--retry-failed", NOTHING),
     ("--repair", NOTHING),

@@ -183,8 +183,14 @@ def test_all_captions_in_one_file(context: RecordContext) -> None:
 
 def test_the_captions_file_is_by_choice(tmp_path: Path) -> None:
     context = make_context(tmp_path)
-    write_summary(context, [], RUN, all_captions=False)
+    write_summary(context, [], RUN)
     assert not context.output.all_captions.exists()
+
+
+def test_entries_of_videos_are_by_choice(context: RecordContext) -> None:
+    totals = write_summary(context, outcomes(context), RUN, each_video=False)
+    assert read(context.output.summary) == totals
+    assert totals["num_input_videos"] == len(VIDEOS)
 
 
 def test_every_failure_is_a_line(context: RecordContext) -> None:
@@ -259,7 +265,7 @@ def test_a_count_of_captions_that_cannot_be_is_none(context: RecordContext, dama
     for one in found:
         for chunk in one.chunks:
             chunk["caption_outcomes"] = damaged
-    made = write_summary(context, found, RUN, all_captions=False)
+    made = write_summary(context, found, RUN)
     assert sum(made["beam_curate"]["caption_outcomes"].values()) == 0
 
 
@@ -290,6 +296,6 @@ def test_one_caption_for_many_windows_is_counted_and_told(tmp_path: Path, captio
         publish_chunk(context, chunk)
         record_video(context, chunk.video, [chunk], [])
     found = outcomes(context, [make_video_element(f"{number}.mp4") for number in range(len(captions))])
-    summary = write_summary(context, found, RUN, all_captions=False)
+    summary = write_summary(context, found, RUN)
     assert read(context.output.summary)["beam_curate"]["num_windows_with_one_caption"] == told
     assert (f"note: {told} windows have the same caption" in report(summary, found)) == bool(told)
