@@ -148,9 +148,9 @@ def test_a_hang_is_an_error_after_the_time_limit(tmp_path, video):
 
 
 def test_time_in_which_the_child_is_stopped_does_not_count(video):
-    pid, answers = started(video, Limits(timeout_s=1, memory_mb=1500))
+    pid, answers = started(video, Limits(timeout_s=3, memory_mb=1500))
     os.kill(pid, signal.SIGSTOP)
-    going_on = threading.Timer(3, os.kill, (pid, signal.SIGCONT))
+    going_on = threading.Timer(5, os.kill, (pid, signal.SIGCONT))
     going_on.start()
     parts = [part for part in answers if hasattr(part, "frames")]
     assert sum(len(part.frames) for part in parts) == 250
