@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 import io
 import json
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Literal
 from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
-from beam_curate.store.files import sha256_of
+from beam_curate.store.files import sha256_of, short_digest
 from beam_curate.store.outcomes import outcome, rare_records
 from beam_curate.store.readback import Marker
 
@@ -105,11 +104,7 @@ def done_names(output: Store, fingerprint: str) -> set[bytes]:
     """
     with ThreadPoolExecutor() as pool:
         folders = pool.map(output.list_files, output.list_folders(layout.DONE / fingerprint))
-        return {_name_digest(key) for files in folders for key in files}
-
-
-def _name_digest(key: PurePosixPath) -> bytes:
-    return hashlib.blake2b(key.name.encode(errors="surrogateescape"), digest_size=16).digest()
+        return {short_digest(key.name) for files in folders for key in files}
 
 
 def _marker(
@@ -117,7 +112,7 @@ def _marker(
 ) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
     key = layout.done(fingerprint, video)
-    if _name_digest(key) not in marked:
+    if short_digest(key.name) not in marked:
         return None
     marker = readback.read(output, key, readback.MARKER)
     return marker if marker and outcome(output, video, rare).matches(marker) else False

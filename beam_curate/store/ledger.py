@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import IO
 from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store, unique_name
-from beam_curate.store.files import spool
+from beam_curate.store.files import short_digest, spool
 from beam_curate.store.outcomes import Outcome, outcome, rare_records
 
 _PART_BYTES = 1 << 20  # some hundred videos
@@ -120,7 +119,7 @@ class Ledger:
                 self._add(*line.split(b"\t"))
 
     def _add(self, uri: bytes, unsettled: bytes, outcome: bytes) -> None:
-        key, why = _digest(json.loads(uri)), json.loads(unsettled)
+        key, why = short_digest(json.loads(uri)), json.loads(unsettled)
         if key in self._unsettled:  # its worker was lost and another did it again: the records tell which came last
             self._outcomes.pop(key, None)
             self._unsettled[key] = why and self._unsettled[key]
@@ -131,11 +130,11 @@ class Ledger:
 
     def has(self, video: Video) -> bool:
         """Whether a video was recorded in this run."""
-        return _digest(video.uri) in self._unsettled
+        return short_digest(video.uri) in self._unsettled
 
     def unsettled(self, video: Video) -> str | None:
         """Returns why a video that was recorded is to be done again; None if it is settled, or was not recorded."""
-        return self._unsettled.get(_digest(video.uri))
+        return self._unsettled.get(short_digest(video.uri))
 
     def outcomes(self, output: Store, videos: Sequence[Video]) -> Iterator[Outcome]:
         """Yields the outcome of each video, in order; what has no entry is read from its records."""
@@ -149,7 +148,7 @@ class Ledger:
                 yield from (one or next(read) for one in entered)
 
     def _outcome(self, video: Video) -> Outcome | None:
-        where = self._outcomes.get(_digest(video.uri))
+        where = self._outcomes.get(short_digest(video.uri))
         if where is None:
             return None
         self._spool.seek(where)
@@ -170,7 +169,3 @@ def reading() -> Iterator[Ledger]:
     """
     with spool() as lines:
         yield Ledger(lines)
-
-
-def _digest(uri: str) -> bytes:
-    return hashlib.blake2b(uri.encode(errors="surrogatepass"), digest_size=16).digest()
