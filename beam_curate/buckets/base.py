@@ -1,0 +1,137 @@
+"""`Bucket`: the requests that an object store answers, the same for each kind of store."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SCHEMES = ("s3", "gs")
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+class BucketError(OSError):
+    """A request failed for good: it was refused, or no try of several succeeded. The message says which and why."""
+
+
+class ObjectChangedError(BucketError):
+    """An object is no longer the one that was to be read."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a store says of an object.
+
+    Attributes:
+        key: Its name in the bucket.
+        size_bytes: Size of the content.
+        etag: Changes with the content, and is the same for the same content uploaded in the same way: hex digits, or
+            what an S3 server says.
+        modified_s: When it was written by the clock of the store, in s since 1970.
+        sha256: Hex digest of the content where the writer has left it and it was asked for by `Bucket.head`; else "".
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_s: float
+    sha256: str = ""
+
+
+class Bucket(abc.ABC):
+    """A bucket, as requests. It can be pickled; connections belong to a process and credentials are read there.
+
+    Requests are repeated with growing pauses where a store is busy, unreachable or reports an error of its own, and
+    not where it refuses them. Methods raise FileNotFoundError where there is no such key, and `BucketError` with the
+    bucket, the key and whose credentials were used where the store refuses or does not answer.
+
+    Attributes:
+        url: Such as ``s3://footage``.
+    """
+
+    url: str
+
+    @abc.abstractmethod
+    def get(self, key: str) -> bytes:
+        """Returns the content of an object."""
+
+    @abc.abstractmethod
+    def stream(self, facts: ObjectFacts, start: int = 0) -> Iterator[bytes]:
+        """Yields the content of an object from a byte on, in one response: a connection that breaks raises OSError.
+
+        Raises:
+            ObjectChangedError: It has another etag than ``facts``.
+        """
+
+    @abc.abstractmethod
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
+        """Creates or replaces an object: with bytes, or with a file, whose hash can be left with it."""
+
+    @abc.abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Creates an object unless it exists. Returns False where it does, even if an earlier try of this call won."""
+
+    @abc.abstractmethod
+    def head(self, key: str) -> ObjectFacts | None:
+        """Returns what is known of an object, or None where there is none."""
+
+    @abc.abstractmethod
+    def copy(self, source: ObjectFacts, target: str) -> None:
+        """Creates or replaces an object with the content of another and its hash, without moving bytes through here.
+
+        Raises:
+            ObjectChangedError: The source has another etag than ``source``.
+        """
+
+    @abc.abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deletes objects; those that are not there are left out."""
+
+    @abc.abstractmethod
+    def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:
+        """Yields the objects whose keys begin with a prefix, in the order of their UTF-8 bytes, a page at a time.
+
+        With ``folders``, keys that go on with a ``/`` after the prefix are left out; what they have in common up to and
+        with that ``/`` is yielded once instead.
+        """
+
+    @abc.abstractmethod
+    def abort_uploads(self, prefix: str) -> int:
+        """Deletes the parts of uploads below a prefix that were not completed; returns how many uploads these were."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Checks once, without many tries, that the bucket answers and can be listed.
+
+        Raises:
+            BucketError: With what to do: no such bucket, no permission, another region, no such profile, no answer.
+        """
+
+
+def scheme_of(text: str) -> str:
+    """Returns the scheme of a URL in lower case, or "" for a path.
+
+    >>> scheme_of("s3://footage/day1"), scheme_of("/footage/day1")
+    ('s3', '')
+    """
+    found = _SCHEME.match(text)
+    return found[1].lower() if found else ""
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Returns the scheme, the bucket and the key of a URL. All characters of a key stand for themselves.
+
+    >>> split_url("s3://footage/day 1/what?#2.mp4")
+    ('s3', 'footage', 'day 1/what?#2.mp4')
+
+    Raises:
+        ValueError: It has another scheme, or no bucket.
+    """
+    scheme = scheme_of(url)
+    bucket, _, key = url[len(scheme) + 3 :].partition("/")
+    if scheme not in SCHEMES or not bucket:
+        raise ValueError("give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
+    return scheme, bucket, key
