@@ -1,4 +1,4 @@
-"""Installs Prism, Flink and what they need into a cache outside the checkout, for tests and for trying them out.
+"""Installs Prism, Flink and object stores into a cache outside the checkout, for tests and for trying them out.
 
 `make engines` runs this. Existing installations are left alone. Each one is built in a temporary folder and renamed at
 the end, so that an interrupted run leaves nothing half installed.
@@ -24,6 +24,9 @@ FLINK = "1.19.3"
 # The job server that Beam downloads for a user is one large jar that is not in every Maven mirror. This is the newest
 # release whose parts are.
 JOB_SERVER = "2.62.0"
+# MinIO's releases have names that Go's module proxy need not serve: this is a commit, as Go names it.
+MINIO_COMMIT = "0.0.0-20260212201848-7aac2a2c5b7c"
+FAKE_GCS_RELEASE = "1.56.1"
 
 CACHE = Path(
     os.environ.get("BEAM_CURATE_ENGINES")
@@ -33,6 +36,8 @@ PRISM = CACHE / f"prism-{BEAM}" / "prism"
 BOOT = CACHE / f"python-boot-{BEAM}" / "container"
 FLINK_LIB = CACHE / f"flink-{FLINK}" / "lib"
 JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.jar"
+MINIO = CACHE / f"minio-{MINIO_COMMIT}" / "minio"
+FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
 
 # What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
 ADD_OPENS = tuple(
@@ -65,6 +70,16 @@ def install_prism(folder: Path) -> None:
 def install_boot(folder: Path) -> None:
     """Builds the program that starts a Python worker when a runner asks for one."""
     _go_install(f"github.com/apache/beam/sdks/v2/python/container@v{BEAM}", folder)
+
+
+def install_minio(folder: Path) -> None:
+    """Builds a server that speaks S3."""
+    _go_install(f"github.com/minio/minio@v{MINIO_COMMIT}", folder)
+
+
+def install_fake_gcs(folder: Path) -> None:
+    """Builds a server that speaks as Google Cloud Storage does."""
+    _go_install(f"github.com/fsouza/fake-gcs-server@v{FAKE_GCS_RELEASE}", folder)
 
 
 def install_flink(folder: Path) -> None:
@@ -104,6 +119,8 @@ ENGINES: dict[Path, Callable[[Path], None]] = {
     BOOT: install_boot,
     FLINK_LIB: install_flink,
     JOB_SERVER_JAR: install_job_server,
+    MINIO: install_minio,
+    FAKE_GCS: install_fake_gcs,
 }
 
 
@@ -123,7 +140,7 @@ def main() -> int:
 
 def _install(place: Path) -> str | None:
     """Installs one engine; returns an error message, or None."""
-    print(f"installing {place.parent.name}, which takes a minute or two", flush=True)
+    print(f"installing {place.parent.name}, which takes minutes", flush=True)
     built = Path(tempfile.mkdtemp(dir=CACHE, prefix=".building-"))
     try:
         ENGINES[place](built)
