@@ -72,7 +72,7 @@ def curate(plan: Plan) -> int:
         repair=sources.repair,
         keep_duplicates=sources.keep_duplicates,
     )
-    check_sources(chosen.videos, output)
+    check_sources(chosen.videos, output, sources.reader)
     for note in (*plan.report.notes, *listing.notes):
         console.print(f"note: {note}")
     console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
@@ -82,7 +82,8 @@ def curate(plan: Plan) -> int:
     if plan.report.dry_run:
         print_dry_run(console, plan, chosen.work, preflight.barriers(plan))
         return EXIT_DONE
-    preflight.check_output(output)
+    if warning := preflight.check_output(output):
+        console.print(f"warning: {warning}")
     with output.run_lock() as lock, ledger.reading() as entries:
         if lock in _NOT_ALONE:
             console.print(f"warning: {_NOT_ALONE[lock]}")
@@ -99,7 +100,9 @@ def curate(plan: Plan) -> int:
 
 
 def _list(sources: SourceSettings, output: Store) -> Listing:
-    listing = list_videos(sources.path, sources.list_path, frozenset(sources.extensions), output.location())
+    listing = list_videos(
+        sources.path, sources.list_path, frozenset(sources.extensions), output.location(), sources.reader.profile
+    )
     if not listing.videos:
         raise UsageError(
             f"no videos in {listing.root}; files that end in {', '.join(sources.extensions)} count "

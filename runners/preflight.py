@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
+from beam_curate.buckets.base import BucketError, scheme_of
 from beam_curate.elements import Video
 from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.vllm import VllmServer
@@ -23,7 +24,6 @@ from beam_curate.plan.settings import RunnerSettings
 from beam_curate.store import disk_errors
 from beam_curate.store.base import Store
 from beam_curate.video.encode import Encoding
-from beam_curate.weights import fetch
 from beam_curate.weights.check import check, how_to_fix
 from runners import model_servers
 from runners.registry import make_runner
@@ -44,7 +44,7 @@ def check_folders(input_root: str, output: str) -> None:
         ...
     beam_curate.errors.UsageError: --output-clip-path /footage/out lies inside the input folder /footage; ...
     """
-    source, target = os.path.realpath(input_root), os.path.realpath(output)
+    source, target = (place if scheme_of(place) else os.path.realpath(place) for place in (input_root, output))
     for inner, outer, how in ((target, source, "lies inside"), (source, target, "contains")):
         if inner == outer:
             raise UsageError(f"--output-clip-path {output} is the input folder; name another folder")
@@ -52,8 +52,8 @@ def check_folders(input_root: str, output: str) -> None:
             raise UsageError(f"--output-clip-path {output} {how} the input folder {input_root}; name one beside it")
 
 
-def check_output(output: Store) -> None:
-    """Creates the output folder and checks that files can be written there.
+def check_output(output: Store) -> str | None:
+    """Creates the output folder and checks that files can be written there. Returns a warning, or None.
 
     >>> import tempfile
     >>> from beam_curate.store.local import LocalStore
@@ -63,7 +63,9 @@ def check_output(output: Store) -> None:
     True
     """
     try:
-        output.check_writable()
+        return output.check_writable()
+    except BucketError as error:
+        raise UsageError(f"--output-clip-path cannot be written: {error}") from error
     except OSError as error:
         help_for = disk_errors.remedy(error) or "name another folder or change its permissions"
         where = output.location()
@@ -99,9 +101,7 @@ def check_models(plan: Plan) -> list[str]:
     Raises:
         UsageError: Files are missing or broken, or a model does not fit into the GPU.
     """
-    workspace, weights_path = plan.models.workspace, plan.models.weights_path
-    if weights_path is not None:
-        fetch.check_weights_path(weights_path)
+    workspace, weights = plan.models.workspace, plan.models.weights
     is_local = make_runner(plan.runner).is_local
     for required in plan.required:
         model = required.model
@@ -109,10 +109,10 @@ def check_models(plan: Plan) -> list[str]:
         if not wrong:
             continue
         what = f"{required.flag} needs {model.model_id}"
-        if weights_path is None:
+        if weights is None:
             raise UsageError(f"{what}: {'; '.join(wrong)}; {how_to_fix(model, workspace)}")
-        if is_local and "://" not in weights_path and not (Path(weights_path).expanduser() / model.model_id).is_dir():
-            raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights_path}")
+        if is_local and not scheme_of(weights.path) and not (Path(weights.path) / model.model_id).is_dir():
+            raise UsageError(f"{what}, which is neither in {workspace} nor in --model-weights-path {weights}")
     if not is_local or not plan.required:
         return []
     gpu_gb = _smallest_gpu_gb()

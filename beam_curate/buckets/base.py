@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SCHEMES = ("s3", "gs")
+
+DEFAULT_PROFILE = "default"
+"""The profile of users who name none; it also stands for no profile at all, as with all tools of AWS."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -32,6 +36,8 @@ class ObjectFacts:
             what an S3 server says.
         modified_s: When it was written by the clock of the store, in s since 1970.
         sha256: Hex digest of the content where the writer has left it and it was asked for by `Bucket.head`; else "".
+        etag_is_md5: Whether ``etag`` is the MD5 of the content: where it is of 32 hex digits and the store says so,
+            since it is another hash with some kinds of encryption.
     """
 
     key: str
@@ -39,6 +45,7 @@ class ObjectFacts:
     etag: str
     modified_s: float
     sha256: str = ""
+    etag_is_md5: bool = False
 
 
 class Bucket(abc.ABC):
@@ -47,12 +54,12 @@ class Bucket(abc.ABC):
     Requests are repeated with growing pauses where a store is busy, unreachable or reports an error of its own, and
     not where it refuses them. Methods raise FileNotFoundError where there is no such key, and `BucketError` with the
     bucket, the key and whose credentials were used where the store refuses or does not answer.
-
-    Attributes:
-        url: Such as ``s3://footage``.
     """
 
-    url: str
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """Such as ``s3://footage``."""
 
     @abc.abstractmethod
     def get(self, key: str) -> bytes:
@@ -111,6 +118,15 @@ class Bucket(abc.ABC):
         """
 
 
+def missing(url: str) -> FileNotFoundError:
+    """Returns the error for an object that is not there.
+
+    >>> missing("s3://footage/a.mp4")
+    FileNotFoundError(2, 'there is no such object')
+    """
+    return FileNotFoundError(errno.ENOENT, "there is no such object", url)
+
+
 def scheme_of(text: str) -> str:
     """Returns the scheme of a URL in lower case, or "" for a path.
 
@@ -133,5 +149,5 @@ def split_url(url: str) -> tuple[str, str, str]:
     scheme = scheme_of(url)
     bucket, _, key = url[len(scheme) + 3 :].partition("/")
     if scheme not in SCHEMES or not bucket:
-        raise ValueError("give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder")
+        raise ValueError("give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a path on this computer")
     return scheme, bucket, key

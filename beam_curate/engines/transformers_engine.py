@@ -20,7 +20,7 @@ from beam_curate.models.catalog import Model
 from beam_curate.models.devices import has_bfloat16
 from beam_curate.models.oom_backoff import OomBackoff
 from beam_curate.models.slot import ModelRef
-from beam_curate.weights import fetch
+from beam_curate.weights.fetch import WeightsSource, load_from_folder
 
 _NOT_FINITE = (
     "the model produced NaN or infinite logits: its weights may be corrupt (run beam-curate models check --hash) "
@@ -160,7 +160,7 @@ class TransformersEngine:
         return Completion(text, prompt.length, len(tokens), "length" if end is None and len(row) >= most else "stop")
 
 
-def reference(model: Model, workspace: str, weights_path: str | None = None, dtype: str | None = None) -> ModelRef:
+def reference(model: Model, workspace: str, weights: WeightsSource | None = None, dtype: str | None = None) -> ModelRef:
     """Returns a reference to a model of the catalog.
 
     >>> from beam_curate.models.catalog import by_name
@@ -170,18 +170,18 @@ def reference(model: Model, workspace: str, weights_path: str | None = None, dty
     Args:
         model: The model.
         workspace: Where its folder lies.
-        weights_path: Value of ``--model-weights-path``: where workers without the folder fetch it from.
+        weights: Where workers without the folder fetch it from.
         dtype: ``float32`` or ``bfloat16``; None for bfloat16 if the device supports it.
     """
-    load = functools.partial(_load, model=model, workspace=workspace, weights_path=weights_path, dtype=dtype)
+    load = functools.partial(_load, model=model, workspace=workspace, weights=weights, dtype=dtype)
     gpu_gb, ram_gb = model.memory_gb(), model.memory_gb("float32")
     return ModelRef(model.name, load, identity=f"transformers {model.identity}", gpu_gb=gpu_gb, ram_gb=ram_gb)
 
 
-def _load(device: str, model: Model, workspace: str, weights_path: str | None, dtype: str | None) -> TransformersEngine:
-    return fetch.load_from_folder(
-        model, workspace, weights_path, functools.partial(load_folder, device=device, dtype=dtype)
-    )
+def _load(
+    device: str, model: Model, workspace: str, weights: WeightsSource | None, dtype: str | None
+) -> TransformersEngine:
+    return load_from_folder(model, workspace, weights, functools.partial(load_folder, device=device, dtype=dtype))
 
 
 def load_folder(folder: Path, device: str, dtype: str | None = None) -> TransformersEngine:

@@ -23,7 +23,7 @@ from beam_curate.models.catalog import Model
 from beam_curate.models.requirements import VLLM_SHARE, vllm_gb
 from beam_curate.models.slot import ModelRef, torch_devices
 from beam_curate.processes.server import Server, ServerError, free_ports
-from beam_curate.weights import fetch
+from beam_curate.weights.fetch import WeightsSource, ensure
 
 # As cosmos-curate runs these models in vLLM; images are allowed as well, up to the maximum number of sampled frames.
 _FLAGS = {
@@ -222,7 +222,7 @@ def _is_healthy(url: str) -> bool:
 
 
 def reference(
-    model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights_path: str | None = None
+    model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights: WeightsSource | None = None
 ) -> ModelRef:
     """Returns a reference to a model of the catalog, run by a vLLM server.
 
@@ -235,20 +235,18 @@ def reference(
         server: How its server is started.
         policy: Concurrency, retries and timeouts.
         workspace: Where the model's folder lies.
-        weights_path: Value of ``--model-weights-path``: where workers without the folder fetch it from.
+        weights: Where workers without the folder fetch it from.
     """
-    load = functools.partial(
-        _load, model=model, server=server, policy=policy, workspace=workspace, weights_path=weights_path
-    )
+    load = functools.partial(_load, model=model, server=server, policy=policy, workspace=workspace, weights=weights)
     identity = f"vllm {model.identity}, {server.media}{', fp8' if server.fp8 else ''}"
     return ModelRef(model.name, load, identity, shared=True, gpu_gb=vllm_gb(model, fp8=server.fp8))
 
 
 def _load(
-    device: str, model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights_path: str | None
+    device: str, model: Model, server: VllmServer, policy: RequestPolicy, workspace: str, weights: WeightsSource | None
 ) -> VllmEngine:
-    if weights_path is not None:
-        fetch.ensure(model, workspace, weights_path)
+    if weights is not None:
+        ensure(model, workspace, weights)
     needed_gb = vllm_gb(model, fp8=server.fp8)
     share = _share(needed_gb, server.others_gb, torch_devices().get(device, 0.0)) if server.others_gb else VLLM_SHARE
     return VllmEngine(server, str(model.folder(workspace)), policy, device, share)

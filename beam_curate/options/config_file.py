@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from beam_curate.buckets.base import DEFAULT_PROFILE
+from beam_curate.buckets.open import read_place
 from beam_curate.errors import UsageError
 from beam_curate.options.beam_flags import beam_flags
 from beam_curate.options.command_line import Arguments, nearest, sort_arguments, suggestion
@@ -25,7 +26,7 @@ LARGEST = 1 << 20
 """Most bytes of a file that are read; one with every flag has a few thousand."""
 
 
-def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
+def read_config(path: str, known: Mapping[str, Flag], profile: str = DEFAULT_PROFILE) -> Arguments:
     """Returns the arguments that a YAML or JSON file stands for, with what is wrong with them.
 
     The file holds a mapping from names of our flags (dashes or underscores) to values, or, as cosmos-curate
@@ -40,8 +41,9 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
     {'threads': '4', 'dry_run': True}
 
     Args:
-        path: The file.
+        path: The file: a path, or the URL of an object.
         known: Our flags, from :func:`beam_curate.options.flags.by_name`.
+        profile: Of the user's AWS files, for one on S3.
 
     Raises:
         UsageError: If it cannot be read or is not such a file.
@@ -50,7 +52,7 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
     problems: list[str] = []
     doubtful: set[str] = set()
     spellings: dict[str, str] = {}
-    for key, value in _entries(path).items():
+    for key, value in _entries(path, _text(path, profile)).items():
         name = str(key).replace("-", "_")
         first = spellings.setdefault(known[name].name if name in known else name, str(key))
         if first != str(key):
@@ -67,9 +69,9 @@ def read_config(path: str, known: Mapping[str, Flag]) -> Arguments:
     return found
 
 
-def _entries(path: str) -> dict[Any, Any]:
-    """Reads the file and returns the mapping from names to values."""
-    content = _read(path)
+def _entries(path: str, text: str) -> dict[Any, Any]:
+    """Returns the mapping from names to values that a file holds."""
+    content = _read(path, text)
     if isinstance(content, dict):
         pipeline = content.pop("pipeline", "split")
         if pipeline != "split":
@@ -105,9 +107,8 @@ def _tokens(name: str, value: Any, known: Mapping[str, Flag]) -> Iterator[str]:
         raise ValueError(f"{name} is {short(repr(value))}: give one value, in quotes")
 
 
-def _read(path: str) -> Any:
+def _read(path: str, text: str) -> Any:
     """Returns what a file holds: mappings, lists, booleans, None and, for all else, texts."""
-    text = _text(path)
     try:
         return _json(text) if path.lower().endswith(".json") else yaml.load(text, _Loader)
     except _RefusedError as error:
@@ -118,10 +119,9 @@ def _read(path: str) -> Any:
         raise UsageError(f"{path} is nested too deeply: names of flags and their values are expected") from error
 
 
-def _text(path: str) -> str:
+def _text(path: str, profile: str) -> str:
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(LARGEST + 1)
+        data = read_place(path, profile, LARGEST + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 _NOT_YET = "is not supported yet; leave it out"
-_CREDENTIALS = "is not supported yet: inputs and outputs are local or mounted folders; leave it out"
+_CREDENTIALS = "is --input-s3-profile-name here, which the list shares with the videos"
 _SERVICE = "has no meaning here: it belongs to the HTTP service of cosmos-curate; leave it out"
 _SHARES = "has no meaning here: Apache Beam's runner assigns cores and workers; leave it out"
 _GPU = "has no meaning here: one model at a time has the whole GPU; leave it out"
@@ -56,7 +56,7 @@ def opposite(name: str) -> str:
 
 
 _VALUES: dict[str, str] = {
-    _CREDENTIALS: "input_video_list_s3_profile_name input_s3_profile_name output_s3_profile_name",
+    _CREDENTIALS: "input_video_list_s3_profile_name",
     _SERVICE: "input_presigned_s3_url output_presigned_s3_url",
     _SHARES: """transnetv2_frame_decode_cpus_per_worker transcode_cpus_per_worker
         num_download_workers_per_node

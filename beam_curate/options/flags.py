@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import os.path
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from beam_curate.buckets.base import scheme_of, split_url
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -164,16 +165,33 @@ def local_path(text: str) -> str:
     >>> local_path("s3://bucket/day1")
     Traceback (most recent call last):
         ...
-    ValueError: remote paths are not supported yet: copy to a local folder or mount it
+    ValueError: give a path on this computer
     """
-    if re.match(r"(?i)file://", text):
+    if scheme_of(text) == "file":
         raise ValueError("give the path without file://")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        raise ValueError("remote paths are not supported yet: copy to a local folder or mount it")
+    if scheme_of(text):
+        raise ValueError("give a path on this computer")
     return os.path.expanduser(text)  # pathlib would drop a trailing slash and fail on ~nobody
 
 
+def place(text: str) -> str:
+    """Returns a path on this computer, or the URL of an object store; raises ValueError for another URL.
+
+    >>> place("S3://bucket/day1")
+    's3://bucket/day1'
+    >>> place("https://host/day1")
+    Traceback (most recent call last):
+        ...
+    ValueError: give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a path on this computer
+    """
+    if not scheme_of(text) or scheme_of(text) == "file":
+        return local_path(text)
+    scheme, bucket, key = split_url(text)
+    return f"{scheme}://{bucket}/{key}" if "/" in text[len(scheme) + 3 :] else f"{scheme}://{bucket}"
+
+
 LocalPath = Annotated[str, Converted(local_path)]
+Place = Annotated[str, Converted(place)]
 
 
 @dataclasses.dataclass(frozen=True)

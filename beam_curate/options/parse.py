@@ -11,6 +11,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from beam_curate.buckets.base import DEFAULT_PROFILE
 from beam_curate.errors import UsageError
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.clips import SplitOptions, TranscodeOptions
@@ -23,7 +24,7 @@ from beam_curate.options.flags import (
     check_values,
     contradictions_without,
     flags_of,
-    local_path,
+    place,
 )
 from beam_curate.options.help import Parser, add_groups, add_version
 from beam_curate.options.run import RunOptions
@@ -123,10 +124,11 @@ def _config(given: Arguments, known: Mapping[str, Flag]) -> tuple[Arguments, boo
     from beam_curate.options.config_file import read_config  # YAML is needed for files alone
 
     try:
-        return read_config(local_path(str(given.values["config"])), known), True
+        profile = str(given.values.get("input_s3_profile_name", DEFAULT_PROFILE))
+        return read_config(place(str(given.values["config"])), known, profile), True
     except UsageError as error:
         return Arguments(problems=[str(error)]), False
-    except ValueError:  # a remote path, which the check of the value refuses
+    except ValueError:  # no path, which the check of the value refuses
         return Arguments(), False
 
 

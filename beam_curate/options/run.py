@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from beam_curate.errors import UsageError
-from beam_curate.options.flags import Group, LocalPath, flag
+from beam_curate.options.flags import Group, LocalPath, Place, flag
 
 
 def default_workspace() -> str:
@@ -42,17 +42,31 @@ class RunOptions(Group):
         metavar="FOLDER",
         shown_default=WORKSPACE_SHOWN,
     )
-    model_weights_path: str | None = flag(
+    model_weights_path: Place | None = flag(
         None,
         "A folder or bucket (gs://, s3://) with a copy of the workspace's models folder: a worker that lacks a model "
         "takes it from there, once per computer.",
         metavar="PATH",
     )
-    config: LocalPath | None = flag(
+    config: Place | None = flag(
         None,
         "A YAML or JSON file with flags, such as limit: 10 or generate_captions: false. The command line "
         "overrules it, also for switches: --generate-captions, --no-verbose.",
         metavar="FILE",
+    )
+    cache_path: LocalPath = flag(
+        "",
+        "The folder of each computer for copies of videos and clips from object stores. It should be on a fast disk.",
+        metavar="FOLDER",
+        shown_default="beam-curate-cache in the system's folder for temporary files",
+    )
+    cache_gb: float = flag(
+        20.0,
+        "How much that folder may hold. What was not used for the longest time goes first; a larger video is fetched "
+        "all the same.",
+        unit="GB",
+        gt=0,
+        le=1_000_000,
     )
     retry_failed: bool = flag(
         False,

@@ -6,7 +6,8 @@ import dataclasses
 import re
 from typing import Annotated
 
-from beam_curate.options.flags import Converted, Group, LocalPath, flag
+from beam_curate.buckets.base import DEFAULT_PROFILE
+from beam_curate.options.flags import Converted, Group, Place, flag
 
 _EXTENSIONS = ".mp4,.mov,.mkv,.webm,.avi,.m4v,.ts,.mts,.m2ts,.mpg,.mpeg,.mxf,.flv,.wmv,.3gp"
 
@@ -27,23 +28,34 @@ def parse_extensions(text: str) -> tuple[str, ...]:
 class InputOptions(Group):
     """Input and output."""
 
-    input_video_path: LocalPath | None = flag(
+    input_video_path: Place | None = flag(
         None,
         "Your footage: a folder, searched with all its subfolders, or a quoted pattern such as "
-        "'day1/*/front.mp4'. Required, unless --input-video-list-json-path is given.",
+        "'day1/*/front.mp4'. In an object store: s3://BUCKET/PREFIX or gs://BUCKET/PREFIX. Required, unless "
+        "--input-video-list-json-path is given.",
         metavar="PATH",
     )
-    input_video_list_json_path: LocalPath | None = flag(
+    input_s3_profile_name: str = flag(
+        DEFAULT_PROFILE,
+        "The profile of ~/.aws/credentials (or of the file that COSMOS_S3_PROFILE_PATH names) for what is read from "
+        "s3://: videos, their list, --config and --model-weights-path. It holds the keys and, for stores that are not "
+        "Amazon's, endpoint_url and region.",
+        metavar="NAME",
+    )
+    input_video_list_json_path: Place | None = flag(
         None,
         "A JSON file with a list of video paths, to curate a hand-picked set. Together with "
         "--input-video-path, every listed path must lie below that folder.",
         metavar="FILE",
     )
-    output_clip_path: LocalPath = flag(
+    output_clip_path: Place = flag(
         "",
-        "The folder for clips, metadata, dataset and report. Name the same folder again to continue: "
-        "finished videos are not processed again. Required.",
+        "The folder for clips, metadata, dataset and report, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX. Name "
+        "the same one again to continue: finished videos are not processed again. Required.",
         metavar="FOLDER",
+    )
+    output_s3_profile_name: str = flag(
+        DEFAULT_PROFILE, "The profile for an output in s3://, as --input-s3-profile-name.", metavar="NAME"
     )
     input_extensions: Annotated[tuple[str, ...], Converted(parse_extensions)] = flag(
         parse_extensions(_EXTENSIONS),

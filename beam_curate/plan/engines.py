@@ -11,6 +11,7 @@ from beam_curate.models.catalog import CAPTIONERS, Model, by_name
 from beam_curate.models.slot import ModelRef
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
+from beam_curate.plan.places import weights_of
 from beam_curate.plan.requirements import required_text_encoder
 
 # Frames/s, pixels a side of a visual token and most visual tokens in the Qwen2.5-VL family; nothing is known of an
@@ -33,8 +34,8 @@ def engine_reference(options: Options) -> ModelRef:
     assert model is not None
     if caption.engine == "vllm":
         server, policy = vllm_server(options), request_policy(caption)
-        return vllm.reference(model, server, policy, run.workspace, run.model_weights_path)
-    return transformers_engine.reference(model, run.workspace, run.model_weights_path)
+        return vllm.reference(model, server, policy, run.workspace, weights_of(options))
+    return transformers_engine.reference(model, run.workspace, weights_of(options))
 
 
 def model_server(options: Options) -> Endpoint | VllmServer | None:

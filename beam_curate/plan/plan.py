@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from beam_curate.elements import ClipChunk, Video, VideoShots
@@ -17,6 +15,7 @@ from beam_curate.models.slot import load_ahead
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan.engines import model_server
 from beam_curate.plan.fingerprints import digest, fingerprint
+from beam_curate.plan.places import cache_of, sources_of, weights_of
 from beam_curate.plan.requirements import required_models
 from beam_curate.plan.settings import ModelSettings, ReportSettings, RunnerSettings, SourceSettings
 from beam_curate.plan.stages import limits_of, stages_of
@@ -24,7 +23,7 @@ from beam_curate.records.records import RecordContext
 from beam_curate.stage import PlannedStage, Stage
 from beam_curate.store.base import Store
 from beam_curate.store.layout import DATASET
-from beam_curate.store.local import LocalStore
+from beam_curate.store.open import open_store
 from beam_curate.store.results import ResultStore
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
@@ -115,7 +114,7 @@ def make_plan(parsed: Parsed) -> Plan:
         parsed: A command line, understood.
     """
     options = parsed.options
-    output = LocalStore(Path(os.path.abspath(options.input.output_clip_path)))
+    output = open_store(options.input.output_clip_path, options.input.output_s3_profile_name, cache_of(options))
     stages = _planned(stages_of(options), options, output)
     with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
     validation_fraction = options.dataset.validation_fraction if with_dataset else 0.0
@@ -137,9 +136,10 @@ def make_plan(parsed: Parsed) -> Plan:
             options.input.keep_duplicates,
             run.retry_failed,
             run.repair,
+            sources_of(options),
         ),
         runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose, run.gpu_memory_gb),
-        models=ModelSettings(run.workspace, run.model_weights_path),
+        models=ModelSettings(run.workspace, weights_of(options)),
         required=required_models(options),
         model_server=model_server(options),
         report=ReportSettings(

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from beam_curate.sources.reading import SourceReader
+from beam_curate.weights.fetch import WeightsSource
+
 
 @dataclasses.dataclass(frozen=True)
 class RunnerSettings:
@@ -38,6 +41,7 @@ class SourceSettings:
         keep_duplicates: Whether a file with the content of another is curated, too.
         retry_failed: Whether videos that failed permanently are tried again.
         repair: Whether videos that are done are looked at again.
+        reader: Gives sources as files.
     """
 
     path: str | None
@@ -47,6 +51,7 @@ class SourceSettings:
     keep_duplicates: bool = False
     retry_failed: bool = False
     repair: bool = False
+    reader: SourceReader = SourceReader()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +60,11 @@ class ModelSettings:
 
     Attributes:
         workspace: The folder with ``models/``.
-        weights_path: Where a worker takes a model from that it lacks: ``--model-weights-path``; None without.
+        weights: Where a worker takes a model from that it lacks; None without.
     """
 
     workspace: str
-    weights_path: str | None = None
+    weights: WeightsSource | None = None
 
 
 @dataclasses.dataclass(frozen=True)

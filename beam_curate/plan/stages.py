@@ -9,6 +9,7 @@ from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import Video, VideoShots
 from beam_curate.options.parse import Options
 from beam_curate.plan.captions import captioner
+from beam_curate.plan.places import sources_of, weights_of
 from beam_curate.shots import transnetv2
 from beam_curate.shots.scenes import SceneRules
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
@@ -28,7 +29,7 @@ def stages_of(options: Options) -> list[Stage[Any, Any]]:
     """
     return [
         _detector(options),
-        ClipCutter(encoding_of(options), options.split.clip_re_chunk_size, limits_of(options)),
+        ClipCutter(encoding_of(options), options.split.clip_re_chunk_size, limits_of(options), sources_of(options)),
         *_after_clips(options),
     ]
 
@@ -38,7 +39,7 @@ def _after_clips(options: Options) -> Iterator[Stage[Any, Any]]:
         yield captioner(options)
     if options.dataset.generate_cosmos_predict_dataset == "predict2":
         text, run, min_frames = options.text, options.run, options.dataset.predict2_min_frames
-        encoder = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, run.model_weights_path)
+        encoder = t5.reference(text.text_encoder, run.workspace, text.text_encoder_dtype, weights_of(options))
         yield CaptionEncoder(encoder, min_frames)
         yield WindowCutter(encoding_of(options), min_frames, limits_of(options))
 
@@ -74,10 +75,11 @@ def encoding_of(options: Options) -> Encoding:
 
 
 def _detector(options: Options) -> Stage[Video, VideoShots]:
-    split, limit_clips, limits = options.split, options.input.limit_clips, limits_of(options)
+    split, limit_clips = options.split, options.input.limit_clips
+    limits, sources = limits_of(options), sources_of(options)
     if split.splitting_algorithm == "fixed-stride":
         return FixedStrideDetector(
-            split.fixed_stride_split_duration, split.fixed_stride_min_clip_length_s, limit_clips, limits
+            split.fixed_stride_split_duration, split.fixed_stride_min_clip_length_s, limit_clips, limits, sources
         )
     rules = SceneRules(
         threshold=split.transnetv2_threshold,
@@ -88,4 +90,4 @@ def _detector(options: Options) -> Stage[Video, VideoShots]:
         crop_s=split.transnetv2_crop_s,
     )
     network = transnetv2.reference(options.run.workspace)
-    return TransNetV2Detector(network, rules, limit_clips, limits, split.fast_shots)
+    return TransNetV2Detector(network, rules, limit_clips, limits, split.fast_shots, sources)

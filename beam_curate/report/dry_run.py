@@ -15,6 +15,7 @@ from beam_curate.elements import Video
 from beam_curate.plan.plan import Plan
 from beam_curate.progress.terminal import shown
 from beam_curate.shots.stage import FixedStrideDetector, TransNetV2Detector
+from beam_curate.sources.reading import SourceReader
 from beam_curate.text_embeddings.stage import CaptionEncoder
 from beam_curate.video import decoder_pool
 from beam_curate.video.decode import SourceHeader
@@ -42,7 +43,7 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barrier
     limits = _detector(plan).limits
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
-        headers = list(pool.map(lambda video: _header(video, limits), videos))
+        headers = list(pool.map(lambda video: _header(video, plan.sources.reader, limits), videos))
     table = Table("video", "size", "length", "would be", box=None, pad_edge=False)
     core_s = bytes_out = 0.0
     for video, header in zip(videos, headers, strict=True):
@@ -126,9 +127,10 @@ def estimate(header: SourceHeader, plan: Plan) -> tuple[float, float]:
     return core_s, size * (2 if len(windows) > 1 else 1) + embeddings
 
 
-def _header(video: Video, limits: Limits) -> SourceHeader | Exception:
+def _header(video: Video, reader: SourceReader, limits: Limits) -> SourceHeader | Exception:
     try:
-        header: SourceHeader = decoder_pool.call("probe", video.uri, limits=limits)
-        return header
+        with reader.reading(video) as path:
+            header: SourceHeader = decoder_pool.call("probe", path, limits=limits)
+            return header
     except Exception as error:  # noqa: BLE001 - shown in the table, as the run would record it
         return error

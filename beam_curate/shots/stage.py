@@ -17,7 +17,7 @@ from beam_curate.elements import Span, Video, VideoShots
 from beam_curate.models.slot import ModelRef
 from beam_curate.shots.scenes import TOO_SHORT, Piece, SceneRules, divide, limited, losses_of, scenes_of, split_at
 from beam_curate.shots.sliding_windows import sliding_windows
-from beam_curate.sources.listing import check_unchanged
+from beam_curate.sources.reading import SourceReader
 from beam_curate.stage import Stage
 from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
@@ -34,7 +34,18 @@ class _Detector(Stage[Video, VideoShots]):
     name: ClassVar[str] = "shots"
     version: ClassVar[int] = 2
     result_type: ClassVar[type[Any]] = VideoShots
-    transient: ClassVar[frozenset[str]] = frozenset({"limits"})
+    transient: ClassVar[frozenset[str]] = frozenset({"limits", "sources"})
+
+    sources: SourceReader
+
+    def run(self, video: Video, files: StageFiles) -> VideoShots:
+        """Returns the spans of a video."""
+        with self.sources.reading(video) as path:
+            return self._detect(video, path)
+
+    def _detect(self, video: Video, path: str) -> VideoShots:
+        """Returns the spans of a video that lies at a path."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +57,21 @@ class FixedStrideDetector(_Detector):
         min_length_s: Minimum length of the last span; a shorter one is left out.
         limit_clips: Maximum number of spans per video; 0 means no limit.
         limits: Limits of the child process.
+        sources: Gives sources as files.
     """
 
     duration_s: float
     min_length_s: float
     limit_clips: int
     limits: decoder_pool.Limits
+    sources: SourceReader = SourceReader()
 
     algorithm: ClassVar[str] = "fixed-stride"
     model = None
 
-    def run(self, video: Video, files: StageFiles) -> VideoShots:
+    def _detect(self, video: Video, path: str) -> VideoShots:
         """Returns the spans of a video, from its packets without decoding it if possible."""
-        check_unchanged(video)
-        header, times = decoder_pool.stream("packet_times", video.uri, limits=self.limits)
+        header, times = decoder_pool.stream("packet_times", path, limits=self.limits)
         timeline = Timeline(header, times)
         spans: dict[int, Span] = {}
         pieces: list[Piece] = []
@@ -96,6 +108,7 @@ class TransNetV2Detector(_Detector):
         limit_clips: Maximum number of spans per video; 0 means no limit.
         limits: Limits of the child process.
         fast: Use longer windows, computed once each: faster, with slightly different probabilities.
+        sources: Gives sources as files.
     """
 
     model: ModelRef
@@ -103,13 +116,13 @@ class TransNetV2Detector(_Detector):
     limit_clips: int
     limits: decoder_pool.Limits
     fast: bool = False
+    sources: SourceReader = SourceReader()
 
     algorithm: ClassVar[str] = "transnetv2"
 
-    def run(self, video: Video, files: StageFiles) -> VideoShots:
+    def _detect(self, video: Video, path: str) -> VideoShots:
         """Returns the spans of a video; a child process decodes it while the network processes windows."""
-        check_unchanged(video)
-        reading = _Reading(decoder_pool.stream("shot_frames", video.uri, limits=self.limits))
+        reading = _Reading(decoder_pool.stream("shot_frames", path, limits=self.limits))
         parts: list[NDArray[np.float32]] = []
         for part in self._probabilities(sliding_windows(reading.frames(), fast=self.fast)):
             parts.append(part)

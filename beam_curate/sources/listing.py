@@ -12,9 +12,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from beam_curate.buckets.base import DEFAULT_PROFILE, scheme_of
+from beam_curate.buckets.open import read_place
 from beam_curate.elements import Video
 from beam_curate.errors import DiskError, SourceChangedError, UsageError
 from beam_curate.progress.terminal import shown
+from beam_curate.sources import bucket_listing
 from beam_curate.sources.outputs import Outputs
 
 _GLOB_CHARACTERS = "*?["
@@ -38,7 +41,11 @@ class Listing:
 
 
 def list_videos(
-    input_path: str | None, list_path: str | None, extensions: frozenset[str], output: str | None = None
+    input_path: str | None,
+    list_path: str | None,
+    extensions: frozenset[str],
+    output: str | None = None,
+    profile: str = DEFAULT_PROFILE,
 ) -> Listing:
     """Lists the videos of a run, without clips that this program made.
 
@@ -50,18 +57,22 @@ def list_videos(
     ['a.mov', 'b.MP4']
 
     Args:
-        input_path: A folder (searched through), a file or a glob; None when there is only a list.
-        list_path: A JSON array of full paths, each below ``input_path`` when that is given.
+        input_path: A folder (searched through), a file or a glob, or such a URL; None when there is only a list.
+        list_path: A JSON array of full paths or of URLs, each below ``input_path`` when that is given.
         extensions: Lower-case, with the dot.
         output: The output folder of this run, whose files count as made by this program even while it is not there yet.
+        profile: Of the user's AWS files, for what is on S3.
 
     Raises:
         UsageError: The path or the list does not exist or is not what it should be.
     """
+    listed = None if list_path is None else _read_list(list_path, profile)
+    if any(scheme_of(path) for path in [*(listed or ()), *([input_path] if input_path else ())]):
+        return _in_bucket(input_path, list_path, listed, extensions, profile)
     videos: list[Video] = []
     notes: list[str] = []
-    if list_path is not None:
-        root, paths = _from_list(list_path, input_path)
+    if list_path is not None and listed is not None:
+        root, paths = _from_list(list_path, listed, input_path)
     else:
         assert input_path is not None
         root, paths = _from_path(input_path, notes)
@@ -187,16 +198,42 @@ def _walk(root: str, notes: list[str]) -> Iterator[str]:
                 pending.append(entry.path)
 
 
-def _from_list(list_path: str, input_path: str | None) -> tuple[str, Iterator[str]]:
+def _in_bucket(
+    input_path: str | None, list_path: str | None, listed: list[str] | None, extensions: frozenset[str], profile: str
+) -> Listing:
+    """Lists videos of a bucket."""
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(shown(text))
+
+    flag = f"--input-video-path {input_path}" if listed is None else f"--input-video-list-json-path {list_path}"
     try:
-        paths = json.loads(Path(list_path).read_bytes())
+        if listed is None:
+            assert input_path is not None
+            root, videos = bucket_listing.below(input_path, extensions, profile, note)
+        else:
+            root, videos = bucket_listing.listed(sorted(set(listed)), input_path, extensions, profile, note)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag}: {error}") from error
+    videos.sort(key=lambda video: video.relative_path)
+    return Listing(root, tuple(videos), tuple(notes), searched=listed is None)
+
+
+def _read_list(list_path: str, profile: str) -> list[str]:
+    try:
+        paths = json.loads(read_place(list_path, profile))
     except OSError as error:
-        raise UsageError(f"--input-video-list-json-path {list_path}: {error.strerror}") from error
+        raise UsageError(f"--input-video-list-json-path {list_path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(f"--input-video-list-json-path {list_path}: not valid JSON: {error}") from error
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise UsageError(f"--input-video-list-json-path {list_path}: not an array of paths")
-    paths = sorted({os.path.abspath(path) for path in paths})
+    return paths
+
+
+def _from_list(list_path: str, listed: list[str], input_path: str | None) -> tuple[str, Iterator[str]]:
+    paths = sorted({os.path.abspath(path) for path in listed})
     if input_path is None:
         root = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else os.getcwd()
         return root, iter(paths)

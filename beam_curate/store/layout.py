@@ -27,6 +27,7 @@ NOT_FOR_TRAINING = "NOT_FOR_TRAINING.txt"
 # What the program keeps for itself.
 WORK = PurePosixPath(".work")
 TMP = WORK / "tmp"  # temporary files; deleted by a run that is alone
+LEASES = WORK / "leases"  # of runs on an object store; see `beam_curate.store.lease`
 WORKER_COUNTS = TMP / "counts"  # see `beam_curate.progress.worker_counts`
 PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
 DONE = WORK / "done"  # done markers, one folder per fingerprint, in folders that are listed at the same time

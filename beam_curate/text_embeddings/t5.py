@@ -16,7 +16,7 @@ from beam_curate.models.catalog import ENCODER_COPY, T5_XXL
 from beam_curate.models.oom_backoff import OomBackoff
 from beam_curate.models.requirements import text_encoder_gb
 from beam_curate.models.slot import ModelRef
-from beam_curate.weights.fetch import load_from_folder
+from beam_curate.weights.fetch import WeightsSource, load_from_folder
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +120,8 @@ def _checked(states: NDArray[np.float16]) -> NDArray[np.float16] | Exception:
     return ModelOutputError("the text encoder answered with NaN or infinite values")
 
 
-def _load_t5_11b(device: str, workspace: str, dtype: str, weights_path: str | None) -> T5Encoder:
-    return load_from_folder(
-        T5_XXL, workspace, weights_path, functools.partial(_load_folder, device=device, dtype=dtype)
-    )
+def _load_t5_11b(device: str, workspace: str, dtype: str, weights: WeightsSource | None) -> T5Encoder:
+    return load_from_folder(T5_XXL, workspace, weights, functools.partial(_load_folder, device=device, dtype=dtype))
 
 
 def _load_folder(folder: Path, device: str, dtype: str) -> T5Encoder:
@@ -173,7 +171,9 @@ def _load_random(device: str) -> T5Encoder:
     return T5Encoder(tokenizer, model, device)
 
 
-def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights_path: str | None = None) -> ModelRef:
+def reference(
+    text_encoder: str, workspace: str, dtype: str = "float32", weights: WeightsSource | None = None
+) -> ModelRef:
     """Returns a reference to the text encoder.
 
     >>> reference("t5_random", workspace="/models").name
@@ -183,11 +183,11 @@ def reference(text_encoder: str, workspace: str, dtype: str = "float32", weights
         text_encoder: Value of ``--text-encoder``.
         workspace: Where its files lie.
         dtype: Value of ``--text-encoder-dtype``.
-        weights_path: Where they are fetched from when they are missing: ``--model-weights-path``.
+        weights: Where they are fetched from when they are missing.
     """
     if text_encoder == "t5_random":
         return ModelRef("t5_random", _load_random, identity="t5_random")
-    load = functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights_path=weights_path)
+    load = functools.partial(_load_t5_11b, workspace=workspace, dtype=dtype, weights=weights)
     gigabytes = text_encoder_gb(dtype)
     return ModelRef("t5_11b", load, identity=f"{T5_XXL.identity} {dtype}", gpu_gb=gigabytes, ram_gb=gigabytes)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
-from beam_curate.sources.listing import check_unchanged
+from beam_curate.sources.reading import SourceReader
 from beam_curate.stage import Stage, failed
 from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
@@ -55,26 +55,28 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
         encoding: How clips are encoded.
         clips_per_chunk: Value of ``--clip-re-chunk-size``; see `chunks_of`.
         limits: Limits of the child process.
+        sources: Gives sources as files.
     """
 
     encoding: Encoding
     clips_per_chunk: int
     limits: decoder_pool.Limits
+    sources: SourceReader = SourceReader()
 
     name: ClassVar[str] = "clips"
     version: ClassVar[int] = 4
-    transient: ClassVar[frozenset[str]] = frozenset({"limits"})
+    transient: ClassVar[frozenset[str]] = frozenset({"limits", "sources"})
     model = None
 
     def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
         """Returns the chunk with the media of its clips, or their failures."""
-        check_unchanged(chunk.video)
         assert chunk.info is not None  # a chunk with clips has the facts of its source
         spans = tuple(clip.span for clip in chunk.clips)
         cut: dict[str, ClipFile | Exception] = {}
-        for clip_id, result in cut_files(files, chunk.video.uri, chunk.info, spans, self.encoding, self.limits):
-            cut[clip_id] = result
-            counters.step()
+        with self.sources.reading(chunk.video) as path:
+            for clip_id, result in cut_files(files, path, chunk.info, spans, self.encoding, self.limits):
+                cut[clip_id] = result
+                counters.step()
         counters.add("clips cut", len(spans))
         return chunk.with_clips(tuple(self._with_media(chunk, clip, cut) for clip in chunk.clips))
 

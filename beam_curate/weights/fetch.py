@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fnmatch
+import functools
 import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-from beam_curate.errors import ModelFilesError, UsageError
+from beam_curate.buckets.base import DEFAULT_PROFILE, ObjectFacts, scheme_of
+from beam_curate.buckets.download import download
+from beam_curate.buckets.open import open_bucket
+from beam_curate.errors import ModelFilesError
 from beam_curate.models.catalog import ENCODER_COPY, Model
 from beam_curate.models.oom_backoff import is_out_of_memory
 from beam_curate.weights.check import MARKER, check, how_to_fix, problems
 from beam_curate.weights.download import locked
-
-SCHEMES = ("gs", "s3")
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,45 +28,43 @@ Fetch = Callable[[Path], None]
 Loaded = TypeVar("Loaded")
 
 
-def check_weights_path(weights_path: str) -> None:
-    """Checks the syntax of ``--model-weights-path``.
+@dataclasses.dataclass(frozen=True)
+class WeightsSource:
+    """A copy of a workspace's ``models`` folder, from which workers take what they lack.
 
-    >>> check_weights_path("gs://bucket/models")
-    >>> check_weights_path("ftp://host/models")
-    Traceback (most recent call last):
-    beam_curate.errors.UsageError: --model-weights-path is 'ftp://host/models': give a folder, gs://BUCKET/PREFIX or ...
-
-    Raises:
-        UsageError: It is neither a path nor the URL of a supported bucket.
+    Attributes:
+        path: Value of ``--model-weights-path``: a folder, ``gs://BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``.
+        profile: Of the user's AWS files, for what is on S3.
     """
-    parts = urlsplit(weights_path)
-    if "://" not in weights_path:
-        return
-    if parts.scheme not in SCHEMES or not parts.netloc:
-        raise UsageError(
-            f"--model-weights-path is {weights_path!r}: give a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX"
-        )
+
+    path: str
+    profile: str = DEFAULT_PROFILE
+
+    def __str__(self) -> str:
+        return self.path
 
 
-def load_from_folder(model: Model, workspace: str, weights_path: str | None, load: Callable[[Path], Loaded]) -> Loaded:
+def load_from_folder(
+    model: Model, workspace: str, weights: WeightsSource | None, load: Callable[[Path], Loaded]
+) -> Loaded:
     """Loads a model from its folder in the workspace, fetching missing files first.
 
     >>> from beam_curate.models.catalog import T5_XXL
-    >>> load_from_folder(T5_XXL, "/workspace", weights_path=None, load=lambda folder: folder.name)
+    >>> load_from_folder(T5_XXL, "/workspace", weights=None, load=lambda folder: folder.name)
     't5-11b'
 
     Args:
         model: The model.
         workspace: The workspace.
-        weights_path: Value of ``--model-weights-path``: where a worker that lacks the model gets it.
+        weights: Where a worker that lacks the model gets it.
         load: Loads it from the folder.
 
     Raises:
         ModelFilesError: It cannot be fetched or loaded; the message says how to get it. Out-of-memory errors pass
             unchanged.
     """
-    if weights_path is not None:
-        ensure(model, workspace, weights_path)
+    if weights is not None:
+        ensure(model, workspace, weights)
     folder = model.folder(workspace)
     try:
         return load(folder)
@@ -78,37 +78,35 @@ def load_from_folder(model: Model, workspace: str, weights_path: str | None, loa
         ) from error
 
 
-def ensure(model: Model, workspace: str, weights_path: str) -> None:
+def ensure(model: Model, workspace: str, weights: WeightsSource) -> None:
     """Fetches a model's files unless they are in the workspace; several processes may call it at once.
 
     Files are copied to a temporary folder beside the model's and checked before they replace it.
 
     >>> import tempfile
     >>> from beam_curate.models.catalog import T5_XXL
-    >>> ensure(T5_XXL, tempfile.mkdtemp(), weights_path="/nowhere")
+    >>> ensure(T5_XXL, tempfile.mkdtemp(), WeightsSource("/nowhere"))
     Traceback (most recent call last):
     beam_curate.errors.ModelFilesError: there is no google-t5/t5-11b in /nowhere/google-t5/t5-11b: ...
 
     Args:
         model: The model.
         workspace: The workspace.
-        weights_path: Value of ``--model-weights-path``: a copy of a workspace's ``models`` folder.
+        weights: Where they are.
 
     Raises:
         ModelFilesError: The model is missing or incomplete there, or cannot be fetched.
-        UsageError: See `check_weights_path`.
     """
     if not check(model, workspace):
         return
-    check_weights_path(weights_path)
     folder = model.folder(workspace)
-    source = f"{weights_path.rstrip('/')}/{model.model_id}"
+    source = WeightsSource(f"{weights.path.rstrip('/')}/{model.model_id}", weights.profile)
     try:
         with locked(folder, _LOG.info):
             if not check(model, workspace):
                 return
             _fetch_all(model, folder, source)
-    except (ModelFilesError, UsageError):
+    except ModelFilesError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
@@ -118,7 +116,7 @@ def ensure(model: Model, workspace: str, weights_path: str) -> None:
         ) from error
 
 
-def _fetch_all(model: Model, folder: Path, source: str) -> None:
+def _fetch_all(model: Model, folder: Path, source: WeightsSource) -> None:
     files = _list(source)
     names = _wanted(model, list(files))
     if not names:
@@ -161,13 +159,13 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
         path.replace(folder / path.name)
 
 
-def _list(source: str) -> dict[str, Fetch]:
+def _list(source: WeightsSource) -> dict[str, Fetch]:
     """Returns the files directly in a folder or below a prefix, each with a function that copies it to a path."""
-    parts = urlsplit(source)
-    prefix = parts.path.strip("/") + "/"
-    if "://" not in source:
-        return _list_folder(Path(source).expanduser())
-    return _list_gs(parts.netloc, prefix) if parts.scheme == "gs" else _list_s3(parts.netloc, prefix)
+    if not scheme_of(source.path):
+        return _list_folder(Path(source.path).expanduser())
+    bucket, prefix = open_bucket(f"{source.path}/", source.profile)
+    found = (one for one in bucket.list(prefix, folders=True) if isinstance(one, ObjectFacts) and one.key != prefix)
+    return {one.key.removeprefix(prefix): functools.partial(download, bucket, one) for one in found}
 
 
 def _list_folder(folder: Path) -> dict[str, Fetch]:
@@ -184,23 +182,3 @@ def _copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _list_gs(bucket: str, prefix: str) -> dict[str, Fetch]:
-    from google.cloud import storage  # type: ignore[import-untyped]
-
-    blobs = storage.Client().list_blobs(bucket, prefix=prefix, delimiter="/")
-    return {blob.name.removeprefix(prefix): blob.download_to_filename for blob in blobs if blob.name != prefix}
-
-
-def _list_s3(bucket: str, prefix: str) -> dict[str, Fetch]:
-    import boto3  # type: ignore[import-untyped]
-
-    client = boto3.client("s3")
-
-    def copy(key: str) -> Fetch:
-        return lambda target: client.download_file(bucket, key, str(target))
-
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    return {key.removeprefix(prefix): copy(key) for key in keys if key != prefix}
