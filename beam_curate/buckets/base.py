@@ -32,6 +32,8 @@ class ObjectFacts:
             what an S3 server says.
         modified_s: When it was written by the clock of the store, in s since 1970.
         sha256: Hex digest of the content where the writer has left it and it was asked for by `Bucket.head`; else "".
+        etag_is_md5: Whether ``etag`` is the MD5 of the content: where it is of 32 hex digits and the store says so,
+            since it is another hash with some kinds of encryption.
     """
 
     key: str
@@ -39,6 +41,7 @@ class ObjectFacts:
     etag: str
     modified_s: float
     sha256: str = ""
+    etag_is_md5: bool = False
 
 
 class Bucket(abc.ABC):
