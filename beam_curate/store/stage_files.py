@@ -35,9 +35,9 @@ class StageFiles:
     stage: str
     fingerprint: str
 
-    def path(self, file: StoredFile) -> Path:
-        """Returns the path of a stored file on this computer, for reading."""
-        return self.output.local_path(file.path)
+    def reading(self, file: StoredFile) -> AbstractContextManager[Path]:
+        """Gives a file on this computer with the content of a stored file while the block lasts; read only."""
+        return self.output.reading(file)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Gives a temporary folder, deleted at the end of the block."""

@@ -20,7 +20,7 @@ class Output(LocalStore):
         return self.root / value if isinstance(value, PurePosixPath) else lambda *args: self.root / value(*args)
 
     def stored(self, file: StoredFile) -> Path:
-        return self.local_path(file.path)
+        return self.root / file.path
 
     def done_folder(self, fingerprint: str) -> Path:
         return self.root / layout.DONE / fingerprint
