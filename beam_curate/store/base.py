@@ -148,11 +148,18 @@ class Store(abc.ABC):
         """Writes JSON in its one form; see `beam_curate.store.files.json_bytes`."""
         self.write(key, json_bytes(value))
 
-    def keep(self, path: Path, folder: Key, stem: str) -> StoredFile:
+    def keep(self, path: Path, folder: Key, stem: str, public: Key | None = None) -> StoredFile:
         """Moves a finished file from a `scratch` folder into a folder, under a name that holds its hash.
 
         The name makes the file immutable: another attempt with other bytes gets another name, so a record can
         never point at a file it did not mean.
+
+        Args:
+            path: The file; it is gone afterwards.
+            folder: Where it is kept.
+            stem: What its name begins with.
+            public: Where users will find it, if they will: a store that cannot share a file between two names keeps it
+                there at once.
 
         Example:
             >>> import tempfile

@@ -238,6 +238,17 @@ def test_a_kept_file_is_named_by_its_content(store: Store) -> None:
     assert store.read(other.path) == b"b"
 
 
+def test_a_file_that_will_be_published_comes_to_its_public_name(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "made.mp4").write_bytes(b"abc")
+        file = store.keep(folder / "made.mp4", layout.stage_files("clips", "f"), "c", layout.clip("c"))
+    assert store.has(file, content=True)
+    for _ in range(2):
+        store.publish(file, layout.clip("c"))
+        assert store.read(layout.clip("c")) == b"abc"
+        assert store.has(file, content=True)
+
+
 def test_a_stored_file_can_be_read_as_a_file_by_several_at_once(store: Store) -> None:
     file, other = keep(store, b"abc"), keep(store, b"other")
     with store.reading(file) as path, store.reading(file) as again, store.reading(other) as third:
