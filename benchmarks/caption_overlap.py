@@ -76,7 +76,7 @@ def main() -> int:
         seen = frames.sample_window(media, (0, FRAMES - 1), captioner.frame_sampling)
         decoding_s = min(timed(lambda: list(frames.sample_frames(footage, [seen]))) for _ in range(3))
         (pictures,) = frames.sample_frames(footage, [seen])
-        request = Request(captioner.prompts.first, pictures, seen.frame_rate, footage, 0, FRAMES - 1)
+        request = Request(captioner.prompts.first, pictures, seen.frame_rate, 0, FRAMES - 1)
         worker = worker.having(sampling=SamplingParams(tokens_for(captioner, request, decoding_s)))
         both_s = timed(lambda: worker.run(chunks[0]))
 

@@ -49,8 +49,10 @@ class DescribeCaptioner(Captioner):
     def _caption(self, clip: Clip, files: StageFiles) -> Clip:
         assert clip.media is not None
         spans = self.windows.divide(clip.media.num_frames)
-        with CORES.one():
-            texts = describe_windows(files.path(clip.media.file), spans) if spans else []
+        texts: list[str] = []
+        if spans:
+            with files.reading(clip.media.file) as path, CORES.one():
+                texts = describe_windows(path, spans)
         counters.add("windows captioned", len(texts))
         counters.step()
         windows = tuple(

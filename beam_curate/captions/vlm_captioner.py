@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from beam_curate import counters
@@ -80,27 +80,30 @@ class VlmCaptioner(Captioner):
             SetupError: Every window would fail for the same reason.
         """
         asked = [one for clip in chunk.clips for one in self._windows(clip, files)]
-        requests = self._requests(asked, files)
         captions: dict[tuple[str, int], Caption | Exception] = {}
-        for batch in batches([one.tokens for one in asked], self.batch_tokens):
-            answered = self._answer(requests, len(batch))
-            captions.update(zip((asked[position].key for position in batch), answered, strict=True))
-            ending = {asked[position].clip.clip_id for position in batch}
-            after = {one.clip.clip_id for one in asked[batch.stop : batch.stop + 1]}
-            counters.step(len(ending - after))
+        with contextlib.closing(self._requests(asked, files)) as requests:  # it has the file of a clip until it ends
+            for batch in batches([one.tokens for one in asked], self.batch_tokens):
+                answered = self._answer(requests, len(batch))
+                captions.update(zip((asked[position].key for position in batch), answered, strict=True))
+                ending = {asked[position].clip.clip_id for position in batch}
+                after = {one.clip.clip_id for one in asked[batch.stop : batch.stop + 1]}
+                counters.step(len(ending - after))
         _count(captions.values())
         return chunk.with_clips(tuple(self._captioned(chunk, clip, captions) for clip in chunk.clips))
 
     def _windows(self, clip: Clip, files: StageFiles) -> Iterator[_SampledClipWindow]:
         if clip.media is None:
             return
-        times = clip_times(files.path(clip.media.file), clip.media)
+        with files.reading(clip.media.file) as path:
+            times = clip_times(path, clip.media)
         text = self.prompts.num_characters // _CHARACTERS_PER_TOKEN
         for window in self.windows.divide(clip.media.num_frames):
             seen = sample_window(clip.media, window, self.frame_sampling, times)
             yield _SampledClipWindow(clip, seen, seen.tokens + text + len(seen.indices) // 2 * _LABEL_TOKENS)
 
-    def _requests(self, asked: Sequence[_SampledClipWindow], files: StageFiles) -> Iterator[Request | Exception]:
+    def _requests(
+        self, asked: Sequence[_SampledClipWindow], files: StageFiles
+    ) -> Generator[Request | Exception, None, None]:
         """Yields a request for each window, or the exception that decoding failed with; decodes each clip once."""
         position = 0
         while position < len(asked):
@@ -119,13 +122,13 @@ class VlmCaptioner(Captioner):
 
     def _requests_of(self, clip: Clip, windows: Sequence[SampledWindow], files: StageFiles) -> Iterator[Request]:
         assert clip.media is not None
-        path = files.path(clip.media.file)
-        for window, images in zip(windows, sample_frames(path, windows), strict=True):
-            name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
-            seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-            span = window.start_frame, window.end_frame
-            prompt, system = self.prompts.first_message, self.prompts.system
-            yield Request(prompt, images, window.frame_rate, path, *span, seed, system, window.times)
+        with files.reading(clip.media.file) as path:
+            for window, images in zip(windows, sample_frames(path, windows), strict=True):
+                name = f"{clip.clip_id}_{window.start_frame}_{window.end_frame}"
+                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+                span = window.start_frame, window.end_frame
+                prompt, system = self.prompts.first_message, self.prompts.system
+                yield Request(prompt, images, window.frame_rate, *span, seed, system, window.times)
 
     def _answer(self, requests: Iterator[Request | Exception], number: int) -> list[Caption | Exception]:
         """Captions the next batch of windows."""

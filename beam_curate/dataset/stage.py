@@ -90,13 +90,23 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
 
     def _blank(self, window: Window, clip_file: StoredFile, files: StageFiles) -> str | None:
         """Returns what is wrong with a window's video if it is blank, by the same rule as `verify`."""
-        path = str(files.path(window.video or clip_file))
-        arguments = path, window.num_frames, MIN_GREY_STD
-        return blank_fault(decoder_pool.call("grey_std", *arguments, limits=self.limits))
+        with files.reading(window.video or clip_file) as path:
+            arguments = str(path), window.num_frames, MIN_GREY_STD
+            return blank_fault(decoder_pool.call("grey_std", *arguments, limits=self.limits))
 
     def _pieces(self, clip: Clip, windows: list[Window], files: StageFiles) -> list[ClipFile]:
         assert clip.media is not None
-        path = str(files.path(clip.media.file))
+        with files.reading(clip.media.file) as path:
+            made = self._made(str(path), clip, windows, files)
+        pieces = []
+        for piece in made:
+            if isinstance(piece, Exception):
+                raise piece
+            pieces.append(piece)
+        return pieces
+
+    def _made(self, path: str, clip: Clip, windows: list[Window], files: StageFiles) -> list[ClipFile | Exception]:
+        """Returns what was made of each window, in order: copied where it can be, else encoded."""
         header, times = decoder_pool.stream("packet_times", path, limits=self.limits)
         timeline = Timeline(header, times)
         spans = [
@@ -112,10 +122,4 @@ class WindowCutter(Stage[ClipChunk, ClipChunk]):
         # The clip already has its final frame count; do not apply the frame limit twice.
         encoding = dataclasses.replace(self.encoding, max_output_frames=None)
         made |= dict(cut_files(files, path, timeline.info, others, encoding, self.limits))
-        pieces = []
-        for span in spans:
-            piece = made[span.clip_id]
-            if isinstance(piece, Exception):
-                raise piece
-            pieces.append(piece)
-        return pieces
+        return [made[span.clip_id] for span in spans]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 class Request:
     """A prompt with the frames of a caption window.
 
-    >>> Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47).seconds
+    >>> Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, 0, 47).seconds
     (0.0, 0.5, 1.0, 1.5)
 
     Attributes:
         prompt: User message.
         frames: Sampled frames, uint8 RGB [num_frames, height, width, 3], already within the pixel budget.
         frame_rate: Sampling rate of `frames`, in frames/s: their number over the window's length.
-        clip: Local path of the clip.
         first_frame: First frame of the window in the clip.
         last_frame: Last frame of the window in the clip, inclusive.
         seed: Seed of random sampling; used only if the temperature is above 0.
@@ -34,7 +32,6 @@ class Request:
     prompt: str
     frames: NDArray[np.uint8]
     frame_rate: float
-    clip: Path
     first_frame: int
     last_frame: int
     seed: int = 0
@@ -121,7 +118,7 @@ class Engine(Protocol):
     >>> class Echo:
     ...     def generate(self, requests, params):
     ...         return [Completion(request.prompt, 0, 0, "stop") for request in requests]
-    >>> request = Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
+    >>> request = Request("What happens?", np.zeros((4, 56, 56, 3), np.uint8), 2.0, 0, 47)
     >>> Echo().generate([request], SamplingParams(max_output_tokens=100))
     [Completion(text='What happens?', prompt_tokens=0, output_tokens=0, finish='stop')]
     """

@@ -35,7 +35,7 @@ def messages(request: Request, media: str) -> list[dict[str, Any]]:
     """Returns the messages of a request: a system message, if any, and a user message with media before the text.
 
     >>> from pathlib import Path
-    >>> request = Request("What happens?", np.zeros((2, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
+    >>> request = Request("What happens?", np.zeros((2, 56, 56, 3), np.uint8), 2.0, 0, 23)
     >>> [part["type"] for part in messages(request, "frames")[0]["content"]]
     ['image_url', 'image_url', 'text']
 

@@ -94,14 +94,17 @@ class Store(abc.ABC):
         """Moves a finished file from a `scratch` folder into the output, in one step as others see it."""
 
     @abc.abstractmethod
-    def local_path(self, key: Key) -> Path:
-        """Returns a file on this computer with the content of a key, for code that opens files; read only."""
-
-    @abc.abstractmethod
     def link(self, source: Key, target: Key) -> None:
         """Creates or replaces ``target`` with the content of ``source``, sharing its space where the storage can."""
 
     # Stored files, which never change; see `keep`.
+
+    @abc.abstractmethod
+    def reading(self, file: StoredFile) -> AbstractContextManager[Path]:
+        """Gives a file on this computer with the content of a stored file while the block lasts; read only.
+
+        Where the file is gone, entering the block raises FileNotFoundError, or opening the path does.
+        """
 
     @abc.abstractmethod
     def has(self, file: StoredFile, *, content: bool = False) -> bool:
@@ -145,11 +148,18 @@ class Store(abc.ABC):
         """Writes JSON in its one form; see `beam_curate.store.files.json_bytes`."""
         self.write(key, json_bytes(value))
 
-    def keep(self, path: Path, folder: Key, stem: str) -> StoredFile:
+    def keep(self, path: Path, folder: Key, stem: str, public: Key | None = None) -> StoredFile:
         """Moves a finished file from a `scratch` folder into a folder, under a name that holds its hash.
 
         The name makes the file immutable: another attempt with other bytes gets another name, so a record can
         never point at a file it did not mean.
+
+        Args:
+            path: The file; it is gone afterwards.
+            folder: Where it is kept.
+            stem: What its name begins with.
+            public: Where users will find it, if they will: a store that cannot share a file between two names keeps it
+                there at once.
 
         Example:
             >>> import tempfile
@@ -172,8 +182,9 @@ class Store(abc.ABC):
             >>> from beam_curate.store.local import LocalStore
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     output = LocalStore(Path(folder))
-            ...     output.write("files/a.mp4", b"a clip")
-            ...     stored = StoredFile("files/a.mp4", 6, sha256_of(output.local_path("files/a.mp4")))
+            ...     with output.scratch() as scratch:
+            ...         _ = (scratch / "made.mp4").write_bytes(b"a clip")
+            ...         stored = output.keep(scratch / "made.mp4", "files", "a")
             ...     output.publish(stored, "clips/a.mp4")
             ...     output.read("clips/a.mp4")
             b'a clip'

@@ -46,7 +46,7 @@ class LocalStore(Store):
 
     def read(self, key: Key) -> bytes:
         """See `Store.read`."""
-        return self.local_path(key).read_bytes()
+        return self._path(key).read_bytes()
 
     def write(self, key: Key, data: bytes) -> None:
         """See `Store.write`."""
@@ -65,7 +65,7 @@ class LocalStore(Store):
         return data
 
     def _create(self, key: Key, data: bytes) -> bool:
-        path = self.local_path(key)
+        path = self._path(key)
         with self._temporary() as temporary:
             temporary.write_bytes(data)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,17 +83,17 @@ class LocalStore(Store):
 
     def exists(self, key: Key) -> bool:
         """See `Store.exists`; a link to nowhere exists."""
-        return os.path.lexists(self.local_path(key))
+        return os.path.lexists(self._path(key))
 
     def delete(self, key: Key) -> None:
         """See `Store.delete`."""
-        self.local_path(key).unlink(missing_ok=True)
+        self._path(key).unlink(missing_ok=True)
 
     def list_files(self, folder: Key, *, recursive: bool = False) -> list[PurePosixPath]:
         """See `Store.list_files`; links to folders are not followed."""
         files, folders = self._entries(folder)
         for below in folders if recursive else ():
-            if not self.local_path(below).is_symlink():
+            if not self._path(below).is_symlink():
                 files += self.list_files(below, recursive=True)
         return files
 
@@ -104,7 +104,7 @@ class LocalStore(Store):
     def _entries(self, folder: Key) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
         """Returns the files and the folders in a folder."""
         try:
-            with os.scandir(self.local_path(folder)) as scan:
+            with os.scandir(self._path(folder)) as scan:
                 entries = sorted((entry.name, entry.is_dir()) for entry in scan)
         except (FileNotFoundError, NotADirectoryError):
             return [], []
@@ -115,11 +115,11 @@ class LocalStore(Store):
 
     def delete_folder(self, folder: Key) -> None:
         """See `Store.delete_folder`."""
-        shutil.rmtree(self.local_path(folder), ignore_errors=True)
+        shutil.rmtree(self._path(folder), ignore_errors=True)
 
     def delete_empty_folder(self, folder: Key) -> bool:
         """See `Store.delete_empty_folder`."""
-        path = self.local_path(folder)
+        path = self._path(folder)
         with contextlib.suppress(OSError):  # it is not there, or there is something in it
             path.rmdir()
         return not path.is_dir()
@@ -138,20 +138,9 @@ class LocalStore(Store):
         """See `Store.put_file`."""
         self._move(path, key)
 
-    def local_path(self, key: Key) -> Path:
-        """See `Store.local_path`: the file itself, or where it would be.
-
-        Raises:
-            ValueError: The key leads out of the folder.
-        """
-        key = PurePosixPath(key)
-        if key.is_absolute() or ".." in key.parts:
-            raise ValueError(f"{key} leads out of {self.root}")
-        return self.root / key
-
     def link(self, source: Key, target: Key) -> None:
         """See `Store.link`: a hard link, or a copy where links are refused."""
-        path = self.local_path(source)
+        path = self._path(source)
         # Renaming one name of a file onto another of its names does nothing, so the temporary one may remain.
         with self._temporary() as temporary:
             try:
@@ -162,10 +151,14 @@ class LocalStore(Store):
                 copy_file(path, temporary)
             self._move(temporary, target)
 
+    def reading(self, file: StoredFile) -> AbstractContextManager[Path]:
+        """See `Store.reading`: the file itself."""
+        return contextlib.nullcontext(self._path(file.path))
+
     def has(self, file: StoredFile, *, content: bool = False) -> bool:
         """See `Store.has`."""
         try:
-            path = self.local_path(file.path)
+            path = self._path(file.path)
             facts = path.lstat()
         except (OSError, ValueError):
             return False
@@ -178,9 +171,9 @@ class LocalStore(Store):
 
     def has_content_of(self, file: StoredFile, key: Key) -> bool:
         """See `Store.has_content_of`."""
-        path = self.local_path(key)
+        path = self._path(key)
         try:
-            if path.samefile(self.local_path(file.path)):
+            if path.samefile(self._path(file.path)):
                 return True
             return path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
         except FileNotFoundError:
@@ -194,14 +187,14 @@ class LocalStore(Store):
         """
         folders: set[PurePosixPath] = set()
         for key in keys:
-            _sync(self.local_path(key))
+            _sync(self._path(key))
             folders.update(PurePosixPath(key).parents)
         for folder in folders:
             _sync(self.root / folder)
 
     def location(self, key: Key = "") -> str:
         """See `Store.location`."""
-        return str(self.local_path(key))
+        return str(self._path(key))
 
     def run_lock(self) -> AbstractContextManager[LockState]:
         """See `Store.run_lock`."""
@@ -220,6 +213,17 @@ class LocalStore(Store):
         """See `Store.free_bytes`."""
         return shutil.disk_usage(self.root).free
 
+    def _path(self, key: Key) -> Path:
+        """Returns the file of a key, or where it would be.
+
+        Raises:
+            ValueError: The key leads out of the folder.
+        """
+        key = PurePosixPath(key)
+        if key.is_absolute() or ".." in key.parts:
+            raise ValueError(f"{key} leads out of {self.root}")
+        return self.root / key
+
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
         """Gives an unused name on the output's file system; a file that has it at the end is deleted."""
@@ -232,7 +236,7 @@ class LocalStore(Store):
             path.unlink(missing_ok=True)
 
     def _move(self, path: Path, key: Key) -> None:
-        target = self.local_path(key)
+        target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
 

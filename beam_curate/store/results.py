@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from beam_curate.elements import ClipChunk, Failure, StoredFile, failures_in, stored_files
+from beam_curate.elements import ClipChunk, Failure, failures_in, stored_files
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 from beam_curate.store.stage_files import StageFiles
@@ -55,7 +55,7 @@ class ResultStore(Generic[R]):
         result_type: The dataclass of a result.
         retry_failed: Treat stored permanent failures as absent.
         limits: The limits of the processes that read sources, in words.
-        check_content: Whether files of the stage are also read and compared with their hashes.
+        check_content: Whether the files that a result adds to its unit are also read and compared with their hashes.
 
     Example:
         >>> import tempfile
@@ -129,13 +129,10 @@ class ResultStore(Generic[R]):
         except pydantic.ValidationError:
             return None
         known = frozenset(stored_files(unit))  # the stages that made them have checked these
-        if _is_of(unit, result) and all(file in known or self._is_sound(file) for file in stored_files(result)):
+        added = (file for file in stored_files(result) if file not in known)
+        if _is_of(unit, result) and all(self.output.has(file, content=self.check_content) for file in added):
             return result
         return None
-
-    def _is_sound(self, file: StoredFile) -> bool:
-        own = PurePosixPath(file.path).is_relative_to(layout.stage_files(self.stage, self.fingerprint))
-        return self.output.has(file, content=self.check_content and own)
 
 
 def _is_of(unit: Any, result: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout
-from beam_curate.store.base import Store
+from beam_curate.store.base import Key, Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +35,17 @@ class StageFiles:
     stage: str
     fingerprint: str
 
-    def path(self, file: StoredFile) -> Path:
-        """Returns the path of a stored file on this computer, for reading."""
-        return self.output.local_path(file.path)
+    def reading(self, file: StoredFile) -> AbstractContextManager[Path]:
+        """Gives a file on this computer with the content of a stored file while the block lasts; read only."""
+        return self.output.reading(file)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Gives a temporary folder, deleted at the end of the block."""
         return self.output.scratch()
 
-    def keep(self, path: Path, stem: str) -> StoredFile:
-        """Moves a finished file into the stage's folder; its name is ``stem`` with the hash of its content."""
-        return self.output.keep(path, layout.stage_files(self.stage, self.fingerprint), stem)
+    def keep(self, path: Path, stem: str, public: Key | None = None) -> StoredFile:
+        """Moves a finished file into the stage's folder; its name is ``stem`` with the hash of its content.
+
+        A file that will be published can be kept under its ``public`` name instead; see `Store.keep`.
+        """
+        return self.output.keep(path, layout.stage_files(self.stage, self.fingerprint), stem, public)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ from beam_curate import counters
 from beam_curate.elements import Clip, ClipChunk, ClipFile, Span, VideoInfo, VideoShots
 from beam_curate.sources.reading import SourceReader
 from beam_curate.stage import Stage, failed
+from beam_curate.store import layout
+from beam_curate.store.base import Key
 from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
@@ -74,7 +76,8 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
         spans = tuple(clip.span for clip in chunk.clips)
         cut: dict[str, ClipFile | Exception] = {}
         with self.sources.reading(chunk.video) as path:
-            for clip_id, result in cut_files(files, path, chunk.info, spans, self.encoding, self.limits):
+            info, limits = chunk.info, self.limits
+            for clip_id, result in cut_files(files, path, info, spans, self.encoding, limits, layout.clip):
                 cut[clip_id] = result
                 counters.step()
         counters.add("clips cut", len(spans))
@@ -94,30 +97,38 @@ def cut_files(
     spans: Sequence[Span],
     encoding: Encoding,
     limits: decoder_pool.Limits,
+    public: Callable[[str], Key] | None = None,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
-    """Cuts spans of a video file in a child process and stores the clips; yields (clip id, stored clip or error)."""
+    """Cuts spans of a video file in a child process and stores the clips; yields (clip id, stored clip or error).
+
+    Clips that are published as they are have a ``public`` name, which follows from their id.
+    """
     if spans:
-        yield from _made(files, limits, "cut", path, info, spans, encoding)
+        yield from _made(files, limits, public, "cut", path, info, spans, encoding)
 
 
 def copy_files(
     files: StageFiles, path: str, info: VideoInfo, spans: Sequence[Span], limits: decoder_pool.Limits
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
     """Does the same for those spans of a clip that can be copied, see `beam_curate.video.copy.copy`."""
-    return _made(files, limits, "copy", path, info, spans)
+    return _made(files, limits, None, "copy", path, info, spans)
 
 
 def _made(
-    files: StageFiles, limits: decoder_pool.Limits, task: str, *arguments: Any
+    files: StageFiles,
+    limits: decoder_pool.Limits,
+    public: Callable[[str], Key] | None,
+    task: str,
+    *arguments: Any,
 ) -> Iterator[tuple[str, ClipFile | Exception]]:
     with files.scratch() as scratch:
         for cut in decoder_pool.stream(task, *arguments, str(scratch), limits=limits):
-            yield cut.clip_id, cut.error or _stored(files, cut)
+            yield cut.clip_id, cut.error or _stored(files, cut, public(cut.clip_id) if public else None)
 
 
-def _stored(files: StageFiles, cut: CutFile) -> ClipFile:
+def _stored(files: StageFiles, cut: CutFile, public: Key | None) -> ClipFile:
     return ClipFile(
-        file=files.keep(Path(cut.path), cut.clip_id),
+        file=files.keep(Path(cut.path), cut.clip_id, public),
         width=cut.width,
         height=cut.height,
         frame_rate_num=cut.frame_rate.numerator,

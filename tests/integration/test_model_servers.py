@@ -142,7 +142,7 @@ def test_a_server_that_cannot_be_used_ends_the_run_before_the_first_video(footag
 def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: Path) -> None:
     folder = str(workspace / "models" / "Qwen" / "Qwen2.5-VL-7B-Instruct")
     pictures = np.random.default_rng(0).integers(0, 255, (4, 56, 84, 3), np.uint8)
-    request = Request("What happens?", pictures, 2.0, Path("clip.mp4"), 0, 95)
+    request = Request("What happens?", pictures, 2.0, 0, 95)
     engine = VllmEngine(VllmServer(TRANSFORMERS, start_timeout_s=120.0), folder, POLICY, "cpu")
     try:
         url = engine._ensure_running().url

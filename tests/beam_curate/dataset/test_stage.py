@@ -14,7 +14,7 @@ from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from tests.support.facts import make_chunk, make_clip, make_failure
 from tests.support.media import frame_numbers, make_video
-from tests.support.output import Output
+from tests.support.output import OneName, Output
 from tests.support.plans import Placed
 
 EMBEDDING = TextEmbedding(StoredFile("x.pickle", 1, "0"), 3, False)
@@ -81,6 +81,14 @@ def test_several_windows_are_cut_exactly_and_short_ones_are_not(cutter: Placed, 
         assert window.video and window.left_out is None
         path = cutter.output.stored(window.video)
         assert frame_numbers(path) == list(range(window.start_frame, window.end_frame + 1))
+
+
+def test_videos_of_windows_are_not_where_users_find_clips(tmp_path: Path) -> None:
+    output = OneName(tmp_path / "out")
+    spans = [(0, 47), (48, 79), (80, 119)]  # the last one begins without a key frame
+    clip = real_clip(output, tmp_path, *(Window(*span, caption(), EMBEDDING) for span in spans))
+    (made,) = Placed(WindowCutter(Encoding(preset="ultrafast"), 30, Limits()), output).run(make_chunk([clip])).clips
+    assert [window.video.path.split("/")[:3] for window in made.windows] == [[".work", "files", "windows"]] * 3
 
 
 def packets(path: Path) -> list[bytes]:

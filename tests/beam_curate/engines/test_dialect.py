@@ -21,7 +21,7 @@ from tests.support.misbehaving_server import MisbehavingServer, Reply, refusal
 from tests.support.tiny_models import make_qwen3_vl
 
 GREEDY = SamplingParams(100)
-REQUEST = Request("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 47)
+REQUEST = Request("Hi.", np.zeros((4, 56, 56, 3), np.uint8), 2.0, 0, 47)
 VERSION = Reply(body={"version": "0.11.0"})
 NO_PAGE = refusal(404, "no such page")
 

@@ -11,7 +11,6 @@ import pickle
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ def make_request(prompt: str = "What happens?", frames: int = 4, **fields: Any) 
     """A question about frames of 84 x 56 pixels, each of another grey."""
     greys = (np.arange(frames, dtype=np.uint8) * 20 + 10)[:, None, None, None]
     pictures = np.broadcast_to(greys, (frames, 56, 84, 3)).copy()
-    return Request(prompt, pictures, 2.5, Path("clip.mp4"), 0, 95, **fields)
+    return Request(prompt, pictures, 2.5, 0, 95, **fields)
 
 
 POLICY = RequestPolicy(concurrency=4, retries=2, delay_s=0.01, timeout_s=5.0)

@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +102,7 @@ def make_request(
 ) -> Request:
     patch = 28 if "Qwen2_5" in type(engine._model).__name__ else 32
     pictures = np.full((frames, side * patch, side * patch, 3), 90, np.uint8)
-    return Request(prompt, pictures, rate, Path("clip.mp4"), 0, round(frames / rate * 10) - 1)
+    return Request(prompt, pictures, rate, 0, round(frames / rate * 10) - 1)
 
 
 def seen_positions(engine: TransformersEngine, requests: list[Request], words: int) -> list[torch.Tensor]:

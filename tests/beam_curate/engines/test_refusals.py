@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,7 @@ SETUP = [
 def outcome(status: int, body: Any, media: str = "frames") -> tuple[Any, int]:
     """What one window gets from a server that always refuses, and how often that was asked."""
     policy = RequestPolicy(concurrency=1, retries=1, delay_s=0.0, timeout_s=30.0)
-    request = Request("What happens?", PICTURES, 2.0, Path("clip.mp4"), 0, 95)
+    request = Request("What happens?", PICTURES, 2.0, 0, 95)
     with MisbehavingServer(otherwise=lambda request: Reply(status, body)).running() as server:
         engine = EndpointEngine(Endpoint(server.url, "m", media), policy, "sk-0123456789abcdef", is_vllm=False)
         (completion,) = engine.generate([request], SamplingParams(100))

@@ -54,7 +54,7 @@ def saying_engine(family: str, tmp_path_factory: pytest.TempPathFactory) -> Tran
 def make_request(family: str, prompt: str = "What happens?", frames: int = 4, seed: int = 0, high: int = 2) -> Request:
     random = np.random.default_rng(seed)
     shape = (frames, high * PATCH[family], 3 * PATCH[family], 3)
-    return Request(prompt, random.integers(0, 256, shape, dtype=np.uint8), 2.0, Path("clip.mp4"), 0, 95, seed)
+    return Request(prompt, random.integers(0, 256, shape, dtype=np.uint8), 2.0, 0, 95, seed)
 
 
 def several(family: str) -> list[Request]:
@@ -103,7 +103,7 @@ def test_an_answer_of_logits_that_are_no_numbers_fails_alone(
 
 def test_an_answer_depends_on_the_pictures_and_their_order(random_engine: TransformersEngine, family: str) -> None:
     one = make_request(family, frames=4, seed=1)
-    backwards = Request(one.prompt, one.frames[::-1].copy(), 2.0, one.clip, 0, 95)
+    backwards = Request(one.prompt, one.frames[::-1].copy(), 2.0, 0, 95)
     completions = answered(random_engine, [one, make_request(family, frames=4, seed=2), backwards], SamplingParams(16))
     assert len({completion.text for completion in completions}) == 3
 
@@ -213,7 +213,7 @@ def test_sampling_is_repeatable_and_the_seed_counts(random_engine: TransformersE
     first = answered(random_engine, [asked], params)
     torch.manual_seed(6)
     assert answered(random_engine, [asked], params) == first
-    other = Request(asked.prompt, asked.frames, asked.frame_rate, asked.clip, 0, 95, seed=2)
+    other = Request(asked.prompt, asked.frames, asked.frame_rate, 0, 95, seed=2)
     assert answered(random_engine, [other], params) != first
 
 

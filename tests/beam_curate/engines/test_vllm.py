@@ -62,7 +62,7 @@ def engine(*flags: str, device: str = "cpu", **changes: Any) -> Iterator[VllmEng
 
 
 def make_request() -> Request:
-    return Request("What happens?", np.zeros((2, 28, 28, 3), np.uint8), 2.0, Path("clip.mp4"), 0, 23)
+    return Request("What happens?", np.zeros((2, 28, 28, 3), np.uint8), 2.0, 0, 23)
 
 
 def texts(completions: list[Completion | Exception]) -> list[str]:

@@ -199,7 +199,6 @@ def test_a_finished_file_moves_in_and_replaces(store: Store) -> None:
             store.put_file(folder / "x", "a/x.mp4")
             assert not (folder / "x").exists()
         assert store.read("a/x.mp4") == content
-        assert store.local_path("a/x.mp4").read_bytes() == content
 
 
 def test_a_link_replaces_what_was_there(store: Store) -> None:
@@ -237,6 +236,41 @@ def test_a_kept_file_is_named_by_its_content(store: Store) -> None:
     assert one == StoredFile(f".work/files/clips/f/c.{digest[:16]}.mp4", 1, digest)
     assert store.read(one.path) == b"a"
     assert store.read(other.path) == b"b"
+
+
+def test_a_file_that_will_be_published_comes_to_its_public_name(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "made.mp4").write_bytes(b"abc")
+        file = store.keep(folder / "made.mp4", layout.stage_files("clips", "f"), "c", layout.clip("c"))
+    assert store.has(file, content=True)
+    for _ in range(2):
+        store.publish(file, layout.clip("c"))
+        assert store.read(layout.clip("c")) == b"abc"
+        assert store.has(file, content=True)
+
+
+def test_a_stored_file_can_be_read_as_a_file_by_several_at_once(store: Store) -> None:
+    file, other = keep(store, b"abc"), keep(store, b"other")
+    with store.reading(file) as path, store.reading(file) as again, store.reading(other) as third:
+        assert (path.read_bytes(), again.read_bytes(), third.read_bytes()) == (b"abc", b"abc", b"other")
+        assert path.suffix == ".mp4"
+    with pytest.raises(ZeroDivisionError), store.reading(file):
+        raise ZeroDivisionError
+    with store.reading(file) as path:
+        assert path.read_bytes() == b"abc"
+
+
+def test_a_stored_file_that_is_gone_is_not_found(store: Store) -> None:
+    file = keep(store, b"abc")
+    store.delete(file.path)
+    with pytest.raises(FileNotFoundError), store.reading(file) as path:
+        path.read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
+def test_no_stored_file_leads_out_of_the_output(store: Store, path: str) -> None:
+    with pytest.raises(ValueError, match="leads out"), store.reading(StoredFile(path, 1, "0" * 64)):
+        pass
 
 
 def test_which_stored_files_count_as_there(store: Store) -> None:

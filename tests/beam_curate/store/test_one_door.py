@@ -117,10 +117,32 @@ def test_only_the_store_touches_the_output() -> None:
     assert [name for name in EXCEPTIONS if not found.get(name)] == []  # of which none is needed any more
 
 
-def test_paths_in_the_output_are_made_by_the_store_alone() -> None:
-    for path in modules():
-        used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-        assert "local_path" not in used, f"{path}: stages read stored files through StageFiles"
+def readings(tree: ast.AST) -> Iterator[str]:
+    """Calls that give a stored file as a path where it may be gone: not by a stage, or not in a ``with`` block."""
+    blocks = {item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in calls:
+        receiver, _, name = ast.unparse(call.func).rpartition(".")
+        if name == "reading" and (call not in blocks or receiver.split(".")[-1] == "output"):
+            yield ast.unparse(call)
+
+
+def test_stages_read_stored_files_through_stage_files_within_a_block() -> None:
+    found = {str(path): [*readings(ast.parse(path.read_text()))] for path in modules()}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "path = files.reading(clip.media.file).__enter__()",
+        "path = stack.enter_context(files.reading(file))",
+        "with self.output.reading(file) as path: pass",
+    ],
+)
+def test_a_stored_file_can_be_read_the_wrong_way(line: str) -> None:
+    assert [*readings(ast.parse(line))]
+    assert not [*readings(ast.parse("with files.reading(file) as path, CORES.one(): pass"))]
 
 
 def test_who_knows_that_the_output_is_a_local_folder() -> None:

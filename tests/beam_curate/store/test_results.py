@@ -187,6 +187,26 @@ def test_files_of_the_unit_are_left_to_the_stage_that_made_them(output: Output) 
     assert added.embedding is not None and asked == [added.embedding.file]
 
 
+def test_a_repair_reads_what_a_stage_added_wherever_it_lies_and_nothing_else(output: Output) -> None:
+    unit = make_chunk([make_clip(output, "x", windows=())])
+    added = make_window(output, "x", video="pictures of the window")
+    result = make_chunk([dataclasses.replace(unit.clips[0], windows=(added,))])
+    store = ResultStore(output, "windows", "g", ClipChunk, check_content=True)
+    store.put(unit, result)
+    media = unit.clips[0].media
+    assert media and added.embedding and added.video
+    damage(output.stored(media.file))
+    assert store.get(unit) == result
+    damage(output.stored(added.video))
+    assert store.get(unit) is None
+    assert dataclasses.replace(store, check_content=False).get(unit) == result
+
+
+def damage(path: Path) -> None:
+    """Changes the content and not the size."""
+    path.write_bytes(b"?" * path.stat().st_size)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"video": 1}', b"\0" * 100], ids=lambda data: repr(data[:8])
 )

@@ -11,7 +11,7 @@ from beam_curate.video.scan import packet_times
 from beam_curate.video.stage import ClipCutter, chunks_of
 from beam_curate.video.timeline import Timeline
 from tests.support import media
-from tests.support.output import Output
+from tests.support.output import OneName, Output
 from tests.support.plans import files_of
 
 LIMITS = Limits(timeout_s=60, memory_mb=2000)
@@ -108,6 +108,14 @@ def test_clips_are_kept_under_the_hash_of_their_content(source, layout):
         assert clip.media.duration_s == pytest.approx(1, abs=0.001)
     assert len(list(stored_files(done))) == 3
     assert list(layout.tmp.iterdir()) == []
+
+
+def test_clips_may_be_kept_where_users_find_them(source, tmp_path):
+    (chunk,) = chunks_of(source, 32)
+    output = OneName(tmp_path / "one")
+    done = cutter().run(chunk, files_of(output))
+    assert [clip.media.file.path for clip in done.clips] == [f"clips/clip{start}.mp4" for start in (0, 24, 48)]
+    assert media.frame_numbers(output.clip("clip24")) == list(range(24, 48))
 
 
 def test_cutting_again_gives_the_same_element(source, layout):
