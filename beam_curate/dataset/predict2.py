@@ -122,8 +122,8 @@ def publish(output: Store, item: Item) -> bool:
     withdraw(output, item.name)
     try:
         output.write(text, data)
-        output.link(item.embedding.path, pickle)
-        output.link(item.video.path, video)
+        output.link(item.embedding, pickle)
+        output.link(item.video, video)
     except OSError:
         with contextlib.suppress(OSError):
             withdraw(output, item.name)

@@ -94,8 +94,8 @@ class Store(abc.ABC):
         """Moves a finished file from a `scratch` folder into the output, in one step as others see it."""
 
     @abc.abstractmethod
-    def link(self, source: Key, target: Key) -> None:
-        """Creates or replaces ``target`` with the content of ``source``, sharing its space where the storage can."""
+    def link(self, source: StoredFile, target: Key) -> None:
+        """Creates or replaces a key with the content of a stored file, sharing its space where the storage can."""
 
     # Stored files, which never change; see `keep`.
 
@@ -135,8 +135,12 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def check_writable(self) -> None:
-        """Creates the output where it is not there, and raises OSError when nothing can be written to it."""
+    def check_writable(self) -> str | None:
+        """Creates the output where it is not there, and raises OSError when nothing can be written to it.
+
+        Returns:
+            What the storage cannot do and a user should know, as a sentence, or None.
+        """
 
     @abc.abstractmethod
     def free_bytes(self) -> int | None:
@@ -190,7 +194,7 @@ class Store(abc.ABC):
             b'a clip'
         """
         if not self.has_content_of(file, key):
-            self.link(file.path, key)
+            self.link(file, key)
 
     @contextlib.contextmanager
     def writing(self, key: Key) -> Iterator[IO[bytes]]:

@@ -138,9 +138,9 @@ class LocalStore(Store):
         """See `Store.put_file`."""
         self._move(path, key)
 
-    def link(self, source: Key, target: Key) -> None:
+    def link(self, source: StoredFile, target: Key) -> None:
         """See `Store.link`: a hard link, or a copy where links are refused."""
-        path = self._path(source)
+        path = self._path(source.path)
         # Renaming one name of a file onto another of its names does nothing, so the temporary one may remain.
         with self._temporary() as temporary:
             try:

@@ -1,4 +1,4 @@
-"""What every `Store` must do. A new implementation is one more row of `STORES`."""
+"""What every `Store` must do. A new implementation is one more of `KINDS`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import hashlib
 import multiprocessing
 import pickle
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from beam_curate.buckets.file_cache import FileCache
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout
 from beam_curate.store.base import LockState, Store
-from beam_curate.store.local import LocalStore
+from beam_curate.store.open import open_store
+from tests.support.stores import KINDS, PROFILE, new_place
 
-STORES: dict[str, Callable[[Path], Store]] = {"local": lambda folder: LocalStore(folder / "out")}
-"""Name of an implementation, and what makes an output that does not exist yet; the folder is empty."""
-
-
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return STORES[request.param](tmp_path)
+    """An output that does not exist yet."""
+    place = new_place(request.param, tmp_path, request)
+    return open_store(place, PROFILE, FileCache(str(tmp_path / "cache"), 1 << 30))
 
 
 ODD_NAMES = [
@@ -202,21 +201,21 @@ def test_a_finished_file_moves_in_and_replaces(store: Store) -> None:
 
 
 def test_a_link_replaces_what_was_there(store: Store) -> None:
-    store.write("s", b"new")
+    file = keep(store, b"new")
     store.write("t/t", b"old")
     for _ in range(2):
-        store.link("s", "t/t")
-        assert store.read("s") == store.read("t/t") == b"new"
-    store.write("s", b"newer")  # a write never changes what a link shares
+        store.link(file, "t/t")
+        assert store.read(file.path) == store.read("t/t") == b"new"
+    store.write(file.path, b"newer")  # a write never changes what a link shares
     assert store.read("t/t") == b"new"
-    store.delete("s")
+    store.delete(file.path)
     assert store.read("t/t") == b"new"
 
 
 def test_linking_what_is_not_there_leaves_the_target(store: Store) -> None:
     store.write("t", b"old")
     with pytest.raises(FileNotFoundError):
-        store.link("gone", "t")
+        store.link(StoredFile("gone", 3, "0" * 64), "t")
     assert store.read("t") == b"old"
 
 
