@@ -19,6 +19,7 @@ import dataclasses
 import errno
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,12 +47,16 @@ class FileCache:
     'hello'
 
     Attributes:
-        folder: Where it is; made where it is not there.
+        folder: Where it is, made where it is not there; "" for one of the user in the system's temporary folder.
         max_bytes: Bound of the size of all files, in bytes.
     """
 
-    folder: str
-    max_bytes: int
+    folder: str = ""
+    max_bytes: int = 20_000_000_000
+
+    @property
+    def _root(self) -> str:
+        return self.folder or os.path.join(tempfile.gettempdir(), f"beam-curate-cache-{os.getuid()}")
 
     @contextlib.contextmanager
     def holding(self, name: str, size_bytes: int, fetch: Callable[[Path], object]) -> Iterator[Path]:
@@ -96,7 +101,7 @@ class FileCache:
         Raises:
             OSError: The folder cannot be made.
         """
-        folder = Path(self.folder, "scratch")
+        folder = Path(self._root, "scratch")
         for lock_path in folder.glob("*.lock"):
             if (of_the_killed := flocks.try_take(lock_path)) is not None:
                 with of_the_killed:
@@ -110,10 +115,10 @@ class FileCache:
                 _delete_scratch(lock)
 
     def _whole(self, name: str) -> Path:
-        return Path(self.folder, "files", name)
+        return Path(self._root, "files", name)
 
     def _unfinished(self, name: str) -> Path:
-        return Path(self.folder, "unfinished", name)
+        return Path(self._root, "unfinished", name)
 
     @contextlib.contextmanager
     def _claimed(self, name: str, *, wait: bool = True) -> Iterator[Flock | None]:
@@ -135,11 +140,11 @@ class FileCache:
             try:
                 return self._fetched_once(name, size_bytes, fetch)
             except FileNotFoundError as error:
-                if not more_tries or not str(error.filename).startswith(os.path.join(Path(self.folder), "")):
+                if not more_tries or not str(error.filename).startswith(os.path.join(self._root, "")):
                     raise
             except OSError as error:
                 if error.errno in _FULL and error.filename is None:
-                    raise OSError(error.errno, error.strerror, self.folder) from error
+                    raise OSError(error.errno, error.strerror, self._root) from error
                 raise
         raise AssertionError("the last try returns or raises")
 
@@ -187,7 +192,7 @@ class FileCache:
 
     def _make_room(self, claim: Flock, name: str, size_bytes: int) -> bool:
         """Deletes what was not used for longest until a file fits, and enters its size; returns whether it fits."""
-        with flocks.take(Path(self.folder, "lock")):
+        with flocks.take(Path(self._root, "lock")):
             others = self._entries(but=name)
             excess = sum(other.size_bytes for other in others) + size_bytes - self.max_bytes
             for other in sorted(others, key=lambda other: other.used_ns):
@@ -199,7 +204,7 @@ class FileCache:
     def _entries(self, but: str) -> list[_Entry]:
         """Returns what takes up room, or will, other than the file of a name."""
         entries: dict[str, _Entry] = {}
-        for found, facts in _listed(Path(self.folder, "unfinished")):
+        for found, facts in _listed(Path(self._root, "unfinished")):
             name = found.removeprefix(".").removesuffix(".lock")
             if found != name:
                 with self._claimed(name, wait=False) as of_the_killed:
@@ -207,7 +212,7 @@ class FileCache:
                         continue  # and the claim is deleted
             size_bytes = max(facts.st_size, entries[name].size_bytes if name in entries else 0)
             entries[name] = _Entry(name, size_bytes, facts.st_mtime_ns, is_whole=False)
-        for name, facts in _listed(Path(self.folder, "files")):  # last, since that is where the others move
+        for name, facts in _listed(Path(self._root, "files")):  # last, since that is where the others move
             entries[name] = _Entry(name, facts.st_size, facts.st_mtime_ns, is_whole=True)
         entries.pop(but, None)
         return list(entries.values())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
+
+from beam_curate.elements import StoredFile
 
 from tests.support.facts import store
 from tests.support.output import Output
@@ -38,7 +41,7 @@ def test_where_links_are_refused_files_are_copied_and_created_all_the_same(
 def test_a_link_shares_the_file_and_leaves_no_temporary_name(output: Output) -> None:
     output.write("s", b"new")
     for _ in range(2):
-        output.link(StoredFile("s", 3, sha256(b"new").hexdigest()), "t/t")
+        output.link(StoredFile("s", 3, hashlib.sha256(b"new").hexdigest()), "t/t")
         assert (output.root / "t" / "t").samefile(output.root / "s")
         assert not list(output.tmp.iterdir())
 
