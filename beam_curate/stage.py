@@ -77,13 +77,14 @@ class PlannedStage(Generic[U, R]):
         stage: What is done.
         results: The store of its results, under the fingerprint of the stage.
         position: Its place among the stages of the run; what is further along is more urgent.
-        before_work: Called before a result is computed: what later stages will need can be prepared meanwhile.
+        before_work: Called with the unit before a result is computed: what later stages will need can be prepared
+            meanwhile. Its exceptions are failures of the unit.
     """
 
     stage: Stage[U, R]
     results: ResultStore[R]
     position: int = 0
-    before_work: Callable[[], object] | None = None
+    before_work: Callable[[U], object] | None = None
 
     @property
     def name(self) -> str:
@@ -102,8 +103,6 @@ class PlannedStage(Generic[U, R]):
         if stored is not None:
             counters.add(f"{self.name}: cached", size(unit))
             return stored
-        if self.before_work is not None:
-            self.before_work()
         return self.results.put(unit, self.attempt(unit))
 
     def attempt(self, unit: U) -> R | Failure:
@@ -120,6 +119,8 @@ class PlannedStage(Generic[U, R]):
         """Runs the stage unless it has stopped; a `SetupError` stops it."""
         if self.name in _stopped:
             raise _stopped[self.name]
+        if self.before_work is not None:
+            self.before_work(unit)
         try:
             return self.stage.run(unit, self.results.files)
         except SetupError as error:

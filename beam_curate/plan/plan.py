@@ -11,7 +11,7 @@ from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.vllm import VllmServer
 from beam_curate.models.requirements import Requirement
-from beam_curate.models.slot import load_ahead
+from beam_curate.models.slot import ModelRef, load_ahead
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan.engines import model_server
 from beam_curate.plan.fingerprints import digest, fingerprint
@@ -22,6 +22,7 @@ from beam_curate.plan.stages import limits_of, stages_of
 from beam_curate.records.records import RecordContext
 from beam_curate.stage import PlannedStage, Stage
 from beam_curate.store.base import Store
+from beam_curate.store.done_markers import forget_done
 from beam_curate.store.layout import DATASET
 from beam_curate.store.open import open_store
 from beam_curate.store.results import ResultStore
@@ -164,10 +165,21 @@ def _planned(stages: Sequence[Stage[Any, Any]], options: Options, output: Store)
         results = ResultStore(output, stage.name, before, stage.result_type, run.retry_failed, limits, run.repair)
         if isinstance(stage, ClipCutter):  # what was cut passes all later stages
             models = [later.model for later in stages[position + 1 :] if later.model is not None]
-            planned.append(PlannedStage(stage, results, position, functools.partial(load_ahead, *models)))
+            before_work = functools.partial(_before_cutting, output, models)
+            planned.append(PlannedStage(stage, results, position, before_work))
         else:
             planned.append(PlannedStage(stage, results, position))
     return tuple(planned)
+
+
+def _before_cutting(output: Store, models: Sequence[ModelRef], chunk: ClipChunk) -> None:
+    """Has the models loaded that the clips will need, and no done marker vouch for clips that are about to change.
+
+    Where files are shared, a clip changes when it is published, and the markers of other options go then.
+    """
+    if not output.shares_files:
+        forget_done(output, chunk.video)
+    load_ahead(*models)
 
 
 def _fingerprint_of_done(stages: Sequence[PlannedStage[Any, Any]], validation_fraction: float, options: Options) -> str:

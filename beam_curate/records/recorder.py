@@ -22,6 +22,7 @@ from beam_curate.records import records
 from beam_curate.records.records import RecordContext
 from beam_curate.store import disk_errors, journal, layout, readback
 from beam_curate.store.base import Store
+from beam_curate.store.done_markers import forget_done
 from beam_curate.store.ledger import Entry
 from beam_curate.store.outcomes import Outcome
 
@@ -76,7 +77,7 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
 
 def _publish(context: RecordContext, chunk: ClipChunk) -> None:
     output = context.output
-    _delete_former_markers(context, chunk.video)
+    forget_done(output, chunk.video, but=layout.done(context.fingerprint, chunk.video))
     items = list(predict2.items_of(chunk, context.validation_fraction))
     entry = {
         "num_clip_chunks": chunk.num_chunks,
@@ -129,9 +130,8 @@ def _not_settled(context: RecordContext, video: Video, failure: Failure, others:
     """Records a video as failed, to be done again; what was made of it stays."""
     output, path = context.output, video.relative_path
     counters.add("videos failed")
-    for folder in output.list_folders(layout.DONE):
-        with contextlib.suppress(OSError):  # one that stays does not agree with the record of the failure
-            output.delete(folder / layout.done_name(video.relative_path, video.size_bytes, video.etag))
+    with contextlib.suppress(OSError):  # a marker that stays does not agree with the record of the failure
+        forget_done(output, video)
     record = records.error_record(context, video, 0, [*others, failure])
     output.write_json(layout.video_error(path), record)
     return Entry(video, failure.message)
@@ -149,10 +149,10 @@ def _settle(
 ) -> Outcome | None:
     """Writes the records of a video; returns what they say now, or None where records of earlier runs stay."""
     output, path = context.output, video.relative_path
-    _delete_former_markers(context, video)
+    marker = layout.done(context.fingerprint, video)
+    forget_done(output, video, but=marker)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
-    marker = layout.done(context.fingerprint, video)
     unsettled = any(failure.retriable for failure in all_failures)
     if unsettled:
         output.delete(marker)
@@ -230,20 +230,6 @@ def _withdraw(context: RecordContext, was: MadeBefore, chunks: Iterable[ClipChun
         output.delete(layout.clip(clip_id))
     for clip_id in sorted(was.clips - clips):
         output.delete(layout.clip_meta(clip_id))
-
-
-def _delete_former_markers(context: RecordContext, video: Video) -> None:
-    """Deletes done markers of other options or of another file of that name: what they stand for is about to change."""
-    output = context.output
-    current = layout.done(context.fingerprint, video)
-    names = {layout.done_name(video.relative_path, video.size_bytes, video.etag)}
-    record = readback.read(output, layout.processed_video(video.relative_path), readback.VIDEO)
-    if record:
-        names.add(layout.done_name(video.relative_path, record["size_bytes"], record["etag"]))
-    for folder in output.list_folders(layout.DONE):
-        for name in names:
-            if folder / name != current:
-                output.delete(folder / name)
 
 
 def _write_errors(

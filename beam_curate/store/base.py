@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout
@@ -34,7 +34,13 @@ class Store(abc.ABC):
     A store is sent to workers, so it can be pickled, and several processes on several computers may use one output at
     the same time. Methods raise OSError where the storage refuses, and FileNotFoundError where there is no key to
     read. `tests/beam_curate/store/test_contract.py` holds what every implementation must do.
+
+    Attributes:
+        shares_files: Whether a file can have several names; where it cannot, a copy of it costs its size again, and
+            `keep` may write to the public name at once.
     """
+
+    shares_files: ClassVar[bool]
 
     # Single values.
 

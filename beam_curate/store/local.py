@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout, run_lock
@@ -41,6 +42,8 @@ class LocalStore(Store):
         b'{}'
         [PurePosixPath('records/a.json')]
     """
+
+    shares_files: ClassVar[bool] = True  # a file system without links is rare, and its copies do no harm
 
     root: Path
 

@@ -31,6 +31,8 @@ class Output(LocalStore):
 class OneName(Output):
     """An output that gives a file one name only, as object stores do: what will be published is kept there at once."""
 
+    shares_files = False
+
     def keep(self, path: Path, folder: Key, stem: str, public: Key | None = None) -> StoredFile:
         if public is None:
             return super().keep(path, folder, stem)
