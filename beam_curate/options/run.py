@@ -54,8 +54,8 @@ class RunOptions(Group):
         "overrules it, also for switches: --generate-captions, --no-verbose.",
         metavar="FILE",
     )
-    cache_path: LocalPath = flag(
-        "",
+    cache_path: LocalPath | None = flag(
+        None,
         "The folder of each computer for copies of videos and clips from object stores. It should be on a fast disk.",
         metavar="FOLDER",
         shown_default="beam-curate-cache in the system's folder for temporary files",

@@ -14,7 +14,7 @@ def cache_of(options: Options) -> FileCache:
     >>> cache_of(Options()).max_bytes
     20000000000
     """
-    return FileCache(options.run.cache_path, round(options.run.cache_gb * 1e9))
+    return FileCache(options.run.cache_path or "", round(options.run.cache_gb * 1e9))
 
 
 def sources_of(options: Options) -> SourceReader:

@@ -16,7 +16,7 @@ from beam_curate.elements import Video
 from beam_curate.store import layout
 
 _AT_ONCE = 16  # prefixes that are listed, or objects that are asked for
-_GLOB = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"[*?\[]")
 _MADE = (layout.CLIPS.name, layout.DATASET.name)  # the folders of an output that hold videos
 _ALL = ["**", "*"]
 _AWKWARD = {"": "%", ".": "%2E", "..": "%2E%2E"}  # segments of keys that no path has
@@ -47,10 +47,10 @@ def below(url: str, extensions: frozenset[str], profile: str, note: Note) -> tup
     one = bucket.head(key) if key and not key.endswith("/") else None
     if one is not None:
         return f"{bucket.url}/{_parent(key)}".rstrip("/"), [_video(bucket, _parent(key), one)]
-    glob = _GLOB.search(key)
+    wildcard = _WILDCARD.search(key)
     pattern = _ALL
-    if glob and next(bucket.list(folder), None) is None:
-        folder = _parent(key[: glob.start()])
+    if wildcard and next(bucket.list(folder), None) is None:
+        folder = _parent(key[: wildcard.start()])
         pattern = key[len(folder) :].split("/")
     videos: list[Video] = []
     outputs: set[str] = set()
@@ -119,7 +119,7 @@ def _objects(bucket: Bucket, prefix: str) -> Iterator[ObjectFacts | str]:
 
 
 def _is_video(facts: ObjectFacts, parts: Sequence[str], extensions: frozenset[str]) -> bool:
-    suffix = os.path.splitext(parts[-1])[1].lower()
+    suffix = PurePosixPath(parts[-1]).suffix.lower()
     return suffix in extensions and facts.size_bytes > 0 and not any(part.startswith(".") for part in parts if part)
 
 

@@ -13,6 +13,7 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import list_videos
+from beam_curate.sources.reading import SourceReader
 from tests.support.facts import make_chunk, make_clip, make_context
 
 
@@ -34,7 +35,7 @@ def listed(folder: Path) -> tuple[Video, ...]:
 
 
 def curate(context: RecordContext, folder: Path) -> None:
-    check_sources(listed(folder), context.output)
+    check_sources(listed(folder), context.output, SourceReader())
     for video in listed(folder):
         chunk = make_chunk([make_clip(context.output, video.video_id)], video)
         assert record_video(context, video, [publish_chunk(context, chunk)], ()).unsettled is None
@@ -61,7 +62,7 @@ def test_a_source_that_failed_or_was_skipped_is_one_too(context: RecordContext, 
     (video,) = listed(tmp_path / "in" / "cam1")
     record_video(context, Video(**vars(video) | {"duplicate_of": "other.mp4"}), (), ())
     with pytest.raises(UsageError, match="withdrawn"):
-        check_sources(listed(tmp_path / "in" / "cam2"), context.output)
+        check_sources(listed(tmp_path / "in" / "cam2"), context.output, SourceReader())
 
 
 @pytest.mark.parametrize("how", ["same", "replaced", "moved", "by a link", "its parent moved"])

@@ -20,6 +20,7 @@ from beam_curate.store.objects import ObjectStore
 from beam_curate.store.open import open_store
 from tests.support.stores import KINDS, PROFILE, new_place
 
+
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An output that does not exist yet."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from beam_curate.elements import StoredFile
-
 from tests.support.facts import store
 from tests.support.output import Output
 
