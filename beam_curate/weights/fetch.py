@@ -187,7 +187,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _list_gs(bucket: str, prefix: str) -> dict[str, Fetch]:
-    from google.cloud import storage  # type: ignore[import-untyped]
+    from google.cloud import storage
 
     blobs = storage.Client().list_blobs(bucket, prefix=prefix, delimiter="/")
     return {blob.name.removeprefix(prefix): blob.download_to_filename for blob in blobs if blob.name != prefix}
