@@ -1,0 +1,339 @@
+"""Google Cloud Storage, with Google's own client."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import google.auth
+import requests
+import requests.adapters
+import urllib3.exceptions
+from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, RetryError, Unauthorized
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts
+
+_T = TypeVar("_T")
+
+_EMULATOR = "STORAGE_EMULATOR_HOST"  # the variable by which Google's clients find a server for tests
+_LOGIN = (
+    "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the file with the key of a "
+    "service account"
+)
+_ROLES = "roles/storage.objectViewer to read the bucket, or roles/storage.objectUser to write to it as well"
+_UPLOAD_ID = re.compile(r"upload_id=[^&\s'\")]*")
+_TEXT_CHARACTERS = 500
+_SHA256 = "sha256"  # the name of the hash among the metadata of an object
+_CONTENT_TYPE = "application/octet-stream"
+# All that is written stays the same when it is written again, so every request can be repeated.
+_RETRY = DEFAULT_RETRY.with_timeout(120.0).with_delay(initial=0.5, maximum=15.0)
+_CHECK_RETRY = DEFAULT_RETRY.with_timeout(10.0).with_delay(initial=0.5, maximum=2.0)
+_CHECK_TIMEOUT_S = 10.0
+_BLOCK_BYTES = 8 << 20  # of an object, for one request; a multiple of 256 KiB, as uploads need
+_CONNECTIONS = 64
+_DELETIONS = 16  # at once
+_LISTING: dict[str, Any] = {
+    "page_size": 1000,
+    "fields": "nextPageToken,prefixes,items(name,size,md5Hash,crc32c,timeCreated)",
+    "retry": _RETRY,
+}
+_FAILURES = (
+    GoogleAPIError,
+    GoogleAuthError,
+    DataCorruption,
+    InvalidResponse,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GcsBucket(Bucket):
+    """A bucket of Google Cloud Storage, with the application default credentials of where it is used.
+
+    Attributes:
+        name: Of the bucket.
+    """
+
+    name: str
+    url: str = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", f"gs://{self.name}")
+
+    def get(self, key: str) -> bytes:
+        """Returns the content of an object."""
+        return self._ask(key, lambda bucket: bucket.blob(key).download_as_bytes(raw_download=True, retry=_RETRY))
+
+    def stream(self, facts: ObjectFacts, start: int = 0) -> Iterator[bytes]:
+        """Yields the content of an object from a byte on, 8 MiB by request, all of the same generation.
+
+        Raises:
+            ObjectChangedError: It has another etag than ``facts``, or is replaced meanwhile.
+        """
+        generation = self._unchanged(facts).generation
+        for first in range(start, facts.size_bytes, _BLOCK_BYTES):
+            last = min(first + _BLOCK_BYTES, facts.size_bytes) - 1
+            try:
+                yield self._ask(facts.key, functools.partial(_read, facts.key, generation, first, last))
+            except FileNotFoundError:
+                raise self._changed(facts) from None
+
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
+        """Creates or replaces an object: with bytes, or with a file, whose hash can be left with it."""
+        self._ask(key, functools.partial(_upload, key, content, sha256, None))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Creates an object unless it exists. Returns False where it does, even if an earlier try of this call won."""
+        return self._ask(key, functools.partial(_upload, key, data, "", 0))
+
+    def head(self, key: str) -> ObjectFacts | None:
+        """Returns what is known of an object, or None where there is none."""
+        blob = self._ask(key, lambda bucket: bucket.get_blob(key, retry=_RETRY))
+        return _facts(blob) if blob else None
+
+    def copy(self, source: ObjectFacts, target: str) -> None:
+        """Creates or replaces an object with the content of another and its hash, without moving bytes through here.
+
+        Raises:
+            ObjectChangedError: The source has another etag than ``source``, or is replaced meanwhile.
+        """
+        blob = self._unchanged(source)
+        try:
+            done = self._ask(source.key, functools.partial(_rewrite, blob, target))
+        except FileNotFoundError:
+            done = False
+        if not done:
+            raise self._changed(source)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deletes objects, several at once; those that are not there are left out."""
+        with ThreadPoolExecutor(_DELETIONS) as pool:
+            for _ in pool.map(self._delete, keys):
+                pass
+
+    def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:
+        """Yields the objects whose keys begin with a prefix, in the order of their UTF-8 bytes, a page at a time.
+
+        With ``folders``, keys that go on with a ``/`` after the prefix are left out; what they have in common up to and
+        with that ``/`` is yielded once instead.
+        """
+        token: str | None = None
+        last: ObjectFacts | str = ""
+        while True:
+            entries, token = self._ask(prefix, functools.partial(_page, prefix, "/" if folders else None, token))
+            for entry in entries:
+                if entry != last:  # what several keys have in common may stand on two pages
+                    yield entry
+                last = entry
+            if not token:
+                return
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Returns 0: uploads that were not completed are not seen by users here, and the store drops them in a week."""
+        return 0
+
+    def check(self) -> None:
+        """Checks once, without many tries, that the bucket answers and can be listed.
+
+        Raises:
+            BucketError: With what to do: no such bucket, no permission, no credentials, no answer.
+        """
+        try:
+            self._ask("", _list_one)
+        except FileNotFoundError:
+            create = f"gcloud storage buckets create {self.url}"
+            raise BucketError(f"{self.url}: there is no such bucket; correct its name, or run `{create}`") from None
+
+    def _ask(self, key: str, request: Callable[[storage.Bucket], _T]) -> _T:
+        """Makes a request, with the errors of a `Bucket`; once more with a new client where credentials expired."""
+        with self._explained(key):
+            try:
+                return request(self._bucket())
+            except RefreshError:
+                _connect.cache_clear()
+                return request(self._bucket())
+
+    def _bucket(self) -> storage.Bucket:
+        client, _ = _connected()
+        try:
+            return client.bucket(self.name)
+        except ValueError as error:
+            raise BucketError(f"{self.url} cannot be the name of a bucket: {error}") from None
+
+    @contextlib.contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """Turns what Google's client raises into what a `Bucket` raises.
+
+        Without the cause, whose message may hold the address by which an upload can be continued without credentials.
+        """
+        try:
+            yield
+        except NotFound:
+            raise self._missing(key) from None
+        except _FAILURES as error:
+            raise BucketError(f"{self.url}/{key}: {_explanation(error)}") from None
+
+    def _unchanged(self, facts: ObjectFacts) -> storage.Blob:
+        """Returns an object as it is now, if it is the one that is meant."""
+        blob = self._ask(facts.key, lambda bucket: bucket.get_blob(facts.key, retry=_RETRY))
+        if blob is None:
+            raise self._missing(facts.key)
+        if _facts(blob).etag != facts.etag:
+            raise self._changed(facts)
+        return blob
+
+    def _missing(self, key: str) -> FileNotFoundError:
+        return FileNotFoundError(f"{self.url}/{key} does not exist, or there is no such bucket")
+
+    def _changed(self, facts: ObjectFacts) -> ObjectChangedError:
+        return ObjectChangedError(f"{self.url}/{facts.key} was replaced since it was listed")
+
+    def _delete(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(key, lambda bucket: bucket.blob(key).delete(retry=_RETRY))
+
+
+def _upload(
+    key: str, content: bytes | Path, sha256: str, if_generation_match: int | None, bucket: storage.Bucket
+) -> bool:
+    """Writes an object; returns False where it has another generation than it has to have (0: none)."""
+    blob = bucket.blob(key, chunk_size=_BLOCK_BYTES)
+    if sha256:
+        blob.metadata = {_SHA256: sha256}
+    upload = blob.upload_from_filename if isinstance(content, Path) else blob.upload_from_string
+    try:
+        upload(content, content_type=_CONTENT_TYPE, if_generation_match=if_generation_match, retry=_RETRY)
+    except PreconditionFailed:
+        return False
+    return True
+
+
+def _read(key: str, generation: int, first: int, last: int, bucket: storage.Bucket) -> bytes:
+    """Returns a part of a generation of an object, as it is stored; with the last byte."""
+    blob = bucket.blob(key, generation=generation)
+    data: bytes = blob.download_as_bytes(start=first, end=last, raw_download=True, checksum=None, retry=_RETRY)
+    if len(data) != last + 1 - first:
+        raise ConnectionError(f"{len(data)} bytes came instead of {last + 1 - first}")
+    return data
+
+
+def _rewrite(source: storage.Blob, target: str, bucket: storage.Bucket) -> bool:
+    """Copies an object, in several steps where it is large; returns whether its generation was still there."""
+    blob = bucket.blob(target)
+    blob.content_type = source.content_type
+    if source.metadata:
+        blob.metadata = source.metadata
+    token: str | None = None
+    try:
+        while True:
+            token, _, _ = blob.rewrite(source, token, if_source_generation_match=source.generation, retry=_RETRY)
+            if token is None:
+                return True
+    except PreconditionFailed:
+        return False
+
+
+def _page(
+    prefix: str, delimiter: str | None, token: str | None, bucket: storage.Bucket
+) -> tuple[list[ObjectFacts | str], str | None]:
+    """Returns a page of a listing in the order of keys, and the token of the next page."""
+    blobs = bucket.list_blobs(prefix=prefix, delimiter=delimiter, page_token=token, **_LISTING)
+    page = next(blobs.pages)
+    entries = [*map(_facts, page), *page.prefixes]
+    return sorted(entries, key=_key), blobs.next_page_token
+
+
+def _list_one(bucket: storage.Bucket) -> None:
+    next(iter(bucket.list_blobs(max_results=1, retry=_CHECK_RETRY, timeout=_CHECK_TIMEOUT_S)), None)
+
+
+def _key(entry: ObjectFacts | str) -> str:
+    return entry if isinstance(entry, str) else entry.key
+
+
+def _facts(blob: storage.Blob) -> ObjectFacts:
+    """Returns what is known of an object. What was put together from parts has no MD5, but a CRC."""
+    etag = _hex(blob.md5_hash) if blob.md5_hash else f"crc32c-{_hex(blob.crc32c)}"
+    sha256 = (blob.metadata or {}).get(_SHA256, "")
+    return ObjectFacts(blob.name, blob.size, etag, blob.time_created.timestamp(), sha256)
+
+
+def _hex(text: str) -> str:
+    """Returns base64 as hex digits.
+
+    >>> _hex("AQL/")
+    '0102ff'
+    """
+    return base64.b64decode(text).hex()
+
+
+def _connected() -> tuple[storage.Client, Credentials]:
+    """Returns the client of this process: one that forked cannot share its connections with its children."""
+    return _connect(os.getpid(), os.environ.get(_EMULATOR, ""))
+
+
+@functools.lru_cache(maxsize=4)
+def _connect(pid: int, emulator: str) -> tuple[storage.Client, Credentials]:
+    # The client would ask for the project of a bucket, for traces, after each answer that an object does not exist.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    credentials: Credentials = AnonymousCredentials()
+    if not emulator:
+        credentials, _ = google.auth.default(scopes=storage.Client.SCOPE)
+    client = storage.Client(project=None, credentials=credentials)
+    if not client._http.is_mtls:  # which has an adapter of its own
+        # By default ten connections are kept, and others are closed after each request, with a warning.
+        for scheme in ("https://", "http://"):
+            client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    return client, credentials
+
+
+def _account() -> str:
+    """Returns whose credentials are used, as far as they say so."""
+    try:
+        _, credentials = _connected()
+    except GoogleAuthError:
+        return "nobody"
+    names = (getattr(credentials, name, None) for name in ("service_account_email", "account"))
+    return next((name for name in names if isinstance(name, str) and name), "the application default credentials")
+
+
+def _explanation(error: Exception) -> str:
+    """Says what failed and what to do, in one line."""
+    if isinstance(error, RetryError) and isinstance(error.cause, Exception):
+        return f"{_explanation(error.cause)} (after several tries)"
+    text = _text(error)
+    match error:
+        case DefaultCredentialsError():
+            return f"there are no credentials for Google Cloud: {text}; {_LOGIN}"
+        case RefreshError() | Unauthorized():
+            return f"the credentials of {_account()} were refused: {text}; {_LOGIN}"
+        case Forbidden():
+            return f"{_account()} has no permission: {text}; grant {_ROLES}"
+        case GoogleAPIError() | DataCorruption():
+            return f"{text} (with {_account()})"
+    return f"no answer from Google Cloud Storage: {text}; check the network"
+
+
+def _text(error: Exception) -> str:
+    """Returns the message of an error in one line, without the address by which anyone can continue an upload.
+
+    >>> _text(ConnectionError("no route to https://storage?upload_id=ABPtcPo-x&part=1"))
+    'no route to https://storage?upload_id=...&part=1'
+    """
+    text = str(getattr(error, "message", "") or (error.args[0] if error.args else "") or type(error).__name__)
+    return _UPLOAD_ID.sub("upload_id=...", " ".join(text.split()))[:_TEXT_CHARACTERS]
