@@ -24,7 +24,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts
+from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts, missing
 
 _T = TypeVar("_T")
 
@@ -70,10 +70,11 @@ class GcsBucket(Bucket):
     """
 
     name: str
-    url: str = dataclasses.field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "url", f"gs://{self.name}")
+    @property
+    def url(self) -> str:
+        """See `Bucket`."""
+        return f"gs://{self.name}"
 
     def get(self, key: str) -> bytes:
         """Returns the content of an object."""
@@ -198,7 +199,7 @@ class GcsBucket(Bucket):
         return blob
 
     def _missing(self, key: str) -> FileNotFoundError:
-        return FileNotFoundError(f"{self.url}/{key} does not exist, or there is no such bucket")
+        return missing(f"{self.url}/{key}")
 
     def _changed(self, facts: ObjectFacts) -> ObjectChangedError:
         return ObjectChangedError(f"{self.url}/{facts.key} was replaced since it was listed")
@@ -270,7 +271,7 @@ def _facts(blob: storage.Blob) -> ObjectFacts:
     """Returns what is known of an object. What was put together from parts has no MD5, but a CRC."""
     etag = _hex(blob.md5_hash) if blob.md5_hash else f"crc32c-{_hex(blob.crc32c)}"
     sha256 = (blob.metadata or {}).get(_SHA256, "")
-    return ObjectFacts(blob.name, blob.size, etag, blob.time_created.timestamp(), sha256)
+    return ObjectFacts(blob.name, blob.size, etag, blob.time_created.timestamp(), sha256, bool(blob.md5_hash))
 
 
 def _hex(text: str) -> str:

@@ -23,7 +23,7 @@ _FEW_TRIES = 2
 _CONNECT_S, _READ_S = 10, 60
 _CONNECTIONS = 64
 
-_clients: dict[tuple[str, int], Any] = {}  # of this process
+_clients: dict[tuple[int, str, int], Any] = {}  # by process, since one that forked cannot share connections
 _lock = threading.Lock()
 
 
@@ -42,8 +42,9 @@ def client(profile: str, *, patient: bool = True) -> Any:
     from botocore.config import Config
 
     tries = _TRIES if patient else _FEW_TRIES
+    key = os.getpid(), profile, tries
     with _lock:
-        if (profile, tries) not in _clients:
+        if key not in _clients:
             session = botocore.session.Session(profile=None if profile == DEFAULT_PROFILE else profile)
             if path := os.environ.get(PROFILE_PATH):
                 session.set_config_variable("credentials_file", path)
@@ -57,8 +58,8 @@ def client(profile: str, *, patient: bool = True) -> Any:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
-            _clients[profile, tries] = boto3.Session(botocore_session=session).client("s3", config=config)
-        return _clients[profile, tries]
+            _clients[key] = boto3.Session(botocore_session=session).client("s3", config=config)
+        return _clients[key]
 
 
 def forget(used: Any) -> None:

@@ -1,4 +1,4 @@
-"""Places of each kind that a user can name: folders of this computer, buckets of S3, buckets of Google Cloud Storage."""
+"""Places of each kind that a user can name: folders of this computer, buckets of S3 and of Google Cloud Storage."""
 
 from __future__ import annotations
 

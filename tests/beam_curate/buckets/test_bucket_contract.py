@@ -14,7 +14,8 @@ import pytest
 
 from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts
 from beam_curate.buckets.gcs import GcsBucket
-from tests.support.object_servers import ObjectServer
+from beam_curate.buckets.s3 import S3Bucket
+from tests.support.object_servers import Minio, ObjectServer
 
 MIB = 1 << 20
 MORE_THAN_A_PAGE = 1_003  # a page has 1,000 names
@@ -27,8 +28,14 @@ def gs(server: ObjectServer, monkeypatch: pytest.MonkeyPatch, folder: Path) -> C
     return GcsBucket
 
 
+def s3(server: Minio, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Callable[[str], Bucket]:
+    """Returns what opens a bucket of S3 by its name."""
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(server.profile_file(folder / "credentials", "team")))
+    return lambda name: S3Bucket(name, "team")
+
+
 # Of each scheme: the fixture of its server, and what prepares the environment and returns how a bucket is opened.
-BUCKETS = {"gs": ("gcs_server", gs)}
+BUCKETS = {"gs": ("gcs_server", gs), "s3": ("minio_server", s3)}
 # MinIO is not here: it refuses names with empty parts, and hides what is below the name of an object. S3 does not.
 FREE_NAMES = {"gs"}
 
