@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beam_curate.cli.command import Commands, add_command
 from beam_curate.exit_codes import EXIT_DONE
 from beam_curate.progress.terminal import shown
+
+if TYPE_CHECKING:
+    from beam_curate.store.base import Store
 
 
 def add(commands: Commands) -> None:
@@ -26,10 +30,16 @@ def add(commands: Commands) -> None:
 
 def _clean(parsed: argparse.Namespace) -> int:
     from beam_curate.store.clean import clean
-    from beam_curate.store.local import LocalStore
 
-    cleaned = clean(LocalStore(parsed.output.resolve()))
+    cleaned = clean(_opened(parsed.output))
     for note in cleaned.notes:
         print(f"note: {shown(note)}")
-    print(f"{cleaned.files} files removed; {cleaned.size_bytes / 1e6:.1f} MB freed")
+    leftovers = f"; {cleaned.leftovers} leftovers of killed runs removed" if cleaned.leftovers else ""
+    print(f"{cleaned.files} files removed; {cleaned.size_bytes / 1e6:.1f} MB freed{leftovers}")
     return EXIT_DONE
+
+
+def _opened(output: Path) -> Store:
+    from beam_curate.store.local import LocalStore
+
+    return LocalStore(output.resolve())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import io
+import itertools
 import json
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
-from beam_curate.store.files import sha256_of, short_digest
+from beam_curate.store.files import sha256_of, sha256_of_ends, short_digest
 from beam_curate.store.outcomes import outcome, rare_records
 from beam_curate.store.readback import Marker
 
@@ -133,40 +134,56 @@ def _originals(listed: list[Video], is_done: Mapping[str, bool], copies: Contain
     """Maps the URI of each duplicate to the relative path of its original, which is curated instead.
 
     The original is the first with the same content, but what was curated before stays the original, and what was
-    skipped before stays a duplicate. Only files of equal size are read, and only where one is still to be done.
+    skipped before stays a duplicate. Videos are told apart by as little as does it, and only where one of those that
+    are still alike is to be done.
     """
-    by_size: dict[int, list[Video]] = collections.defaultdict(list)
-    for video in listed:
-        by_size[video.size_bytes].append(video)
-    groups = [
-        group
-        for size_bytes, group in by_size.items()
-        if size_bytes and len(group) > 1 and not all(is_done[video.uri] for video in group)
-    ]
-    candidates = [video for group in groups for video in group]
+
+    def rank(video: Video) -> tuple[bool, bool, str]:
+        return video.uri in copies, not is_done[video.uri], video.relative_path
+
+    def alike(groups: list[list[Video]], traits: Iterable[Hashable]) -> list[list[Video]]:
+        divided = _divided(groups, iter(traits))
+        return [group for group in divided if len(group) > 1 and not all(is_done[video.uri] for video in group)]
+
+    groups = alike([listed], (video.size_bytes or None for video in listed))
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(_digest, candidates))
-    first: dict[str, str] = {}
+        for trait in (_ends, _content):
+            groups = alike(groups, pool.map(trait, itertools.chain(*groups)))
     duplicates: dict[str, str] = {}
-
-    def rank(pair: tuple[Video, str | None]) -> tuple[bool, bool, str]:
-        return pair[0].uri in copies, not is_done[pair[0].uri], pair[0].relative_path
-
-    for video, digest in sorted(zip(candidates, digests, strict=True), key=rank):
-        if digest is None:
-            continue
-        if digest in first:
-            duplicates[video.uri] = first[digest]
-        else:
-            first[digest] = video.relative_path
+    for group in groups:
+        original, *others = sorted(group, key=rank)
+        duplicates |= {video.uri: original.relative_path for video in others}
     return duplicates
 
 
-def _digest(video: Video) -> str | None:
+def _divided(groups: Iterable[list[Video]], traits: Iterator[Hashable]) -> Iterator[list[Video]]:
+    """Divides each group into those with the same trait; a video whose trait is None is like no other."""
+    for group in groups:
+        same: dict[Hashable, list[Video]] = collections.defaultdict(list)
+        for video in group:
+            same[next(traits)].append(video)
+        same.pop(None, None)
+        yield from same.values()
+
+
+def _ends(video: Video) -> str | None:
+    """Returns what tells most files of equal size apart: the etag of an object, or a hash of a file's two ends."""
+    if "://" in video.uri:
+        return f"etag {video.etag}" if video.etag else None
+    try:
+        return sha256_of_ends(Path(video.uri))
+    except OSError:
+        return None  # reading it will fail again where it is recorded
+
+
+def _content(video: Video) -> str | None:
+    """Returns what no two contents share; an object is not read, since equal etags mean equal content."""
+    if "://" in video.uri:
+        return video.etag
     try:
         return sha256_of(Path(video.uri))
     except OSError:
-        return None  # reading it will fail again where it is recorded
+        return None
 
 
 def write_selection(output: Store, key: PurePosixPath, videos: Iterable[Video]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import enum
 import os
 import uuid
@@ -26,6 +27,19 @@ class LockState(enum.Enum):
     EXCLUSIVE = "exclusive"  # there was no other when it began
     SHARED = "shared"  # another one is at work
     UNAVAILABLE = "unavailable"  # the storage has no locks
+
+
+@dataclasses.dataclass(frozen=True)
+class Freed:
+    """What deleting a folder freed.
+
+    Attributes:
+        files: How many files were deleted.
+        size_bytes: The space that they took; nothing for a file that is kept under another name.
+    """
+
+    files: int
+    size_bytes: int
 
 
 class Store(abc.ABC):
@@ -78,9 +92,17 @@ class Store(abc.ABC):
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """Returns the folders in a folder, in a fixed order; none where there is no such folder."""
 
+    def links(self, folder: Key) -> list[PurePosixPath]:
+        """Returns the keys in a folder that lead elsewhere: what is there is not of this output and is not deleted."""
+        return []
+
     @abc.abstractmethod
     def delete_folder(self, folder: Key) -> None:
         """Deletes all keys below a folder, as far as the storage lets it; nothing happens when there are none."""
+
+    @abc.abstractmethod
+    def reclaim(self, folder: Key) -> Freed:
+        """Deletes all keys below a folder like `delete_folder`, but raises OSError where one cannot be deleted."""
 
     @abc.abstractmethod
     def delete_empty_folder(self, folder: Key) -> bool:
@@ -151,6 +173,10 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def free_bytes(self) -> int | None:
         """Returns how much more the output takes, or None without a known limit."""
+
+    def remove_leftovers(self) -> int:
+        """Removes what killed runs left outside of all keys, such as unfinished uploads; returns how much it was."""
+        return 0
 
     # What follows from the above.
 

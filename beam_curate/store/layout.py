@@ -173,5 +173,6 @@ def bounded_name(name: str, suffix: str = "") -> str:
 
 
 def _record(relative_path: str, suffix: str) -> PurePosixPath:
+    """Returns the path of its source with a suffix; an object may be in folders that no file system would take."""
     path = PurePosixPath(relative_path)
-    return path.parent / bounded_name(path.name, suffix)
+    return PurePosixPath(*map(bounded_name, path.parent.parts), bounded_name(path.name, suffix))

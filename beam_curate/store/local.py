@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout, run_lock
-from beam_curate.store.base import Key, LockState, Store, unique_name
+from beam_curate.store.base import Freed, Key, LockState, Store, unique_name
 from beam_curate.store.files import copy_file, sha256_of
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not
@@ -104,6 +104,14 @@ class LocalStore(Store):
         """See `Store.list_folders`."""
         return self._entries(folder)[1]
 
+    def links(self, folder: Key) -> list[PurePosixPath]:
+        """See `Store.links`: symbolic links."""
+        try:
+            with os.scandir(self._path(folder)) as scan:
+                return sorted(PurePosixPath(folder) / entry.name for entry in scan if entry.is_symlink())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def _entries(self, folder: Key) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
         """Returns the files and the folders in a folder."""
         try:
@@ -119,6 +127,19 @@ class LocalStore(Store):
     def delete_folder(self, folder: Key) -> None:
         """See `Store.delete_folder`."""
         shutil.rmtree(self._path(folder), ignore_errors=True)
+
+    def reclaim(self, folder: Key) -> Freed:
+        """See `Store.reclaim`; links are deleted and not followed."""
+        path = self._path(folder)
+        files = size_bytes = 0
+        for parent, _, names in os.walk(path):
+            for name in names:
+                facts = os.lstat(os.path.join(parent, name))
+                files += 1
+                size_bytes += facts.st_size if facts.st_nlink == 1 and stat.S_ISREG(facts.st_mode) else 0
+        if path.exists():
+            shutil.rmtree(path)
+        return Freed(files, size_bytes)
 
     def delete_empty_folder(self, folder: Key) -> bool:
         """See `Store.delete_empty_folder`."""

@@ -16,7 +16,7 @@ from beam_curate.buckets.file_cache import FileCache
 from beam_curate.elements import StoredFile
 from beam_curate.errors import OutputError
 from beam_curate.store import layout, lease
-from beam_curate.store.base import Key, LockState, Store, unique_name
+from beam_curate.store.base import Freed, Key, LockState, Store, unique_name
 from beam_curate.store.files import sha256_of
 
 _ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
@@ -87,6 +87,12 @@ class ObjectStore(Store):
         """See `Store.delete_folder`."""
         with contextlib.suppress(OSError):
             self.bucket.delete(one.key for one in self._objects(folder))
+
+    def reclaim(self, folder: Key) -> Freed:
+        """See `Store.reclaim`."""
+        objects = list(self._objects(folder))
+        self.bucket.delete(one.key for one in objects)
+        return Freed(len(objects), sum(one.size_bytes for one in objects))
 
     def delete_empty_folder(self, folder: Key) -> bool:
         """See `Store.delete_empty_folder`: folders are what keys have in common, so an empty one is not there."""
@@ -187,11 +193,6 @@ class ObjectStore(Store):
     def free_bytes(self) -> None:
         """See `Store.free_bytes`."""
         return
-
-    def usage(self, folder: Key) -> tuple[int, int]:
-        """See `Store.usage`."""
-        sizes = [one.size_bytes for one in self._objects(folder)]
-        return len(sizes), sum(sizes)
 
     def remove_leftovers(self) -> int:
         """See `Store.remove_leftovers`: parts of uploads that were interrupted."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -12,6 +14,7 @@ from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.listing import list_videos
 from beam_curate.sources.selection import Selection, read_selection, select, write_selection
+from beam_curate.store.files import sha256_of
 from beam_curate.store.local import LocalStore
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 from tests.support.output import Output
@@ -121,6 +124,111 @@ def test_copies_name_the_first_of_their_kind_and_do_not_count(place: Place) -> N
 def test_empty_files_are_no_copies_of_each_other(place: Place) -> None:
     place.put(a="", b="")
     assert names(place.select()) == ["a", "b"]
+
+
+END = 1 << 16
+LONG = {
+    # What files of equal size hold, which are copies, and how many are read whole to know.
+    "all alike": ({"a": b"x" * 5 * END, "b": b"x" * 5 * END}, ["a", "b=a"], 2),
+    "another first byte": ({"a": b"y" + b"x" * 5 * END, "b": b"x" * 5 * END + b"x"}, ["a", "b"], 0),
+    "another last byte": ({"a": b"x" * 5 * END + b"y", "b": b"x" * 5 * END + b"x"}, ["a", "b"], 0),
+    "another middle": (
+        {"a": b"x" * 2 * END + b"y" + b"x" * 2 * END, "b": b"x" * (4 * END + 1), "c": b"x" * (4 * END + 1)},
+        ["a", "b", "c=b"],
+        3,
+    ),
+    "as long as an end": ({"a": b"x" * END, "b": b"x" * END, "c": b"x" * (END - 1) + b"y"}, ["a", "b=a", "c"], 2),
+    "a byte": ({"a": b"x", "b": b"x", "c": b"y"}, ["a", "b=a", "c"], 2),
+    "nothing": ({"a": b"", "b": b""}, ["a", "b"], 0),
+    "other lengths": ({"a": b"x" * END, "b": b"x" * (END + 1)}, ["a", "b"], 0),
+}
+
+
+@pytest.fixture
+def read_whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are read from beginning to end."""
+    read: list[str] = []
+
+    def watched(path: Path) -> str:
+        read.append(path.name)
+        return sha256_of(path)
+
+    monkeypatch.setattr("beam_curate.sources.selection.sha256_of", watched)
+    return read
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_as_little_is_read_as_tells_files_apart(place: Place, read_whole: list[str], what: str) -> None:
+    contents, expected, num_read = LONG[what]
+    for name, content in contents.items():
+        (place.source / f"{name}.mp4").write_bytes(content)
+    assert names(place.select()) == expected
+    assert len(read_whole) == num_read
+    assert names(place.select(keep_duplicates=True)) == list(contents)
+    assert len(read_whole) == num_read
+
+
+def test_large_files_that_end_otherwise_are_not_read(place: Place, read_whole: list[str]) -> None:
+    for name in "abc":
+        path = place.source / f"{name}.mp4"
+        path.write_bytes(b"header")
+        os.truncate(path, 4 << 30)
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(name.encode())
+    assert names(place.select()) == ["a", "b", "c"]
+    assert read_whole == []
+
+
+def test_what_is_alike_and_done_is_not_read_again(place: Place, read_whole: list[str]) -> None:
+    place.put(a="same", b="same")
+    place.run()
+    read_whole.clear()
+    place.put(c="size")
+    assert names(place.select()) == ["c"]
+    assert read_whole == []
+
+
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_a_file_that_vanishes_is_no_copy_and_has_none(
+    place: Place, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    place.put(a="same", b="same", c="same")
+    videos = list_videos(str(place.source), None, frozenset({".mp4"})).videos
+    gone = place.source / "a.mp4"
+
+    def vanishing(path: Path) -> str:
+        gone.unlink(missing_ok=True)
+        return sha256_of(path)
+
+    if moment == "before":
+        gone.unlink()
+    monkeypatch.setattr("beam_curate.sources.selection.sha256_of", vanishing)
+    monkeypatch.setattr("beam_curate.sources.selection.ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
+    assert names(select(videos, place.output, "A")) == ["a", "b", "c=b"]
+
+
+OBJECTS = {
+    "same etag": ([(9, "e1"), (9, "e1"), (9, "e1")], ["a", "b=a", "c=a"]),
+    "other etags": ([(9, "e1"), (9, "e2"), (9, "e1")], ["a", "b", "c=a"]),
+    "same etag, other size": ([(9, "e1"), (8, "e1"), (8, "e1")], ["a", "b", "c=b"]),
+    "no etag": ([(9, ""), (9, ""), (9, "e1")], ["a", "b", "c"]),
+    "nothing in them": ([(0, "e1"), (0, "e1"), (9, "e1")], ["a", "b", "c"]),
+}
+
+
+@pytest.mark.parametrize("what", OBJECTS)
+def test_objects_are_compared_by_what_their_store_says_of_them(place: Place, what: str) -> None:
+    facts, expected = OBJECTS[what]
+    videos = [Video(f"s3://footage/{name}.mp4", f"{name}.mp4", *fact) for name, fact in zip("abc", facts, strict=True)]
+    assert names(select(videos, place.output, "A")) == expected
+
+
+def test_an_object_is_no_copy_of_a_file(place: Place) -> None:
+    place.put(a="same")
+    (file,) = list_videos(str(place.source), None, frozenset({".mp4"})).videos
+    video = Video("s3://footage/b.mp4", "b.mp4", file.size_bytes, file.etag)
+    assert names(select([file, video], place.output, "A")) == ["a", "b"]
 
 
 def test_a_copy_added_later_is_a_copy_of_the_one_that_is_done(place: Place) -> None:

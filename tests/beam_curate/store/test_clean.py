@@ -87,6 +87,31 @@ def test_without_fingerprints_nothing_tells_what_to_keep(output: Output, content
     assert output.done_folder(FORMER).is_dir()
 
 
+@pytest.mark.parametrize("place", ["{work}/clips", "{work}/files", "{work}/files/clips", "{work}/done"])
+@pytest.mark.parametrize("target", ["there", "gone"])
+def test_what_is_kept_because_it_is_a_link_is_said(output: Output, tmp_path: Path, place: str, target: str) -> None:
+    link = Path(place.format(work=output.work))
+    link.rename(tmp_path / "there")
+    link.symlink_to(tmp_path / target)
+    assert clean(output).notes == [f"{link} is a link: it and its target are kept"]
+
+
+def test_what_cannot_be_deleted_is_an_error(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(PermissionError):
+        clean(output)
+
+
+def test_leftovers_are_counted(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clean(output).leftovers == 0
+    monkeypatch.setattr(Output, "remove_leftovers", lambda output: 2, raising=False)
+    assert clean(output).leftovers == 2
+
+
 def test_not_while_a_run_is_working(output: Output) -> None:
     with output.run_lock(), pytest.raises(UsageError, match="wait until it ends"):
         clean(output)

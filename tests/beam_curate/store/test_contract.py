@@ -15,7 +15,7 @@ import pytest
 from beam_curate.buckets.file_cache import FileCache
 from beam_curate.elements import StoredFile
 from beam_curate.store import layout
-from beam_curate.store.base import LockState, Store
+from beam_curate.store.base import Freed, LockState, Store
 from beam_curate.store.objects import ObjectStore
 from beam_curate.store.open import open_store
 from tests.support.stores import KINDS, PROFILE, new_place
@@ -168,6 +168,24 @@ def test_deleting_folders(store: Store) -> None:
     store.delete("g/c")
     assert store.delete_empty_folder("g")
     assert store.list_folders("") in ([], [layout.WORK])
+
+
+def test_reclaiming_a_folder_says_what_it_freed(store: Store) -> None:
+    contents = {"f/a": b"123", "f/sub/b": b"4567", "f-other/c": b"8"}
+    for key, content in contents.items():
+        store.write(key, content)
+    freed = store.reclaim("f")
+    assert (freed.files, freed.size_bytes) == (2, 7)
+    assert not store.list_files("f", recursive=True)
+    assert store.read("f-other/c") == b"8"
+    assert store.reclaim("f") == store.reclaim("nowhere") == Freed(0, 0)
+
+
+def test_a_new_output_has_neither_links_nor_leftovers(store: Store) -> None:
+    assert store.links("") == []
+    store.write("f/a", b"")
+    assert store.links("") == store.links("f") == store.links("nowhere") == []
+    assert store.remove_leftovers() == 0
 
 
 # Files.
