@@ -134,18 +134,14 @@ class GcsBucket(Bucket):
         with that ``/`` is yielded once instead.
         """
         token: str | None = None
-        last: ObjectFacts | str = ""
         while True:
             entries, token = self._ask(prefix, functools.partial(_page, prefix, "/" if folders else None, token))
-            for entry in entries:
-                if entry != last:  # what several keys have in common may stand on two pages
-                    yield entry
-                last = entry
+            yield from entries
             if not token:
                 return
 
     def abort_uploads(self, prefix: str) -> int:
-        """Returns 0: uploads that were not completed are not seen by users here, and the store drops them in a week."""
+        """Returns 0: the store itself drops an upload that was not completed, within a week, and does not list it."""
         return 0
 
     def check(self) -> None:
@@ -187,7 +183,8 @@ class GcsBucket(Bucket):
         except NotFound:
             raise self._missing(key) from None
         except _FAILURES as error:
-            raise BucketError(f"{self.url}/{key}: {_explanation(error)}") from None
+            place = f"{self.url}/{key}" if key else self.url
+            raise BucketError(f"{place}: {_explanation(error)}") from None
 
     def _unchanged(self, facts: ObjectFacts) -> storage.Blob:
         """Returns an object as it is now, if it is the one that is meant."""
@@ -225,7 +222,7 @@ def _upload(
 
 
 def _read(key: str, generation: int, first: int, last: int, bucket: storage.Bucket) -> bytes:
-    """Returns a part of a generation of an object, as it is stored; with the last byte."""
+    """Returns the bytes of an object from the first to the last one, both included, of one of its generations."""
     blob = bucket.blob(key, generation=generation)
     data: bytes = blob.download_as_bytes(start=first, end=last, raw_download=True, checksum=None, retry=_RETRY)
     if len(data) != last + 1 - first:
@@ -316,7 +313,7 @@ def _account() -> str:
 def _explanation(error: Exception) -> str:
     """Says what failed and what to do, in one line."""
     if isinstance(error, RetryError) and isinstance(error.cause, Exception):
-        return f"{_explanation(error.cause)} (after several tries)"
+        return f"after several tries, {_explanation(error.cause)}"
     text = _text(error)
     match error:
         case DefaultCredentialsError():
@@ -325,8 +322,8 @@ def _explanation(error: Exception) -> str:
             return f"the credentials of {_account()} were refused: {text}; {_LOGIN}"
         case Forbidden():
             return f"{_account()} has no permission: {text}; grant {_ROLES}"
-        case GoogleAPIError() | DataCorruption():
-            return f"{text} (with {_account()})"
+        case GoogleAPIError() | DataCorruption() | InvalidResponse():
+            return f"{text} (with the credentials of {_account()})"
     return f"no answer from Google Cloud Storage: {text}; check the network"
 
 
@@ -337,4 +334,6 @@ def _text(error: Exception) -> str:
     'no route to https://storage?upload_id=...&part=1'
     """
     text = str(getattr(error, "message", "") or (error.args[0] if error.args else "") or type(error).__name__)
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):  # unless the store says it in JSON
+        text = str(error.response.json()["error"]["message"])  # type: ignore[attr-defined]
     return _UPLOAD_ID.sub("upload_id=...", " ".join(text.split()))[:_TEXT_CHARACTERS]
