@@ -67,7 +67,7 @@ class Bucket(abc.ABC):
 
     @abc.abstractmethod
     def stream(self, facts: ObjectFacts, start: int = 0) -> Iterator[bytes]:
-        """Yields the content of an object from a byte on, in one response: a connection that breaks raises OSError.
+        """Yields the content of an object from a byte on; a connection that breaks raises another OSError than those.
 
         Raises:
             ObjectChangedError: It has another etag than ``facts``.

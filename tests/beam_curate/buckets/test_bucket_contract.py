@@ -38,6 +38,7 @@ def s3(server: Minio, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Callable
 BUCKETS = {"gs": ("gcs_server", gs), "s3": ("minio_server", s3)}
 # MinIO is not here: it refuses names with empty parts, and hides what is below the name of an object. S3 does not.
 FREE_NAMES = {"gs"}
+SEVERAL_RESPONSES = {"gs"}  # to one stream
 
 
 @pytest.fixture(params=BUCKETS)
@@ -157,7 +158,9 @@ def test_does_not_stream_another_object_than_was_listed(bucket: Bucket) -> None:
         list(bucket.stream(facts))
 
 
-def test_never_streams_parts_of_two_objects(bucket: Bucket) -> None:
+def test_never_streams_parts_of_two_objects(bucket: Bucket, scheme: str) -> None:
+    if scheme not in SEVERAL_RESPONSES:
+        pytest.skip("one response is of one object")
     old = bytes(20 * MIB)
     bucket.put("a", old)
     stream = bucket.stream(facts_of(bucket, "a"))
@@ -360,7 +363,7 @@ def test_a_server_that_is_out_of_reach_fails_the_check_soon(bucket: Bucket, serv
     server.stop()
     try:
         start_s = time.monotonic()
-        with pytest.raises(BucketError, match=rf"{bucket.url}.*no answer"):
+        with pytest.raises(BucketError, match=rf"{bucket.url}.*(no answer|is the store up)"):
             bucket.check()
         assert time.monotonic() - start_s < 40
     finally:
