@@ -102,8 +102,8 @@ class FileCache:
             OSError: The folder cannot be made.
         """
         folder = Path(self._root, "scratch")
-        for lock_path in folder.glob("*.lock"):
-            if (of_the_killed := flocks.try_take(lock_path)) is not None:
+        for name, _ in _listed(folder):
+            if name.endswith(".lock") and (of_the_killed := flocks.try_take(folder / name)) is not None:
                 with of_the_killed:
                     _delete_scratch(of_the_killed)
         with flocks.take(folder / f"{uuid.uuid4().hex}.lock") as lock:
@@ -220,10 +220,11 @@ class FileCache:
     def _evicted(self, entry: _Entry) -> bool:
         """Deletes a file, unless it is in use or being fetched."""
         if not entry.is_whole:
-            with self._claimed(entry.name, wait=False) as claim:
+            with self._claimed(entry.name, wait=False) as claim, contextlib.suppress(FileNotFoundError):
                 if claim is not None:
-                    self._unfinished(entry.name).unlink(missing_ok=True)
-                return claim is not None
+                    self._unfinished(entry.name).unlink()  # not there where it has become whole meanwhile
+                    return True
+            return False
         lock = flocks.try_take(self._whole(entry.name))
         if lock is None:
             return False
