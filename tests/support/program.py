@@ -31,13 +31,13 @@ _ELAPSED = re.compile(r"^\d+:\d\d:\d\d .*\n", re.MULTILINE)
 _OF_THE_RUN = ("pipeline_run_time", "output_tokens_per_s", "num_input_videos_selected")
 
 
-def command(source: Path, output: Path, *flags: str) -> list[str]:
+def command(source: Path | str, output: Path | str, *flags: str) -> list[str]:
     """The reference command with the models that need no download."""
     folders = ("--input-video-path", str(source), "--output-clip-path", str(output))
     return [sys.executable, "-m", "beam_curate.run", *DESCRIBED, *folders, *flags]
 
 
-def run(source: Path, output: Path, *flags: str, expect: int = 0) -> str:
+def run(source: Path | str, output: Path | str, *flags: str, expect: int = 0) -> str:
     """Runs it to the end and returns what it printed."""
     done = subprocess.run(
         command(source, output, *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
