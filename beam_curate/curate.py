@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +19,9 @@ from beam_curate.progress import terminal
 from beam_curate.progress.display import live
 from beam_curate.progress.stages import BYTES_TO_DO, VIDEOS_TO_DO
 from beam_curate.records import missing
+from beam_curate.report import former
 from beam_curate.report.dry_run import print_dry_run
+from beam_curate.report.former import FormerReport
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import Findings, print_report
 from beam_curate.report.verdict import Asked, Judge
@@ -30,6 +33,7 @@ from beam_curate.store import disk_errors, layout, ledger
 from beam_curate.store.base import LockState, Store
 from beam_curate.store.ledger import Ledger
 from beam_curate.store.outcomes import Outcome
+from beam_curate.store.recorded import Recorded
 from beam_curate.video import decoder_pool
 from runners import preflight
 from runners.beam_import import import_beam
@@ -40,6 +44,8 @@ _NOT_ALONE = {
     LockState.UNAVAILABLE: "the file system of the output folder has no locks, so other runs that write to it are not "
     "noticed, and temporary files of killed runs stay in .work/tmp",
 }
+
+_NOTHING_TO_DO = "Nothing to do: nothing was computed and no model was loaded."
 
 _FEW = 100_000  # videos, of which single ones are reported in files that somebody reads
 
@@ -63,19 +69,35 @@ def curate(plan: Plan) -> int:
     listing = _list(sources, output)
     if listing.searched:
         preflight.check_folders(listing.root, output.location())
+    recorded = Recorded(output, plan.context.fingerprint)
+    state = former.state_of(listing.videos, recorded, plan.report.flags)
+    is_ordinary = not (sources.retry_failed or sources.repair or plan.report.dry_run)
+    if is_ordinary and (unchanged := former.read(output, state)):
+        _say_found(console, plan, listing, len(listing.videos), 0)
+        console.print(_NOTHING_TO_DO)
+        console.print(unchanged.text, end="")
+        return unchanged.status
+    with ledger.reading() as entries:
+        entries.load(recorded)
+        return _curate(console, plan, listing, recorded, entries, state, start)
+
+
+def _curate(
+    console: Console, plan: Plan, listing: Listing, recorded: Recorded, entries: Ledger, state: str, start: float
+) -> int:
+    """Selects, works and reports; returns the exit status."""
+    output, sources = plan.output, plan.sources
     chosen = select(
         listing.videos,
-        output,
-        plan.context.fingerprint,
+        recorded,
+        entries,
         limit=sources.limit,
         retry_failed=sources.retry_failed,
         repair=sources.repair,
         keep_duplicates=sources.keep_duplicates,
     )
-    check_sources(chosen.videos, output, sources.reader)
-    for note in (*plan.report.notes, *listing.notes):
-        console.print(f"note: {note}")
-    console.print(f"{chosen.listed} videos found, {chosen.done} done before, {len(chosen.work)} to do")
+    check_sources(chosen.videos, recorded, sources.reader)
+    _say_found(console, plan, listing, chosen.done, len(chosen.work))
     if chosen.unreadable:
         names = terminal.shown(", ".join(chosen.unreadable[:5])) + (" ..." if len(chosen.unreadable) > 5 else "")
         console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
@@ -84,19 +106,28 @@ def curate(plan: Plan) -> int:
         return EXIT_DONE
     if warning := preflight.check_output(output):
         console.print(f"warning: {warning}")
-    with output.run_lock() as lock, ledger.reading() as entries:
+    with output.run_lock() as lock:
         if lock in _NOT_ALONE:
             console.print(f"warning: {_NOT_ALONE[lock]}")
         broken = _work(console, plan, chosen, entries)
         try:
-            status = _report(console, plan, listing.videos, chosen, entries, time.monotonic() - start)
+            report = _report(plan, listing.videos, chosen, recorded, entries, time.monotonic() - start, console.width)
+            console.print(report.text, end="")
+            if not chosen.videos:
+                former.write(output, state, report)
         except OSError as error:  # what aborted the work, such as a full disk, is the better message
             broken = broken or f"the summary cannot be written: {disk_errors.explained(error)}"
     if broken:
         console.print(f"error: {broken}")
         console.print("Finished work is kept. Fix the cause and run the same command again to resume.")
         return EXIT_FAILED
-    return status
+    return report.status
+
+
+def _say_found(console: Console, plan: Plan, listing: Listing, done: int, to_do: int) -> None:
+    for note in (*plan.report.notes, *listing.notes):
+        console.print(f"note: {note}")
+    console.print(f"{len(listing.videos)} videos found, {done} done before, {to_do} to do")
 
 
 def _list(sources: SourceSettings, output: Store) -> Listing:
@@ -114,7 +145,7 @@ def _list(sources: SourceSettings, output: Store) -> Listing:
 def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> str | None:
     """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
-        console.print("Nothing to do: nothing was computed and no model was loaded.")
+        console.print(_NOTHING_TO_DO)
         return None
     for sentence in preflight.check_models(plan):
         console.print(f"warning: {sentence}")
@@ -140,7 +171,7 @@ def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> s
 
         try:
             run_pipeline(plan, run, chosen.videos, barriers)
-            entries.collect(plan.output, run)
+            entries.collect(plan.output, ledger.of_run(plan.context.fingerprint, run))
             if found := missing.settle(plan.context, run, entries, chosen.videos):
                 return missing.sentence(found)
         except Exception as error:  # noqa: BLE001 - whatever the runner raises, what is finished is reported
@@ -153,14 +184,22 @@ def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> s
 
 
 def _report(
-    console: Console, plan: Plan, videos: Sequence[Video], chosen: Selection, entries: Ledger, seconds: float
-) -> int:
-    output = plan.output
+    plan: Plan,
+    videos: Sequence[Video],
+    chosen: Selection,
+    recorded: Recorded,
+    entries: Ledger,
+    seconds: float,
+    width: int,
+) -> FormerReport:
+    """Writes the summary and returns what is printed at the end."""
+    output, printed = plan.output, io.StringIO()
+    console = terminal.console(file=printed, width=width)
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
     findings, judge = Findings(), Judge({video.uri for video in chosen.work})
 
     def outcomes() -> Iterator[Outcome]:  # there may be too many to be held at once
-        for one in entries.outcomes(output, videos):
+        for one in entries.outcomes(recorded, videos, chosen.videos):
             findings.add(one)
             judge.add(one)
             yield one
@@ -186,5 +225,4 @@ def _report(
     asked = Asked(bool(plan.stage("captions")), bool(plan.stage("windows")), plan.report.max_failure_ratio)
     if why := judge.verdict(asked):
         console.print(f"error: {why}")
-        return EXIT_FAILED
-    return EXIT_DONE
+    return FormerReport(printed.getvalue(), EXIT_FAILED if why else EXIT_DONE)

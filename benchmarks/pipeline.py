@@ -19,8 +19,8 @@ from beam_curate.options.parse import parse
 from beam_curate.plan.plan import Plan, make_plan
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.sources.listing import list_videos
-from beam_curate.sources.selection import select
 from tests.support.program import command, run, snapshot
+from tests.support.selection import selected
 
 SECONDS = (60, 45, 30, 20, 14, 10, 7, 5)  # the longest first: the best order for the loop
 FLAGS = ("--splitting-algorithm", "fixed-stride", "--text-encoder", "t5_random")
@@ -32,7 +32,7 @@ def loop(source: Path, output: Path) -> None:
     """Curates each video from beginning to end, a thread a core: no cached results, no runner between."""
     plan = make_plan(parse(command(source, output, *FLAGS)[3:]))
     listing = list_videos(str(source), None, frozenset(plan.sources.extensions))
-    videos = select(listing.videos, plan.output, plan.context.fingerprint).work
+    videos = selected(listing.videos, plan.output, plan.context.fingerprint).work
     predict2.mark_random(plan.output, plan.context.validation_fraction)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(lambda video: curate_one(plan, video), videos))

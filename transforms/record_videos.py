@@ -16,7 +16,7 @@ from beam_curate.records import arrivals
 from beam_curate.records.recorder import record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.store import disk_errors
-from beam_curate.store.ledger import LedgerWriter
+from beam_curate.store.ledger import LedgerWriter, of_run
 from transforms.worker_counters import CountingDoFn
 
 _logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Record(CountingDoFn):
         """Begins a part of the ledger."""
         # Until its entry is written, the marks of a video stay: this worker may be lost, and a part of it come again.
         written = functools.partial(arrivals.forget, self._context.output, self._run)
-        self._ledger = LedgerWriter(self._context.output, self._run, written)
+        folder = of_run(self._context.fingerprint, self._run)
+        self._ledger = LedgerWriter(self._context.output, folder, written)
 
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""

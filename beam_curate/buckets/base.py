@@ -74,8 +74,12 @@ class Bucket(abc.ABC):
         """
 
     @abc.abstractmethod
-    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
-        """Creates or replaces an object: with bytes, or with a file, whose hash can be left with it."""
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> str:
+        """Creates or replaces an object: with bytes, or with a file, whose hash can be left with it.
+
+        Returns:
+            Its etag; "" where the store does not say so, for a large file.
+        """
 
     @abc.abstractmethod
     def create(self, key: str, data: bytes) -> bool:

@@ -94,13 +94,13 @@ class GcsBucket(Bucket):
             except FileNotFoundError:
                 raise self._changed(facts) from None
 
-    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
-        """Creates or replaces an object: with bytes, or with a file, whose hash can be left with it."""
-        self._ask(key, functools.partial(_upload, key, content, sha256, None))
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> str:
+        """Creates or replaces an object: with bytes, or with a file, whose hash can be left. Returns its etag."""
+        return self._ask(key, functools.partial(_upload, key, content, sha256, None)) or ""
 
     def create(self, key: str, data: bytes) -> bool:
         """Creates an object unless it exists. Returns False where it does, even if an earlier try of this call won."""
-        return self._ask(key, functools.partial(_upload, key, data, "", 0))
+        return self._ask(key, functools.partial(_upload, key, data, "", 0)) is not None
 
     def head(self, key: str) -> ObjectFacts | None:
         """Returns what is known of an object, or None where there is none."""
@@ -208,8 +208,8 @@ class GcsBucket(Bucket):
 
 def _upload(
     key: str, content: bytes | Path, sha256: str, if_generation_match: int | None, bucket: storage.Bucket
-) -> bool:
-    """Writes an object; returns False where it has another generation than it has to have (0: none)."""
+) -> str | None:
+    """Writes an object; returns its etag, or None where it has another generation than it has to have (0: none)."""
     blob = bucket.blob(key, chunk_size=_BLOCK_BYTES)
     if sha256:
         blob.metadata = {_SHA256: sha256}
@@ -217,8 +217,8 @@ def _upload(
     try:
         upload(content, content_type=_CONTENT_TYPE, if_generation_match=if_generation_match, retry=_RETRY)
     except PreconditionFailed:
-        return False
-    return True
+        return None
+    return _facts(blob).etag
 
 
 def _read(key: str, generation: int, first: int, last: int, bucket: storage.Bucket) -> bytes:

@@ -82,14 +82,15 @@ class S3Bucket(Bucket):
             except (BotoCoreError, HTTPError) as error:
                 raise ConnectionError(f"{self.url}/{arguments['Key']}: {error}") from error
 
-    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> str:
         """See `Bucket.put`. A large file is uploaded in parts, and is there when the last has arrived."""
         metadata = {"Metadata": {"sha256": sha256}} if sha256 else {}
         if isinstance(content, Path) and content.stat().st_size > _WHOLE_BYTES:
             self._ask(key, lambda s3: s3.upload_file(str(content), self.name, key, ExtraArgs=metadata))
-            return
+            return ""
         data = content if isinstance(content, bytes) else content.read_bytes()
-        self._ask(key, lambda s3: s3.put_object(**self._whole(key, data), **metadata))
+        done = self._ask(key, lambda s3: s3.put_object(**self._whole(key, data), **metadata))
+        return done["ETag"].strip('"')
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Bucket.create`. Where the store knows no conditions, the last of several writers at once wins."""

@@ -25,6 +25,7 @@ from beam_curate.store.base import Store
 from beam_curate.store.done_markers import forget_done
 from beam_curate.store.ledger import Entry
 from beam_curate.store.outcomes import Outcome
+from beam_curate.store.recorded import seal
 
 STAGE = "records"
 PUBLISH_STAGE = "publishing"
@@ -118,7 +119,7 @@ def record_video(
             return _not_settled(context, video, unpublished[0])
         if what := incomplete(video, chunks, failures):
             return _not_settled(context, video, Failure.of(IncompleteVideoError(what), STAGE, video.uri), failures)
-        return Entry(video, outcome=_settle(context, video, chunks, failures))
+        return _settle(context, video, chunks, failures)
     except Exception as error:  # noqa: BLE001 - one video never takes down another
         failure = _failure(error, STAGE, video)
         with contextlib.suppress(OSError):  # what refuses the records may refuse this one, too
@@ -144,10 +145,8 @@ def _failure(error: Exception, stage: str, video: Video) -> Failure:
     return Failure.of(error, stage, video.uri)
 
 
-def _settle(
-    context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]
-) -> Outcome | None:
-    """Writes the records of a video; returns what they say now, or None where records of earlier runs stay."""
+def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> Entry:
+    """Writes the records of a video; returns what they say now, or nothing of it where records of earlier runs stay."""
     output, path = context.output, video.relative_path
     marker = layout.done(context.fingerprint, video)
     forget_done(output, video, but=marker)
@@ -160,26 +159,29 @@ def _settle(
         # It may well succeed next time: what earlier runs made of it stays.
         output.write_json(layout.video_error(path), records.error_record(context, video, 0, all_failures))
         counters.add("videos failed")
-        return None
+        return Entry(video)
     was = made_before(output, path)
     _withdraw(context, was, chunks)
     of_chunks = [records.chunk_record(context, chunk) for chunk in chunks]
+    tags: dict[PurePosixPath, str] = {}
     for chunk, record in zip(chunks, of_chunks, strict=True):
-        output.write_json(layout.processed_chunk(path, chunk.index), record)
+        key = layout.processed_chunk(path, chunk.index)
+        tags[key] = output.write_json(key, record)
     for index in range(len(chunks), was.num_chunks):
         output.delete(layout.processed_chunk(path, index))
-    _write_errors(context, video, chunks, failures, was.num_chunks)
+    _write_errors(context, video, chunks, failures, was.num_chunks, tags)
     of_video = records.video_record(context, chunks) if chunks else None
-    _write_or_delete(layout.processed_video(path), of_video, output)
+    _write_or_delete(layout.processed_video(path), of_video, output, tags)
     skip = records.skip_record(context, video) if video.duplicate_of else None
-    _write_or_delete(layout.skipped_video(path), skip, output)
+    _write_or_delete(layout.skipped_video(path), skip, output, tags)
     journal.remove(output, path)
     if not unsettled:
         output.make_durable(_written(context, video, chunks))
         output.write_json(marker, {"failures": len(all_failures), "video": video.uri})
     counters.add("videos skipped" if video.duplicate_of else "videos done" if chunks else "videos failed")
     found = [dataclasses.asdict(failure) for failure in all_failures]
-    return Outcome(video, of_video, of_chunks, skip["reason"] if skip else None, found)
+    outcome = Outcome(video, of_video, of_chunks, skip["reason"] if skip else None, found)
+    return Entry(video, outcome=outcome, seal=seal(tags))
 
 
 def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Failure]) -> str | None:
@@ -238,6 +240,7 @@ def _write_errors(
     chunks: Sequence[ClipChunk],
     failures: Sequence[Failure],
     num_chunks_before: int,
+    tags: dict[PurePosixPath, str],
 ) -> None:
     """Writes, or deletes, the error records of a video; failures of the video as a whole go into the first one."""
     found = {chunk.index: list(failures_in(chunk)) for chunk in chunks}
@@ -246,7 +249,7 @@ def _write_errors(
     for index in {0, *found, *range(num_chunks_before)}:
         wrong = found.get(index)
         record = records.error_record(context, video, index, wrong) if wrong else None
-        _write_or_delete(layout.video_error(video.relative_path, index), record, context.output)
+        _write_or_delete(layout.video_error(video.relative_path, index), record, context.output, tags)
 
 
 def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) -> Iterator[PurePosixPath]:
@@ -263,8 +266,11 @@ def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) 
             yield from predict2.keys(item.name)
 
 
-def _write_or_delete(key: PurePosixPath, record: dict[str, Any] | None, output: Store) -> None:
+def _write_or_delete(
+    key: PurePosixPath, record: dict[str, Any] | None, output: Store, tags: dict[PurePosixPath, str]
+) -> None:
+    """Writes a record and notes its tag, or deletes it."""
     if record is None:
         output.delete(key)
     else:
-        output.write_json(key, record)
+        tags[key] = output.write_json(key, record)

@@ -7,17 +7,19 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Collection, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, cast
 
 from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
-from beam_curate.store.files import sha256_of, sha256_of_ends, short_digest
-from beam_curate.store.outcomes import outcome, rare_records
+from beam_curate.store.files import sha256_of, sha256_of_ends
+from beam_curate.store.ledger import Ledger
+from beam_curate.store.outcomes import outcome
 from beam_curate.store.readback import Marker
+from beam_curate.store.recorded import Recorded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Selection:
 
 def select(
     videos: Iterable[Video],
-    output: Store,
-    fingerprint: str,
+    recorded: Recorded,
+    ledger: Ledger,
     *,
     limit: int = 0,
     retry_failed: bool = False,
@@ -58,20 +60,29 @@ def select(
     With ``repair`` nothing counts as done: what is published is compared with what is stored.
 
     >>> import tempfile
+    >>> from beam_curate.store.ledger import reading
     >>> from beam_curate.store.local import LocalStore
     >>> videos = [Video(f"/in/{name}", name, 0, "17") for name in ("a.mp4", "b.mp4")]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     [video.uri for video in select(videos, LocalStore(Path(folder)), "4c1f", limit=1).work]
+    >>> with tempfile.TemporaryDirectory() as folder, reading() as ledger:
+    ...     [video.uri for video in select(videos, Recorded(LocalStore(Path(folder)), "4c1f"), ledger, limit=1).work]
     ['/in/a.mp4']
+
+    Args:
+        videos: All of the input.
+        recorded: What the output holds.
+        ledger: With the entries of former runs; records that it does not know are read.
+        limit: Most videos to take; 0 for all.
+        retry_failed: Whether videos that failed permanently are taken.
+        repair: Whether all videos are taken.
+        keep_duplicates: Whether copies are taken as well.
     """
     listed = list(videos)
-    marked, rare = done_names(output, fingerprint), rare_records(output)
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
-        markers = pool.map(lambda video: _marker(output, video, fingerprint, marked, rare), listed)
+        markers = pool.map(lambda video: _marker(recorded, ledger, video), listed)
         found = dict(zip(listed, markers, strict=True))
     is_done = {video.uri: not repair and _counts(marker, retry_failed) for video, marker in found.items()}
     unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
-    copies = _recorded_copies(listed, output, rare)
+    copies = _recorded_copies(listed, recorded)
     uris = {video.relative_path: video.uri for video in listed}
     for uri, relative_path in copies.items():
         # A copy is done as long as its original is done; the original may have been replaced.
@@ -92,41 +103,25 @@ def select(
     return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
 
 
-def done_names(output: Store, fingerprint: str) -> set[bytes]:
-    """Returns the names of done markers as digests, since there may be a million.
-
-    >>> import tempfile
-    >>> from beam_curate.store.local import LocalStore
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     output = LocalStore(Path(folder))
-    ...     output.write(layout.DONE / "4c1f" / "0d" / "a.mp4@900-17", b"{}")
-    ...     len(done_names(output, "4c1f"))
-    1
-    """
-    with ThreadPoolExecutor() as pool:
-        folders = pool.map(output.list_files, output.list_folders(layout.DONE / fingerprint))
-        return {short_digest(key.name) for files in folders for key in files}
-
-
-def _marker(
-    output: Store, video: Video, fingerprint: str, marked: Container[bytes], rare: Collection[PurePosixPath]
-) -> Marker | Literal[False] | None:
+def _marker(recorded: Recorded, ledger: Ledger, video: Video) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
-    key = layout.done(fingerprint, video)
-    if short_digest(key.name) not in marked:
+    if not recorded.is_marked(video):
         return None
-    marker = readback.read(output, key, readback.MARKER)
-    return marker if marker and outcome(output, video, rare).matches(marker) else False
+    if (had_failures := ledger.had_failures(recorded, video)) is not None:
+        return cast(Marker, {"failures": int(had_failures)})
+    output = recorded.output
+    marker = readback.read(output, layout.done(recorded.fingerprint, video), readback.MARKER)
+    return marker if marker and outcome(output, video, recorded.rare).matches(marker) else False
 
 
 def _counts(marker: Marker | Literal[False] | None, retry_failed: bool) -> bool:
     return marker is not None and marker is not False and not (retry_failed and marker["failures"])
 
 
-def _recorded_copies(listed: list[Video], output: Store, rare: Collection[PurePosixPath]) -> dict[str, str]:
+def _recorded_copies(listed: list[Video], recorded: Recorded) -> dict[str, str]:
     """Maps the URI of each video that was skipped as a duplicate to the relative path of its original."""
     keys = ((video.uri, layout.skipped_video(video.relative_path)) for video in listed)
-    records = ((uri, readback.read(output, key, readback.SKIP)) for uri, key in keys if key in rare)
+    records = ((uri, readback.read(recorded.output, key, readback.SKIP)) for uri, key in keys if key in recorded.rare)
     return {uri: record["duplicate_of"] for uri, record in records if record}
 
 

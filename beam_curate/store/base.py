@@ -63,8 +63,8 @@ class Store(abc.ABC):
         """Returns the content of a key."""
 
     @abc.abstractmethod
-    def write(self, key: Key, data: bytes) -> None:
-        """Creates or replaces a key; a reader sees the old content or the new one."""
+    def write(self, key: Key, data: bytes) -> str:
+        """Creates or replaces a key; a reader sees the old content or the new one. Returns its tag, see `list_tags`."""
 
     @abc.abstractmethod
     def write_if_absent(self, key: Key, data: bytes) -> bytes:
@@ -87,6 +87,10 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def list_files(self, folder: Key, *, recursive: bool = False) -> list[PurePosixPath]:
         """Returns the keys in a folder, in a fixed order; none where there is no such folder."""
+
+    @abc.abstractmethod
+    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
+        """Yields all keys below a folder, in a fixed order, each with a tag that changes with its content."""
 
     @abc.abstractmethod
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
@@ -180,9 +184,9 @@ class Store(abc.ABC):
 
     # What follows from the above.
 
-    def write_json(self, key: Key, value: Any) -> None:
-        """Writes JSON in its one form; see `beam_curate.store.files.json_bytes`."""
-        self.write(key, json_bytes(value))
+    def write_json(self, key: Key, value: Any) -> str:
+        """Writes JSON in its one form, see `beam_curate.store.files.json_bytes`; returns the tag of the key."""
+        return self.write(key, json_bytes(value))
 
     def keep(self, path: Path, folder: Key, stem: str, public: Key | None = None) -> StoredFile:
         """Moves a finished file from a `scratch` folder into a folder, under a name that holds its hash.

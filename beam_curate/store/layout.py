@@ -16,6 +16,7 @@ NAME_MAX_BYTES = 255  # the longest file name of ext4, xfs, apfs and ntfs
 # What a user reads.
 CLIPS = PurePosixPath("clips")
 PROCESSED_VIDEOS = PurePosixPath("processed_videos")
+PROCESSED_CHUNKS = PurePosixPath("processed_clip_chunks")
 SKIPPED_VIDEOS = PurePosixPath("skipped_videos")
 VIDEO_ERRORS = PurePosixPath("video_errors")
 SUMMARY = PurePosixPath("summary.json")
@@ -32,6 +33,7 @@ WORKER_COUNTS = TMP / "counts"  # see `beam_curate.progress.worker_counts`
 PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
 DONE = WORK / "done"  # done markers, one folder per fingerprint, in folders that are listed at the same time
 FILES = WORK / "files"  # files that belong to cached results
+FORMER_REPORT = WORK / "report.json"  # of a run that had nothing to do
 FINGERPRINTS = WORK / "fingerprints.json"  # of the last run's stages
 
 
@@ -72,7 +74,7 @@ def processed_chunk(relative_path: str, index: int) -> PurePosixPath:
         >>> str(processed_chunk("day1/a.mp4", 2))
         'processed_clip_chunks/day1/a.mp4_2.json'
     """
-    return "processed_clip_chunks" / _record(relative_path, f"_{index}.json")
+    return PROCESSED_CHUNKS / _record(relative_path, f"_{index}.json")
 
 
 def skipped_video(relative_path: str) -> PurePosixPath:
@@ -126,14 +128,14 @@ def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:
     return run / what / hashlib.sha256(video.uri.encode(errors="surrogateescape")).hexdigest()
 
 
-def ledger(run: PurePosixPath) -> PurePosixPath:
-    """The folder of what workers recorded in a run; see `beam_curate.store.ledger`.
+def ledger(fingerprint: str) -> PurePosixPath:
+    """The folder of what was recorded under a fingerprint, of each run a folder; see `beam_curate.store.ledger`.
 
     Example:
-        >>> str(ledger(TMP / "run"))
-        '.work/tmp/run/ledger'
+        >>> str(ledger("4c1f"))
+        '.work/ledger/4c1f'
     """
-    return run / "ledger"
+    return WORK / "ledger" / fingerprint
 
 
 def results(stage: str, fingerprint: str) -> PurePosixPath:

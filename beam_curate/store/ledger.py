@@ -1,8 +1,9 @@
-"""The ledger of a run: a line for each video that it recorded, from which the driver adds up its report.
+"""The ledger: a line for each video that a run recorded, from which the driver adds up its report.
 
 Workers write the lines in parts, a file each, since object stores cannot append. The driver copies them to a temporary
-file on its own computer and remembers where each one begins, so that memory stays small however many there are. What
-has no line, such as a video of an earlier run, is read from its records.
+file on its own computer and remembers where each one begins, so that memory stays small however many there are, and
+joins the parts of its run. Ledgers stay: a later run believes a line as long as the records that it stands for have
+the tags that they had then (`beam_curate.store.recorded`). What has no such line is read from its records.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import IO
@@ -21,10 +22,14 @@ from beam_curate.store import layout, readback
 from beam_curate.store.base import Store, unique_name
 from beam_curate.store.files import short_digest, spool
 from beam_curate.store.outcomes import Outcome, outcome, rare_records
+from beam_curate.store.recorded import Recorded
 
 _PART_BYTES = 1 << 20  # some hundred videos
+_JOINED_BYTES = 16 << 20
+_FILES_AT_ONCE = 4
 _AT_ONCE = 500  # videos that are held at once
 _OF_OUTCOME = ("record", "chunks", "skipped", "failures")
+_COLUMNS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +40,13 @@ class Entry:
         video: The video.
         unsettled: Why it is to be done again; None if it is settled.
         outcome: What its records say, where the writer knows it.
+        seal: Changes with these records; see `beam_curate.store.recorded.seal`.
     """
 
     video: Video
     unsettled: str | None = None
     outcome: Outcome | None = None
+    seal: int = 0
 
 
 class LedgerWriter:
@@ -47,27 +54,27 @@ class LedgerWriter:
 
     Args:
         output: The output.
-        run: The temporary folder of the run.
+        folder: Of the ledger of the run; see `of_run`.
         written: Is called with each video whose entry has been written.
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from beam_curate.store.local import LocalStore
-        >>> video, run = Video("/in/a.mp4", "a.mp4", 900, "17"), PurePosixPath("run")
-        >>> with tempfile.TemporaryDirectory() as folder, reading() as ledger:
-        ...     writer = LedgerWriter(LocalStore(Path(folder)), run, lambda video: print(video.uri))
+        >>> video, folder = Video("/in/a.mp4", "a.mp4", 900, "17"), of_run("4c1f", PurePosixPath(".work/tmp/run"))
+        >>> with tempfile.TemporaryDirectory() as root, reading() as ledger:
+        ...     writer = LedgerWriter(LocalStore(Path(root)), folder, lambda video: print(video.uri))
         ...     writer.add(Entry(video))
         ...     writer.flush()
-        ...     ledger.collect(LocalStore(Path(folder)), run)
+        ...     ledger.collect(LocalStore(Path(root)), folder)
         ...     ledger.has(video)
         /in/a.mp4
         True
     """
 
-    def __init__(self, output: Store, run: PurePosixPath, written: Callable[[Video], None]) -> None:
+    def __init__(self, output: Store, folder: PurePosixPath, written: Callable[[Video], None]) -> None:
         self._output = output
-        self._folder = layout.ledger(run)
+        self._folder = folder
         self._written = written
         self._lines: list[tuple[Video, bytes]] = []
         self._size_bytes = 0
@@ -79,7 +86,8 @@ class LedgerWriter:
             OSError: It cannot be written; see `flush`.
         """
         outcome = entry.outcome and {name: getattr(entry.outcome, name) for name in _OF_OUTCOME}
-        values = (entry.video.uri, entry.unsettled, outcome)
+        num_failures = len(entry.outcome.failures) if entry.outcome else 0
+        values = (entry.video.uri, entry.unsettled, entry.seal, num_failures, outcome)
         line = ("\t".join(json.dumps(value) for value in values) + "\n").encode()  # JSON has no tabs within
         self._lines.append((entry.video, line))
         self._size_bytes += len(line)
@@ -100,33 +108,60 @@ class LedgerWriter:
 
 
 class Ledger:
-    """All entries of a run, on the driver; see `reading`."""
+    """The entries of a run and of those before it, on the driver; see `reading`."""
 
     def __init__(self, lines: IO[bytes]) -> None:
         self._spool = lines
-        self._unsettled: dict[bytes, str | None] = {}  # by digest of the URI
-        self._outcomes: dict[bytes, int] = {}  # where they begin in the spool
+        self._unsettled: dict[bytes, str | None] = {}  # of this run, by digest of the URI
+        self._outcomes: dict[bytes, int] = {}  # of this run: where they begin in the spool
+        self._former: dict[bytes, int] = {}  # by digest of URI and seal: twice where they begin, and 1 with failures
 
-    def collect(self, output: Store, run: PurePosixPath) -> None:
-        """Reads what workers wrote.
+    def load(self, recorded: Recorded) -> None:
+        """Reads the ledgers of former runs.
 
         Raises:
-            OSError: It cannot be read, or not be copied to this computer's temporary folder.
+            OSError: They cannot be read, or not be copied to this computer's temporary folder.
+        """
+        output = recorded.output
+        self._spool.seek(0, os.SEEK_END)
+        for data in _contents(output, output.list_files(layout.ledger(recorded.fingerprint), recursive=True)):
+            for uri, unsettled, seal, num_failures, said in _lines(data):
+                if unsettled == b"null" and said != b"null\n":
+                    with contextlib.suppress(ValueError):  # it is damaged
+                        sealed = _sealed(json.loads(uri), int(seal))
+                        self._former[sealed] = 2 * self._spool.tell() + (num_failures != b"0")
+                        self._spool.write(said)
+
+    def collect(self, output: Store, folder: PurePosixPath) -> None:
+        """Reads what workers wrote in this run, and joins it to few files.
+
+        Raises:
+            OSError: It cannot be read or written, or not be copied to this computer's temporary folder.
         """
         self._spool.seek(0, os.SEEK_END)
-        for part in output.list_files(layout.ledger(run)):
-            for line in output.read(part).splitlines(keepends=True):
-                self._add(*line.split(b"\t"))
+        parts = output.list_files(folder)
+        joined: list[bytes] = []
+        for data in _contents(output, parts):
+            for uri, unsettled, _, _, said in _lines(data):
+                self._add(json.loads(uri), json.loads(unsettled), said)
+            joined.append(data)
+            if sum(map(len, joined)) > _JOINED_BYTES:
+                output.write(folder / unique_name(), b"".join(joined))
+                joined = []
+        if len(parts) > 1:
+            output.write(folder / unique_name(), b"".join(joined))
+            for part in parts:
+                output.delete(part)
 
-    def _add(self, uri: bytes, unsettled: bytes, outcome: bytes) -> None:
-        key, why = short_digest(json.loads(uri)), json.loads(unsettled)
+    def _add(self, uri: str, why: str | None, said: bytes) -> None:
+        key = short_digest(uri)
         if key in self._unsettled:  # its worker was lost and another did it again: the records tell which came last
             self._outcomes.pop(key, None)
             self._unsettled[key] = why and self._unsettled[key]
             return
         self._unsettled[key] = why
         self._outcomes[key] = self._spool.tell()
-        self._spool.write(outcome)
+        self._spool.write(said)
 
     def has(self, video: Video) -> bool:
         """Whether a video was recorded in this run."""
@@ -136,19 +171,35 @@ class Ledger:
         """Returns why a video that was recorded is to be done again; None if it is settled, or was not recorded."""
         return self._unsettled.get(short_digest(video.uri))
 
-    def outcomes(self, output: Store, videos: Sequence[Video]) -> Iterator[Outcome]:
-        """Yields the outcome of each video, in order; what has no entry is read from its records."""
+    def had_failures(self, recorded: Recorded, video: Video) -> bool | None:
+        """Whether the records of a video, by a former run, hold failures; None where no ledger knows."""
+        begin = self._former.get(_sealed(video.uri, recorded.seal(video)))
+        return None if begin is None else bool(begin % 2)
+
+    def outcomes(self, recorded: Recorded, videos: Sequence[Video], again: Iterable[Video] = ()) -> Iterator[Outcome]:
+        """Yields the outcome of each video, in order; what has no entry is read from its records.
+
+        Args:
+            recorded: What was recorded before the run.
+            videos: All of the input.
+            again: What the run worked on, so that former runs know it no more.
+        """
+        output, done_again = recorded.output, {short_digest(video.uri) for video in again}
         rare = rare_records(output)
         with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
             for start in range(0, len(videos), _AT_ONCE):
                 some = videos[start : start + _AT_ONCE]
-                entered = [self._outcome(video) for video in some]
+                entered = [self._outcome(recorded, video, done_again) for video in some]
                 others = (video for video, one in zip(some, entered, strict=True) if one is None)
                 read = pool.map(lambda video: outcome(output, video, rare), others)
                 yield from (one or next(read) for one in entered)
 
-    def _outcome(self, video: Video) -> Outcome | None:
-        where = self._outcomes.get(short_digest(video.uri))
+    def _outcome(self, recorded: Recorded, video: Video, done_again: set[bytes]) -> Outcome | None:
+        key = short_digest(video.uri)
+        where = self._outcomes.get(key)
+        if where is None and key not in done_again:
+            begin = self._former.get(_sealed(video.uri, recorded.seal(video)))
+            where = None if begin is None else begin // 2
         if where is None:
             return None
         self._spool.seek(where)
@@ -156,6 +207,20 @@ class Ledger:
         if found is None:
             return None
         return Outcome(video, found["record"], found["chunks"], found["skipped"], found["failures"])
+
+
+def of_run(fingerprint: str, run: PurePosixPath) -> PurePosixPath:
+    """Returns the folder of the ledger of a run.
+
+    Example:
+        >>> str(of_run("4c1f", PurePosixPath(".work/tmp/run")))
+        '.work/ledger/4c1f/run'
+
+    Args:
+        fingerprint: Under which videos are done.
+        run: The temporary folder of the run.
+    """
+    return layout.ledger(fingerprint) / run.name
 
 
 @contextlib.contextmanager
@@ -169,3 +234,20 @@ def reading() -> Iterator[Ledger]:
     """
     with spool() as lines:
         yield Ledger(lines)
+
+
+def _contents(output: Store, keys: Sequence[PurePosixPath]) -> Iterator[bytes]:
+    """Yields the contents of keys, which are read some at a time."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(keys), _FILES_AT_ONCE):
+            yield from pool.map(output.read, keys[start : start + _FILES_AT_ONCE])
+
+
+def _lines(data: bytes) -> Iterator[list[bytes]]:
+    """Yields the columns of each line that is whole."""
+    lines = (line.split(b"\t") for line in data.splitlines(keepends=True) if line.endswith(b"\n"))
+    return (columns for columns in lines if len(columns) == _COLUMNS)
+
+
+def _sealed(uri: str, seal: int) -> bytes:
+    return short_digest(f"{seal} {uri}")

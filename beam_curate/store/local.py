@@ -51,11 +51,13 @@ class LocalStore(Store):
         """See `Store.read`."""
         return self._path(key).read_bytes()
 
-    def write(self, key: Key, data: bytes) -> None:
+    def write(self, key: Key, data: bytes) -> str:
         """See `Store.write`."""
         with self._temporary() as temporary:
             temporary.write_bytes(data)
+            tag = _tag(temporary.stat())
             self._move(temporary, key)
+        return tag
 
     def write_if_absent(self, key: Key, data: bytes) -> bytes:
         """See `Store.write_if_absent`. Where links are refused, a reader may see the beginning of the content."""
@@ -99,6 +101,21 @@ class LocalStore(Store):
             if not self._path(below).is_symlink():
                 files += self.list_files(below, recursive=True)
         return files
+
+    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
+        """See `Store.list_tags`: size and time of the last change; links to folders are not followed."""
+        key = PurePosixPath(folder)
+        try:
+            with os.scandir(self._path(folder)) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list_tags(key / entry.name)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # it was deleted meanwhile
+                    yield key / entry.name, _tag(entry.stat(follow_symlinks=False))
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""
@@ -263,6 +280,10 @@ class LocalStore(Store):
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
+
+
+def _tag(facts: os.stat_result) -> str:
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
 
 
 def _sync(path: Path) -> None:

@@ -48,9 +48,9 @@ class ObjectStore(Store):
         """See `Store.read`."""
         return self.bucket.get(self._name(key))
 
-    def write(self, key: Key, data: bytes) -> None:
+    def write(self, key: Key, data: bytes) -> str:
         """See `Store.write`."""
-        self.bucket.put(self._name(key), data)
+        return self.bucket.put(self._name(key), data)
 
     def write_if_absent(self, key: Key, data: bytes) -> bytes:
         """See `Store.write_if_absent`; where the store has no conditional writes, the last of several at once wins."""
@@ -77,6 +77,10 @@ class ObjectStore(Store):
         """See `Store.list_files`."""
         found = self.bucket.list(self._below(folder), folders=not recursive)
         return [self._key(one.key) for one in found if isinstance(one, ObjectFacts)]
+
+    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
+        """See `Store.list_tags`."""
+        return ((self._key(one.key), one.etag) for one in self._objects(folder))
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""

@@ -22,8 +22,10 @@ def test_a_state_that_cannot_be_written_is_told_and_left_to_the_driver(
     num_chunks: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     context = make_context(tmp_path / "out")
-    (tmp_path / "out" / RUN).parent.mkdir(parents=True)
-    (tmp_path / "out" / RUN).touch()  # where its folder should be
+    in_the_way = [tmp_path / "out" / folder for folder in (RUN, ledger.of_run(context.fingerprint, RUN))]
+    for path in in_the_way:
+        path.parent.mkdir(parents=True)
+        path.touch()  # where a folder should be
     chunks = [make_chunk([], VIDEO, index, num_chunks) for index in range(num_chunks)]
     with caplog.at_level(logging.WARNING):
         record = Record(context, RUN)
@@ -33,9 +35,10 @@ def test_a_state_that_cannot_be_written_is_told_and_left_to_the_driver(
         record.finish_bundle()
     assert f"what became of them cannot be written to the output: {tmp_path}" in caplog.text
 
-    (tmp_path / "out" / RUN).unlink()
+    for path in in_the_way:
+        path.unlink()
     with ledger.reading() as entries:
-        entries.collect(context.output, RUN)
+        entries.collect(context.output, ledger.of_run(context.fingerprint, RUN))
         (why,) = missing.settle(context, RUN, entries, [VIDEO]).values()
     assert "could not be written to the output" in why
 
@@ -55,5 +58,5 @@ def test_a_worker_that_is_lost_before_it_notes_a_video_costs_nothing(tmp_path: P
     assert [work(first), work(last, lost=True), work(last), work(last)] == [[], [VIDEO.uri], [VIDEO.uri], []]
     assert arrivals.arrived(context.output, RUN, VIDEO) == {last.index}  # of the one that came after all was noted
     with ledger.reading() as entries:
-        entries.collect(context.output, RUN)
+        entries.collect(context.output, ledger.of_run(context.fingerprint, RUN))
         assert missing.settle(context, RUN, entries, [VIDEO]) == {}

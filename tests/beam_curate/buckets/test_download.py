@@ -55,7 +55,7 @@ class FakeBucket(Bucket):
     def get(self, key: str) -> bytes:
         raise NotImplementedError
 
-    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> str:
         raise NotImplementedError
 
     def create(self, key: str, data: bytes) -> bool:

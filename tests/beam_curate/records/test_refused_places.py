@@ -11,11 +11,11 @@ import pytest
 from beam_curate.elements import Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
-from beam_curate.sources.selection import select
 from beam_curate.store import journal
 from beam_curate.store.outcomes import outcome, rare_records
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 from tests.support.output import Output
+from tests.support.selection import selected
 
 A, B = make_video_element("a.mp4"), make_video_element("deep/b.mp4")
 # What b leaves; one of them is taken by a folder that is not empty, or a folder above it by a file.
@@ -46,7 +46,7 @@ def curate(context: RecordContext, video: Video, clip: str, failures: tuple[Fail
 
 
 def to_do(output: Output) -> list[str]:
-    return [video.relative_path for video in select([A, B], output, "A").work]
+    return [video.relative_path for video in selected([A, B], output, "A").work]
 
 
 @pytest.mark.parametrize(

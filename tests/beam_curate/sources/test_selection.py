@@ -13,11 +13,12 @@ from beam_curate.elements import Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.sources.listing import list_videos
-from beam_curate.sources.selection import Selection, read_selection, select, write_selection
+from beam_curate.sources.selection import Selection, read_selection, write_selection
 from beam_curate.store.files import sha256_of
 from beam_curate.store.local import LocalStore
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element
 from tests.support.output import Output
+from tests.support.selection import selected
 
 
 class Place:
@@ -38,7 +39,7 @@ class Place:
 
     def select(self, **how: object) -> Selection:
         videos = list_videos(str(self.source), None, frozenset({".mp4"})).videos
-        return select(videos, self.output, self.context.fingerprint, **how)  # type: ignore[arg-type]
+        return selected(videos, self.output, self.context.fingerprint, **how)
 
     def run(self, failures: dict[str, Failure] | None = None, **how: object) -> list[str]:
         """Records what is selected, and returns it: ``b=a`` for a copy."""
@@ -205,7 +206,7 @@ def test_a_file_that_vanishes_is_no_copy_and_has_none(
         gone.unlink()
     monkeypatch.setattr("beam_curate.sources.selection.sha256_of", vanishing)
     monkeypatch.setattr("beam_curate.sources.selection.ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
-    assert names(select(videos, place.output, "A")) == ["a", "b", "c=b"]
+    assert names(selected(videos, place.output, "A")) == ["a", "b", "c=b"]
 
 
 OBJECTS = {
@@ -221,14 +222,14 @@ OBJECTS = {
 def test_objects_are_compared_by_what_their_store_says_of_them(place: Place, what: str) -> None:
     facts, expected = OBJECTS[what]
     videos = [Video(f"s3://footage/{name}.mp4", f"{name}.mp4", *fact) for name, fact in zip("abc", facts, strict=True)]
-    assert names(select(videos, place.output, "A")) == expected
+    assert names(selected(videos, place.output, "A")) == expected
 
 
 def test_an_object_is_no_copy_of_a_file(place: Place) -> None:
     place.put(a="same")
     (file,) = list_videos(str(place.source), None, frozenset({".mp4"})).videos
     video = Video("s3://footage/b.mp4", "b.mp4", file.size_bytes, file.etag)
-    assert names(select([file, video], place.output, "A")) == ["a", "b"]
+    assert names(selected([file, video], place.output, "A")) == ["a", "b"]
 
 
 def test_a_copy_added_later_is_a_copy_of_the_one_that_is_done(place: Place) -> None:

@@ -10,12 +10,14 @@ import pytest
 from beam_curate.elements import ClipChunk, Failure, Video
 from beam_curate.records.recorder import publish_chunk, record_video
 from beam_curate.records.records import RecordContext
+from beam_curate.sources.selection import select
 from beam_curate.store import layout, ledger
 from beam_curate.store.ledger import Entry, Ledger, LedgerWriter
 from beam_curate.store.outcomes import outcome, rare_records
+from beam_curate.store.recorded import Recorded
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 
-RUN = PurePosixPath(".work/tmp/run")
+FOLDER = ledger.of_run("A", PurePosixPath(".work/tmp/run"))
 VIDEO = make_video_element("deep/a\tvideo \u2028 ü.mp4")
 COPY = make_video_element("copy.mp4", duplicate_of="deep/good.mp4")
 
@@ -31,8 +33,8 @@ def entries() -> Iterator[Ledger]:
         yield opened
 
 
-def new_writer(context: RecordContext, run: PurePosixPath = RUN) -> LedgerWriter:
-    return LedgerWriter(context.output, run, lambda video: None)
+def new_writer(context: RecordContext, folder: PurePosixPath = FOLDER) -> LedgerWriter:
+    return LedgerWriter(context.output, folder, lambda video: None)
 
 
 def chunks(context: RecordContext, what: str) -> list[ClipChunk]:
@@ -73,10 +75,10 @@ def test_an_entry_says_what_the_records_say(
     entry = record_video(context, video, published, failures)
     writer.add(entry)
     writer.flush()
-    entries.collect(context.output, RUN)
+    entries.collect(context.output, FOLDER)
     recorded = outcome(context.output, video, rare_records(context.output))
     assert entry.outcome in (None, recorded)
-    assert list(entries.outcomes(context.output, [video])) == [recorded]
+    assert list(entries.outcomes(Recorded(context.output, "A"), [video])) == [recorded]
     assert entries.has(video) and entries.unsettled(video) == entry.unsettled
     assert (entry.unsettled is not None) == (what == "nothing of it" and not failures and video is VIDEO)
 
@@ -91,9 +93,9 @@ def test_many_videos_of_many_workers_come_in_the_order_asked_for(context: Record
             writers[number % 3].add(entry if number % 5 else Entry(video))  # the records know
     for writer in writers:
         writer.flush()
-    assert len(context.output.list_files(layout.ledger(RUN))) > len(writers)  # it was written before the end, too
-    entries.collect(context.output, RUN)
-    found = list(entries.outcomes(context.output, videos))
+    assert len(context.output.list_files(FOLDER)) > len(writers)  # it was written before the end, too
+    entries.collect(context.output, FOLDER)
+    found = list(entries.outcomes(Recorded(context.output, "A"), videos))
     assert [one.video for one in found] == videos
     for number, one in enumerate(found):
         assert [failure["stage"] for failure in one.failures] == [f"{number}" * 6000] * bool(number % 7)
@@ -108,12 +110,12 @@ def test_what_another_worker_did_again_is_read_from_its_records(
 ) -> None:
     first = record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")])
     for number, why in enumerate(reasons):
-        writer = new_writer(context, RUN / str(number))
+        writer = new_writer(context, FOLDER / str(number))
         writer.add(Entry(VIDEO, why, first.outcome))
         writer.flush()
-        entries.collect(context.output, RUN / str(number))
+        entries.collect(context.output, FOLDER / str(number))
     record_video(context, VIDEO, [publish_chunk(context, make_chunk((), VIDEO))], ())
-    assert [one.state for one in entries.outcomes(context.output, [VIDEO])] == ["processed"]
+    assert [one.state for one in entries.outcomes(Recorded(context.output, "A"), [VIDEO])] == ["processed"]
     assert entries.has(VIDEO) and entries.unsettled(VIDEO) == unsettled
 
 
@@ -121,7 +123,90 @@ def test_a_damaged_line_is_not_believed(context: RecordContext, entries: Ledger)
     writer = new_writer(context)
     writer.add(record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")]))
     writer.flush()
-    (part,) = context.output.list_files(layout.ledger(RUN))
+    (part,) = context.output.list_files(FOLDER)
     context.output.write(part, context.output.read(part).replace(b'"retriable"', b'"retri"'))
-    entries.collect(context.output, RUN)
-    assert [one.state for one in entries.outcomes(context.output, [VIDEO])] == ["failed"]
+    entries.collect(context.output, FOLDER)
+    assert [one.state for one in entries.outcomes(Recorded(context.output, "A"), [VIDEO])] == ["failed"]
+
+
+def record_all(context: RecordContext, videos: Sequence[Video], run: str) -> None:
+    """A run that records videos and leaves its ledger."""
+    writer = new_writer(context, ledger.of_run("A", PurePosixPath(run)))
+    for video in videos:
+        chunk = make_chunk([make_clip(context.output, video.video_id)], video)
+        writer.add(record_video(context, video, [publish_chunk(context, chunk)], ()))
+    writer.flush()
+
+
+def test_what_former_runs_recorded_is_known_without_reading_records(
+    context: RecordContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = [make_video_element(f"deep/{number}.mp4", size_bytes=number + 1) for number in range(6)]
+    record_all(context, videos[:3], "one")
+    record_all(context, videos[2:], "two")  # one of them again
+    expected = [outcome(context.output, video, ()) for video in videos]
+    recorded = Recorded(context.output, "A")
+    with ledger.reading() as entries:
+        entries.load(recorded)
+        monkeypatch.setattr(type(context.output), "read", None)
+        assert [entries.had_failures(recorded, video) for video in videos] == [False] * 6
+        assert select(videos, recorded, entries).videos == ()
+        assert list(entries.outcomes(recorded, videos)) == expected
+
+
+@pytest.mark.parametrize("damage", ["deleted", "shorter", "of the same size", "written again", "one record more"])
+def test_records_that_changed_since_are_read(context: RecordContext, damage: str) -> None:
+    record_all(context, [VIDEO], "one")
+    key = layout.processed_chunk(VIDEO.relative_path, 0)
+    data = context.output.read(key)
+    if damage == "deleted":
+        context.output.delete(key)
+    elif damage == "one record more":
+        context.output.write(layout.video_error(VIDEO.relative_path), b"{}")
+    else:
+        changed = {
+            "shorter": data[:-9],
+            "of the same size": data.replace(b'"clips"', b'"clipz"'),
+            "written again": data,
+        }
+        context.output.write(key, changed[damage])
+    recorded = Recorded(context.output, "A")
+    with ledger.reading() as entries:
+        entries.load(recorded)
+        assert entries.had_failures(recorded, VIDEO) is None
+        assert len(select([VIDEO], recorded, entries).videos) == (damage not in ("written again", "one record more"))
+
+
+def test_what_a_run_does_again_is_not_told_by_former_ones(context: RecordContext) -> None:
+    record_all(context, [VIDEO], "one")
+    recorded = Recorded(context.output, "A")
+    record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")])
+    with ledger.reading() as entries:
+        entries.load(recorded)
+        assert [one.state for one in entries.outcomes(recorded, [VIDEO], again=[VIDEO])] == ["failed"]
+
+
+def test_ledgers_that_are_damaged_are_not_believed(context: RecordContext) -> None:
+    record_all(context, [VIDEO], "one")
+    (part,) = context.output.list_files(layout.ledger("A"), recursive=True)
+    for data in (b"", b"\xff\t\t\n", b"a\tb\tc\td\te\n", b'"x"\tnull\tmany\t0\t{}\n', context.output.read(part)[:-1]):
+        context.output.write(part, data)
+        recorded = Recorded(context.output, "A")
+        with ledger.reading() as entries:
+            entries.load(recorded)
+            assert entries.had_failures(recorded, VIDEO) is None
+            assert [one.state for one in entries.outcomes(recorded, [VIDEO])] == ["processed"]
+
+
+def test_the_parts_of_a_run_are_joined(context: RecordContext, entries: Ledger) -> None:
+    videos = [make_video_element(f"{number}.mp4") for number in range(5)]
+    for video in videos:
+        record_all(context, [video], "one")  # a part each
+    folder = ledger.of_run("A", PurePosixPath("one"))
+    assert len(context.output.list_files(folder)) == 5
+    entries.collect(context.output, folder)
+    assert len(context.output.list_files(folder)) == 1
+    recorded = Recorded(context.output, "A")
+    with ledger.reading() as later:
+        later.load(recorded)
+        assert [later.had_failures(recorded, video) for video in videos] == [False] * 5

@@ -17,12 +17,13 @@ from beam_curate.progress import worker_counts
 from beam_curate.records.recorder import made_before, publish_chunk, record_video
 from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
-from beam_curate.sources.selection import Selection, select
+from beam_curate.sources.selection import Selection
 from beam_curate.store import journal
 from beam_curate.store.clean import clean
 from beam_curate.store.outcomes import outcome, rare_records
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 from tests.support.output import Output
+from tests.support.selection import selected
 
 WHOLE, BROKEN, COPY = (make_video_element(f"{name}.mp4") for name in ("whole", "broken", "copy"))
 HALF = make_video_element("half.mp4")
@@ -95,7 +96,7 @@ def make_all(context: RecordContext) -> None:
 
 
 def chosen(context: RecordContext) -> Selection:
-    return select([WHOLE, HALF, BROKEN, COPY], context.output, context.fingerprint, keep_duplicates=True)
+    return selected([WHOLE, HALF, BROKEN, COPY], context.output, context.fingerprint, keep_duplicates=True)
 
 
 def marker(output: Output, video: Video) -> Path:

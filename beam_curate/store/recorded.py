@@ -1,0 +1,117 @@
+"""What is recorded in an output, by the names and tags of a listing: no record is opened.
+
+A tag changes with the content of a key. What a ledger of an earlier run says of a video still holds if the records that
+it stands for have the tags that they had then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+from beam_curate.elements import Video
+from beam_curate.store import layout
+from beam_curate.store.base import Store
+from beam_curate.store.files import short_digest
+
+_OF_VIDEOS = (layout.PROCESSED_VIDEOS, layout.SKIPPED_VIDEOS)
+_OF_CHUNKS = (layout.PROCESSED_CHUNKS, layout.VIDEO_ERRORS)
+_RARE = (layout.SKIPPED_VIDEOS, layout.VIDEO_ERRORS)  # which few videos have
+_END = re.compile(r"(_\d+)?\.json\Z")
+_MODULUS = 1 << 64
+
+
+class Recorded:
+    """The done markers under a fingerprint and the records of all videos, listed.
+
+    Args:
+        output: The output.
+        fingerprint: Under which videos are done.
+
+    Attributes:
+        output: The output.
+        fingerprint: Under which videos are done.
+        rare: The records of what was skipped or failed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> video = Video("/in/a.mp4", "a.mp4", 900, "17")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     output = LocalStore(Path(folder))
+        ...     tag = output.write(layout.processed_video("a.mp4"), b"{}")
+        ...     recorded = Recorded(output, "4c1f")
+        ...     recorded.seal(video) == seal({layout.processed_video("a.mp4"): tag}), recorded.is_marked(video)
+        (True, False)
+    """
+
+    def __init__(self, output: Store, fingerprint: str) -> None:
+        self.output = output
+        self.fingerprint = fingerprint
+        self.rare: set[PurePosixPath] = set()
+        self._marked: set[bytes] = set()
+        self._seals: dict[bytes, int] = {}  # by a digest of the path of a video
+        with ThreadPoolExecutor() as pool:
+            markers = [pool.submit(self._list_markers, folder) for folder in output.list_folders(self._done)]
+            states = [one.result() for one in markers]
+            states += [self._list_records(folder) for folder in (*_OF_VIDEOS, *_OF_CHUNKS)]
+        self.state = hashlib.sha256(repr(states).encode()).hexdigest()
+
+    @property
+    def _done(self) -> PurePosixPath:
+        return layout.DONE / self.fingerprint
+
+    def _list_markers(self, folder: PurePosixPath) -> str:
+        digest = hashlib.blake2b()
+        for key, tag in self.output.list_tags(folder):
+            self._marked.add(short_digest(key.name))
+            digest.update(f"{key} {tag}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def _list_records(self, folder: PurePosixPath) -> str:
+        digest = hashlib.blake2b()
+        for key, tag in self.output.list_tags(folder):
+            line = f"{key} {tag}\n".encode(errors="surrogateescape")
+            digest.update(line)
+            of_video = _of_video(key)
+            self._seals[of_video] = (self._seals.get(of_video, 0) + _summand(line)) % _MODULUS
+            if folder in _RARE:
+                self.rare.add(key)
+        return digest.hexdigest()
+
+    def is_marked(self, video: Video) -> bool:
+        """Whether a video has a done marker."""
+        return short_digest(layout.done(self.fingerprint, video).name) in self._marked
+
+    def knows(self, relative_path: str) -> bool:
+        """Whether there is a record of a video of this path, or may be one."""
+        return _of_video(layout.processed_video(relative_path)) in self._seals
+
+    def seal(self, video: Video) -> int:
+        """Returns a number that changes with the records of a video; 0 without records."""
+        return self._seals.get(_of_video(layout.processed_video(video.relative_path)), 0)
+
+
+def seal(tags: Mapping[PurePosixPath, str]) -> int:
+    """Returns what `Recorded.seal` will say of a video with these records, given their tags.
+
+    Example:
+        >>> seal({})
+        0
+    """
+    return sum(_summand(f"{key} {tag}\n".encode(errors="surrogateescape")) for key, tag in tags.items()) % _MODULUS
+
+
+def _summand(line: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest())
+
+
+def _of_video(key: PurePosixPath) -> bytes:
+    """Returns a digest of what all records of a video have in their keys; not so where names had to be shortened."""
+    text = str(key)
+    start, end = text.index("/"), _END.search(text, max(0, len(text) - 30))
+    return short_digest(text[start : end.start() if end else None])
