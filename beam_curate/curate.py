@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import Console
 
 from beam_curate import counters
 from beam_curate.dataset import predict2
-from beam_curate.elements import Video
-from beam_curate.errors import UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.plan.plan import Plan
-from beam_curate.plan.settings import SourceSettings
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
 from beam_curate.progress.stages import BYTES_TO_DO, VIDEOS_TO_DO
 from beam_curate.records import missing
 from beam_curate.report import former
 from beam_curate.report.dry_run import print_dry_run
-from beam_curate.report.former import FormerReport
+from beam_curate.report.former import FormerReport, Seen
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.report.table import Findings, print_report
 from beam_curate.report.verdict import Asked, Judge
 from beam_curate.sources.identity import check_sources
-from beam_curate.sources.listing import Listing, list_videos
+from beam_curate.sources.listing import check_found, list_videos
 from beam_curate.sources.selection import Selection, select
 from beam_curate.stage import restart_stages
 from beam_curate.store import disk_errors, layout, ledger
-from beam_curate.store.base import LockState, Store
+from beam_curate.store.base import LockState
 from beam_curate.store.ledger import Ledger
 from beam_curate.store.outcomes import Outcome
 from beam_curate.store.recorded import Recorded
@@ -45,13 +42,15 @@ _NOT_ALONE = {
     "noticed, and temporary files of killed runs stay in .work/tmp",
 }
 
-_NOTHING_TO_DO = "Nothing to do: nothing was computed and no model was loaded."
-
 _FEW = 100_000  # videos, of which single ones are reported in files that somebody reads
 
 
-def curate(plan: Plan) -> int:
+def curate(plan: Plan, seen: Seen | None = None) -> int:
     """Curates the videos of a plan.
+
+    Args:
+        plan: What is done.
+        seen: Input and output, where they were listed already.
 
     Returns:
         The exit status: 1 when the run was aborted or did not do what was asked; see `beam_curate.report.verdict`.
@@ -66,30 +65,25 @@ def curate(plan: Plan) -> int:
     preflight.check_packages()
     make_runner(plan.runner).check()
     output, sources = plan.output, plan.sources
-    listing = _list(sources, output)
-    if listing.searched:
-        preflight.check_folders(listing.root, output.location())
-    recorded = Recorded(output, plan.context.fingerprint)
-    state = former.state_of(listing.videos, recorded, plan.report.flags)
-    is_ordinary = not (sources.retry_failed or sources.repair or plan.report.dry_run)
-    if is_ordinary and (unchanged := former.read(output, state)):
-        _say_found(console, plan, listing, len(listing.videos), 0)
-        console.print(_NOTHING_TO_DO)
-        console.print(unchanged.text, end="")
-        return unchanged.status
+    if seen is None:
+        extensions, place = frozenset(sources.extensions), output.location()
+        listing = list_videos(sources.path, sources.list_path, extensions, place, sources.reader.profile)
+        seen = Seen(listing, Recorded(output))
+    check_found(seen.listing, sources.extensions)
+    if seen.listing.searched:
+        preflight.check_folders(seen.listing.root, output.location())
     with ledger.reading() as entries:
-        entries.load(recorded)
-        return _curate(console, plan, listing, recorded, entries, state, start)
+        entries.load(output, plan.context.fingerprint)
+        return _curate(console, plan, seen, entries, start)
 
 
-def _curate(
-    console: Console, plan: Plan, listing: Listing, recorded: Recorded, entries: Ledger, state: str, start: float
-) -> int:
+def _curate(console: Console, plan: Plan, seen: Seen, entries: Ledger, start: float) -> int:
     """Selects, works and reports; returns the exit status."""
-    output, sources = plan.output, plan.sources
+    output, sources, recorded = plan.output, plan.sources, seen.recorded
     chosen = select(
-        listing.videos,
+        seen.listing.videos,
         recorded,
+        plan.context.fingerprint,
         entries,
         limit=sources.limit,
         retry_failed=sources.retry_failed,
@@ -97,7 +91,7 @@ def _curate(
         keep_duplicates=sources.keep_duplicates,
     )
     check_sources(chosen.videos, recorded, sources.reader)
-    _say_found(console, plan, listing, chosen.done, len(chosen.work))
+    console.print(former.heading(plan.report.notes, seen.listing, chosen.done, len(chosen.work)))
     if chosen.unreadable:
         names = terminal.shown(", ".join(chosen.unreadable[:5])) + (" ..." if len(chosen.unreadable) > 5 else "")
         console.print(f"note: records of {len(chosen.unreadable)} videos are missing or damaged; done again: {names}")
@@ -111,41 +105,23 @@ def _curate(
             console.print(f"warning: {_NOT_ALONE[lock]}")
         broken = _work(console, plan, chosen, entries)
         try:
-            report = _report(plan, listing.videos, chosen, recorded, entries, time.monotonic() - start, console.width)
-            console.print(report.text, end="")
+            text, status = _report(plan, seen, chosen, entries, time.monotonic() - start, console.width)
+            console.print(text, end="")
             if not chosen.videos:
-                former.write(output, state, report)
+                former.write(output, FormerReport(seen.state(plan.report.flags), text, status))
         except OSError as error:  # what aborted the work, such as a full disk, is the better message
             broken = broken or f"the summary cannot be written: {disk_errors.explained(error)}"
     if broken:
         console.print(f"error: {broken}")
         console.print("Finished work is kept. Fix the cause and run the same command again to resume.")
         return EXIT_FAILED
-    return report.status
-
-
-def _say_found(console: Console, plan: Plan, listing: Listing, done: int, to_do: int) -> None:
-    for note in (*plan.report.notes, *listing.notes):
-        console.print(f"note: {note}")
-    console.print(f"{len(listing.videos)} videos found, {done} done before, {to_do} to do")
-
-
-def _list(sources: SourceSettings, output: Store) -> Listing:
-    listing = list_videos(
-        sources.path, sources.list_path, frozenset(sources.extensions), output.location(), sources.reader.profile
-    )
-    if not listing.videos:
-        raise UsageError(
-            f"no videos in {listing.root}; files that end in {', '.join(sources.extensions)} count "
-            "(--input-extensions)" + "".join(f"\n{note}" for note in listing.notes)
-        )
-    return listing
+    return status
 
 
 def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> str | None:
     """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
-        console.print(_NOTHING_TO_DO)
+        console.print(former.NOTHING_TO_DO)
         return None
     for sentence in preflight.check_models(plan):
         console.print(f"warning: {sentence}")
@@ -183,23 +159,15 @@ def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> s
     return None
 
 
-def _report(
-    plan: Plan,
-    videos: Sequence[Video],
-    chosen: Selection,
-    recorded: Recorded,
-    entries: Ledger,
-    seconds: float,
-    width: int,
-) -> FormerReport:
-    """Writes the summary and returns what is printed at the end."""
-    output, printed = plan.output, io.StringIO()
+def _report(plan: Plan, seen: Seen, chosen: Selection, entries: Ledger, seconds: float, width: int) -> tuple[str, int]:
+    """Writes the summary; returns what is printed at the end, and the exit status."""
+    output, videos, printed = plan.output, seen.listing.videos, io.StringIO()
     console = terminal.console(file=printed, width=width)
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
     findings, judge = Findings(), Judge({video.uri for video in chosen.work})
 
     def outcomes() -> Iterator[Outcome]:  # there may be too many to be held at once
-        for one in entries.outcomes(recorded, videos, chosen.videos):
+        for one in entries.outcomes(seen.recorded, videos, chosen.videos):
             findings.add(one)
             judge.add(one)
             yield one
@@ -225,4 +193,4 @@ def _report(
     asked = Asked(bool(plan.stage("captions")), bool(plan.stage("windows")), plan.report.max_failure_ratio)
     if why := judge.verdict(asked):
         console.print(f"error: {why}")
-    return FormerReport(printed.getvalue(), EXIT_FAILED if why else EXIT_DONE)
+    return printed.getvalue(), EXIT_FAILED if why else EXIT_DONE

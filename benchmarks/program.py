@@ -18,13 +18,13 @@ DATASET = (
 CLIPS_ONLY = ("--no-generate-captions",)
 
 
-def command(source: Path, output: Path, *flags: str) -> list[str]:
+def command(source: Path | str, output: Path | str, *flags: str) -> list[str]:
     """Returns the command that curates a folder."""
     folders = ("--input-video-path", str(source), "--output-clip-path", str(output))
     return [sys.executable, "-m", "beam_curate.run", *folders, *flags]
 
 
-def run(source: Path, output: Path, *flags: str, tree: Path = ROOT) -> None:
+def run(source: Path | str, output: Path | str, *flags: str, tree: Path = ROOT) -> None:
     """Curates a folder with the program of a tree.
 
     Raises:

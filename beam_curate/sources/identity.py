@@ -27,7 +27,7 @@ def check_sources(videos: Iterable[Video], recorded: Recorded, reader: SourceRea
     >>> from pathlib import Path
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:  # without records there is nothing to overwrite
-    ...     recorded = Recorded(LocalStore(Path(folder)), "4c1f")
+    ...     recorded = Recorded(LocalStore(Path(folder)))
     ...     check_sources([Video("/in/a.mp4", "a.mp4", 900, "17")], recorded, SourceReader())
 
     Args:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from beam_curate.buckets.base import DEFAULT_PROFILE, scheme_of
@@ -117,6 +117,24 @@ def check_unchanged(video: Video) -> None:
         raise DiskError(f"the file is no longer there: {error.strerror}") from error
     if (facts.st_size, str(facts.st_mtime_ns)) != (video.size_bytes, video.etag):
         raise SourceChangedError("the file changed after it was listed; run again when it is complete")
+
+
+def check_found(listing: Listing, extensions: Collection[str]) -> None:
+    """Checks that there is a video.
+
+    >>> check_found(Listing("/in", ()), [".mp4"])
+    Traceback (most recent call last):
+        ...
+    beam_curate.errors.UsageError: no videos in /in; files that end in .mp4 count (--input-extensions)
+
+    Raises:
+        UsageError: There is none; with what was left out.
+    """
+    if not listing.videos:
+        raise UsageError(
+            f"no videos in {listing.root}; files that end in {', '.join(extensions)} count (--input-extensions)"
+            + "".join(f"\n{note}" for note in listing.notes)
+        )
 
 
 class _LeftOutError(Exception):

@@ -48,6 +48,7 @@ class Selection:
 def select(
     videos: Iterable[Video],
     recorded: Recorded,
+    fingerprint: str,
     ledger: Ledger,
     *,
     limit: int = 0,
@@ -64,12 +65,13 @@ def select(
     >>> from beam_curate.store.local import LocalStore
     >>> videos = [Video(f"/in/{name}", name, 0, "17") for name in ("a.mp4", "b.mp4")]
     >>> with tempfile.TemporaryDirectory() as folder, reading() as ledger:
-    ...     [video.uri for video in select(videos, Recorded(LocalStore(Path(folder)), "4c1f"), ledger, limit=1).work]
+    ...     [video.uri for video in select(videos, Recorded(LocalStore(Path(folder))), "4c1f", ledger, limit=1).work]
     ['/in/a.mp4']
 
     Args:
         videos: All of the input.
         recorded: What the output holds.
+        fingerprint: Under which videos are done.
         ledger: With the entries of former runs; records that it does not know are read.
         limit: Most videos to take; 0 for all.
         retry_failed: Whether videos that failed permanently are taken.
@@ -78,7 +80,7 @@ def select(
     """
     listed = list(videos)
     with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
-        markers = pool.map(lambda video: _marker(recorded, ledger, video), listed)
+        markers = pool.map(lambda video: _marker(recorded, fingerprint, ledger, video), listed)
         found = dict(zip(listed, markers, strict=True))
     is_done = {video.uri: not repair and _counts(marker, retry_failed) for video, marker in found.items()}
     unreadable = tuple(video.relative_path for video, marker in found.items() if marker is False)
@@ -103,14 +105,14 @@ def select(
     return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
 
 
-def _marker(recorded: Recorded, ledger: Ledger, video: Video) -> Marker | Literal[False] | None:
+def _marker(recorded: Recorded, fingerprint: str, ledger: Ledger, video: Video) -> Marker | Literal[False] | None:
     """Returns the done marker of a video: None without one, False if it or the records cannot be read back."""
-    if not recorded.is_marked(video):
+    if not recorded.is_marked(fingerprint, video):
         return None
     if (had_failures := ledger.had_failures(recorded, video)) is not None:
         return cast(Marker, {"failures": int(had_failures)})
     output = recorded.output
-    marker = readback.read(output, layout.done(recorded.fingerprint, video), readback.MARKER)
+    marker = readback.read(output, layout.done(fingerprint, video), readback.MARKER)
     return marker if marker and outcome(output, video, recorded.rare).matches(marker) else False
 
 

@@ -116,15 +116,14 @@ class Ledger:
         self._outcomes: dict[bytes, int] = {}  # of this run: where they begin in the spool
         self._former: dict[bytes, int] = {}  # by digest of URI and seal: twice where they begin, and 1 with failures
 
-    def load(self, recorded: Recorded) -> None:
-        """Reads the ledgers of former runs.
+    def load(self, output: Store, fingerprint: str) -> None:
+        """Reads the ledgers of former runs under a fingerprint.
 
         Raises:
             OSError: They cannot be read, or not be copied to this computer's temporary folder.
         """
-        output = recorded.output
         self._spool.seek(0, os.SEEK_END)
-        for data in _contents(output, output.list_files(layout.ledger(recorded.fingerprint), recursive=True)):
+        for data in _contents(output, output.list_files(layout.ledger(fingerprint), recursive=True)):
             for uri, unsettled, seal, num_failures, said in _lines(data):
                 if unsettled == b"null" and said != b"null\n":
                     with contextlib.suppress(ValueError):  # it is damaged

@@ -117,14 +117,6 @@ class Marker(_Shape):
     video: NotRequired[str]
 
 
-class FormerReport(_Shape):
-    """What a run with nothing to do said; see `beam_curate.report.former`."""
-
-    state: str
-    text: str
-    status: Annotated[int, Field(ge=0, le=1)]
-
-
 class Published(_Shape):
     """An entry of the journal."""
 
@@ -141,7 +133,6 @@ SKIP = pydantic.TypeAdapter(SkipRecord)
 ERROR = pydantic.TypeAdapter(ErrorRecord)
 OUTCOME = pydantic.TypeAdapter(OutcomeRecord)
 MARKER = pydantic.TypeAdapter(Marker)
-FORMER_REPORT = pydantic.TypeAdapter(FormerReport)
 PUBLISHED = pydantic.TypeAdapter(Published)
 FINGERPRINTS = pydantic.TypeAdapter(Annotated[list[Name], Field(strict=True, min_length=1)])
 COUNTS = pydantic.TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=-_MAX_INT, le=_MAX_INT)]])

@@ -25,16 +25,15 @@ _MODULUS = 1 << 64
 
 
 class Recorded:
-    """The done markers under a fingerprint and the records of all videos, listed.
+    """The done markers and the records of all videos, listed.
 
     Args:
         output: The output.
-        fingerprint: Under which videos are done.
 
     Attributes:
         output: The output.
-        fingerprint: Under which videos are done.
         rare: The records of what was skipped or failed.
+        state: Changes with any of them.
 
     Example:
         >>> import tempfile
@@ -44,31 +43,27 @@ class Recorded:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     output = LocalStore(Path(folder))
         ...     tag = output.write(layout.processed_video("a.mp4"), b"{}")
-        ...     recorded = Recorded(output, "4c1f")
-        ...     recorded.seal(video) == seal({layout.processed_video("a.mp4"): tag}), recorded.is_marked(video)
+        ...     recorded = Recorded(output)
+        ...     recorded.seal(video) == seal({layout.processed_video("a.mp4"): tag}), recorded.is_marked("4c1f", video)
         (True, False)
     """
 
-    def __init__(self, output: Store, fingerprint: str) -> None:
+    def __init__(self, output: Store) -> None:
         self.output = output
-        self.fingerprint = fingerprint
         self.rare: set[PurePosixPath] = set()
         self._marked: set[bytes] = set()
         self._seals: dict[bytes, int] = {}  # by a digest of the path of a video
         with ThreadPoolExecutor() as pool:
-            markers = [pool.submit(self._list_markers, folder) for folder in output.list_folders(self._done)]
-            states = [one.result() for one in markers]
-            states += [self._list_records(folder) for folder in (*_OF_VIDEOS, *_OF_CHUNKS)]
+            folders = [below for folder in output.list_folders(layout.DONE) for below in output.list_folders(folder)]
+            markers = [pool.submit(self._list_markers, folder) for folder in folders]
+            states = [self._list_records(folder) for folder in (*_OF_VIDEOS, *_OF_CHUNKS)]
+            states += [one.result() for one in markers]
         self.state = hashlib.sha256(repr(states).encode()).hexdigest()
-
-    @property
-    def _done(self) -> PurePosixPath:
-        return layout.DONE / self.fingerprint
 
     def _list_markers(self, folder: PurePosixPath) -> str:
         digest = hashlib.blake2b()
         for key, tag in self.output.list_tags(folder):
-            self._marked.add(short_digest(key.name))
+            self._marked.add(short_digest(str(key)))
             digest.update(f"{key} {tag}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
@@ -83,9 +78,9 @@ class Recorded:
                 self.rare.add(key)
         return digest.hexdigest()
 
-    def is_marked(self, video: Video) -> bool:
-        """Whether a video has a done marker."""
-        return short_digest(layout.done(self.fingerprint, video).name) in self._marked
+    def is_marked(self, fingerprint: str, video: Video) -> bool:
+        """Whether a video has a done marker under a fingerprint."""
+        return short_digest(str(layout.done(fingerprint, video))) in self._marked
 
     def knows(self, relative_path: str) -> bool:
         """Whether there is a record of a video of this path, or may be one."""

@@ -14,7 +14,6 @@ from beam_curate.store.recorded import Recorded
 
 def selected(videos: Iterable[Video], output: Store, fingerprint: str, **how: Any) -> Selection:
     """What a run with these videos would work on."""
-    recorded = Recorded(output, fingerprint)
     with ledger.reading() as entries:
-        entries.load(recorded)
-        return select(videos, recorded, entries, **how)
+        entries.load(output, fingerprint)
+        return select(videos, Recorded(output), fingerprint, entries, **how)

@@ -36,7 +36,7 @@ def listed(folder: Path) -> tuple[Video, ...]:
 
 
 def curate(context: RecordContext, folder: Path) -> None:
-    check_sources(listed(folder), Recorded(context.output, context.fingerprint), SourceReader())
+    check_sources(listed(folder), Recorded(context.output), SourceReader())
     for video in listed(folder):
         chunk = make_chunk([make_clip(context.output, video.video_id)], video)
         assert record_video(context, video, [publish_chunk(context, chunk)], ()).unsettled is None
@@ -63,7 +63,7 @@ def test_a_source_that_failed_or_was_skipped_is_one_too(context: RecordContext, 
     (video,) = listed(tmp_path / "in" / "cam1")
     record_video(context, Video(**vars(video) | {"duplicate_of": "other.mp4"}), (), ())
     with pytest.raises(UsageError, match="withdrawn"):
-        check_sources(listed(tmp_path / "in" / "cam2"), Recorded(context.output, "A"), SourceReader())
+        check_sources(listed(tmp_path / "in" / "cam2"), Recorded(context.output), SourceReader())
 
 
 @pytest.mark.parametrize("how", ["same", "replaced", "moved", "by a link", "its parent moved"])

@@ -78,7 +78,7 @@ def test_an_entry_says_what_the_records_say(
     entries.collect(context.output, FOLDER)
     recorded = outcome(context.output, video, rare_records(context.output))
     assert entry.outcome in (None, recorded)
-    assert list(entries.outcomes(Recorded(context.output, "A"), [video])) == [recorded]
+    assert list(entries.outcomes(Recorded(context.output), [video])) == [recorded]
     assert entries.has(video) and entries.unsettled(video) == entry.unsettled
     assert (entry.unsettled is not None) == (what == "nothing of it" and not failures and video is VIDEO)
 
@@ -95,7 +95,7 @@ def test_many_videos_of_many_workers_come_in_the_order_asked_for(context: Record
         writer.flush()
     assert len(context.output.list_files(FOLDER)) > len(writers)  # it was written before the end, too
     entries.collect(context.output, FOLDER)
-    found = list(entries.outcomes(Recorded(context.output, "A"), videos))
+    found = list(entries.outcomes(Recorded(context.output), videos))
     assert [one.video for one in found] == videos
     for number, one in enumerate(found):
         assert [failure["stage"] for failure in one.failures] == [f"{number}" * 6000] * bool(number % 7)
@@ -115,7 +115,7 @@ def test_what_another_worker_did_again_is_read_from_its_records(
         writer.flush()
         entries.collect(context.output, FOLDER / str(number))
     record_video(context, VIDEO, [publish_chunk(context, make_chunk((), VIDEO))], ())
-    assert [one.state for one in entries.outcomes(Recorded(context.output, "A"), [VIDEO])] == ["processed"]
+    assert [one.state for one in entries.outcomes(Recorded(context.output), [VIDEO])] == ["processed"]
     assert entries.has(VIDEO) and entries.unsettled(VIDEO) == unsettled
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_line_is_not_believed(context: RecordContext, entries: Ledger)
     (part,) = context.output.list_files(FOLDER)
     context.output.write(part, context.output.read(part).replace(b'"retriable"', b'"retri"'))
     entries.collect(context.output, FOLDER)
-    assert [one.state for one in entries.outcomes(Recorded(context.output, "A"), [VIDEO])] == ["failed"]
+    assert [one.state for one in entries.outcomes(Recorded(context.output), [VIDEO])] == ["failed"]
 
 
 def record_all(context: RecordContext, videos: Sequence[Video], run: str) -> None:
@@ -145,12 +145,12 @@ def test_what_former_runs_recorded_is_known_without_reading_records(
     record_all(context, videos[:3], "one")
     record_all(context, videos[2:], "two")  # one of them again
     expected = [outcome(context.output, video, ()) for video in videos]
-    recorded = Recorded(context.output, "A")
+    recorded = Recorded(context.output)
     with ledger.reading() as entries:
-        entries.load(recorded)
+        entries.load(context.output, "A")
         monkeypatch.setattr(type(context.output), "read", None)
         assert [entries.had_failures(recorded, video) for video in videos] == [False] * 6
-        assert select(videos, recorded, entries).videos == ()
+        assert select(videos, recorded, "A", entries).videos == ()
         assert list(entries.outcomes(recorded, videos)) == expected
 
 
@@ -170,19 +170,21 @@ def test_records_that_changed_since_are_read(context: RecordContext, damage: str
             "written again": data,
         }
         context.output.write(key, changed[damage])
-    recorded = Recorded(context.output, "A")
+    recorded = Recorded(context.output)
     with ledger.reading() as entries:
-        entries.load(recorded)
+        entries.load(context.output, "A")
         assert entries.had_failures(recorded, VIDEO) is None
-        assert len(select([VIDEO], recorded, entries).videos) == (damage not in ("written again", "one record more"))
+        assert len(select([VIDEO], recorded, "A", entries).videos) == (
+            damage not in ("written again", "one record more")
+        )
 
 
 def test_what_a_run_does_again_is_not_told_by_former_ones(context: RecordContext) -> None:
     record_all(context, [VIDEO], "one")
-    recorded = Recorded(context.output, "A")
+    recorded = Recorded(context.output)
     record_video(context, VIDEO, (), [make_failure(uri=VIDEO.uri, stage="shots")])
     with ledger.reading() as entries:
-        entries.load(recorded)
+        entries.load(context.output, "A")
         assert [one.state for one in entries.outcomes(recorded, [VIDEO], again=[VIDEO])] == ["failed"]
 
 
@@ -191,9 +193,9 @@ def test_ledgers_that_are_damaged_are_not_believed(context: RecordContext) -> No
     (part,) = context.output.list_files(layout.ledger("A"), recursive=True)
     for data in (b"", b"\xff\t\t\n", b"a\tb\tc\td\te\n", b'"x"\tnull\tmany\t0\t{}\n', context.output.read(part)[:-1]):
         context.output.write(part, data)
-        recorded = Recorded(context.output, "A")
+        recorded = Recorded(context.output)
         with ledger.reading() as entries:
-            entries.load(recorded)
+            entries.load(context.output, "A")
             assert entries.had_failures(recorded, VIDEO) is None
             assert [one.state for one in entries.outcomes(recorded, [VIDEO])] == ["processed"]
 
@@ -206,7 +208,7 @@ def test_the_parts_of_a_run_are_joined(context: RecordContext, entries: Ledger) 
     assert len(context.output.list_files(folder)) == 5
     entries.collect(context.output, folder)
     assert len(context.output.list_files(folder)) == 1
-    recorded = Recorded(context.output, "A")
+    recorded = Recorded(context.output)
     with ledger.reading() as later:
-        later.load(recorded)
+        later.load(context.output, "A")
         assert [later.had_failures(recorded, video) for video in videos] == [False] * 5
