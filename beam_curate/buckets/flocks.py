@@ -132,8 +132,10 @@ def own_folder(path: str) -> str:
             continue  # someone deleted it after it was found to be there
         if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
             return path
-        why = "others may have put files into it; delete it, or name a folder of your own with --cache-path"
-        raise PermissionError(errno.EACCES, why, path)
+        # Without an errno, for which other advice is given: its owner must not be changed.
+        raise PermissionError(
+            f"{path}: others may have put files into it; delete it, or name a folder of your own with --cache-path"
+        )
 
 
 def without_links(path: str, flags: int) -> int:
