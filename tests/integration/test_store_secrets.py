@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -140,9 +139,14 @@ class Ended:
     environments: dict[int, bytes]
 
 
-def curate(place: str, cache: Path, during: Callable[[], object] = bool) -> Ended:
+def nothing() -> None:
+    pass
+
+
+def curate(place: str, cache: Path, *flags: str, during: Callable[[], object] = nothing) -> Ended:
     """Curates what is beside the output; something can be done as soon as the first video is read."""
-    process = start([*command(place.replace("/out", "/in"), place, *FLAGS), "--cache-path", str(cache)])  # type: ignore[arg-type]
+    flags = (*(flags or FLAGS), "--cache-path", str(cache))
+    process = start(command(place.replace("/out", "/in"), place, *flags))  # type: ignore[arg-type]
     environments: dict[int, bytes] = {}
 
     def watch() -> None:
@@ -195,8 +199,7 @@ def test_a_run_with_keys_in_the_environment_leaves_no_secret(
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", minio_server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", minio_server.secret_key)
-    monkeypatch.setattr(sys.modules[__name__], "FLAGS", (*FIXED_STRIDE, "--verbose"))  # the default profile
-    ended = curate(place, tmp_path / "cache")
+    ended = curate(place, tmp_path / "cache", *FIXED_STRIDE, "--verbose")  # with the default profile
     assert ended.status == 0, ended.printed
     assert ended.environments
     held = [minio_server.access_key, minio_server.secret_key]
