@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	&& echo $$name && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test engines soak lint bench clean
+.PHONY: demo test engines soak lint audit bench clean
 
 demo: .venv/made
 	$(BIN)/beam-curate demo
@@ -26,6 +26,14 @@ lint: .venv/made
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of what is installed. It asks pypi.org, which a mirror does not replace: see docs/security.md.
+audit: .venv/made
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+.*//' > .venv/audited.txt
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement .venv/audited.txt || { \
+	echo "Where vulnerabilities are listed above, update these packages. Where a package was not found or there was no" \
+	"answer, https://pypi.org is out of reach from here, or the package is not from there: run this where it is" \
+	"reached (HTTPS_PROXY names a proxy), or compare .venv/audited.txt with https://osv.dev." >&2; exit 1; }
 
 bench: .venv/made
 	$(BIN)/python benchmarks/run_all.py

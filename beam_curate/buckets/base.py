@@ -148,10 +148,12 @@ def split_url(url: str) -> tuple[str, str, str]:
     ('s3', 'footage', 'day 1/what?#2.mp4')
 
     Raises:
-        ValueError: It has another scheme, or no bucket.
+        ValueError: It has another scheme, no bucket, or keys before the bucket.
     """
     scheme = scheme_of(url)
     bucket, _, key = url[len(scheme) + 3 :].partition("/")
     if scheme not in SCHEMES or not bucket:
         raise ValueError("give s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a path on this computer")
+    if re.search("[:@]", bucket) and not bucket.startswith("arn:"):
+        raise ValueError("a URL holds no keys, since it is written into records; put them into a profile")
     return scheme, bucket, key

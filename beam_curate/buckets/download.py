@@ -12,6 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from beam_curate.buckets.base import Bucket, BucketError, ObjectFacts
+from beam_curate.buckets.flocks import without_links
 
 _TRIES = 6  # without a byte between them
 _FIRST_PAUSE_S = 0.5
@@ -50,7 +51,7 @@ def download(bucket: Bucket, facts: ObjectFacts, path: Path) -> None:
 
 def _append(bucket: Bucket, facts: ObjectFacts, path: Path) -> None:
     """Appends to a file what it lacks of an object; begins anew where it is longer."""
-    with path.open("ab", buffering=0) as file:
+    with open(path, "ab", buffering=0, opener=without_links) as file:
         if file.tell() > facts.size_bytes:
             file.truncate(0)
             file.seek(0)

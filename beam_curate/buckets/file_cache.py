@@ -56,7 +56,9 @@ class FileCache:
 
     @property
     def _root(self) -> str:
-        return self.folder or os.path.join(tempfile.gettempdir(), f"beam-curate-cache-{os.getuid()}")
+        if self.folder:
+            return self.folder
+        return flocks.own_folder(os.path.join(tempfile.gettempdir(), f"beam-curate-cache-{os.getuid()}"))
 
     @contextlib.contextmanager
     def holding(self, name: str, size_bytes: int, fetch: Callable[[Path], object]) -> Iterator[Path]:
@@ -70,6 +72,8 @@ class FileCache:
 
         Raises:
             OSError: The disk is full, or the folder cannot be made, read or written; with the path.
+            PermissionError: The default folder is not this user's alone.
+            ValueError: The name leads out of the folder, or begins with a dot.
         """
         with flocks.pin(self._whole(name)) or self._fetched(name, size_bytes, fetch) as held:
             try:
@@ -115,7 +119,7 @@ class FileCache:
                 _delete_scratch(lock)
 
     def _whole(self, name: str) -> Path:
-        return Path(self._root, "files", name)
+        return Path(self._root, "files", _checked(name))
 
     def _unfinished(self, name: str) -> Path:
         return Path(self._root, "unfinished", name)
@@ -163,6 +167,7 @@ class FileCache:
             if claim is None or self._whole(name).exists() or not self._make_room(claim, name, size_bytes):
                 return
             unfinished = self._unfinished(name)
+            unfinished.unlink(missing_ok=True)  # a copy from another disk would be written through a link
             try:
                 shutil.move(path, unfinished)
             except OSError:
@@ -249,6 +254,13 @@ def _listed(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
                 yield entry.name, entry.stat()
+
+
+def _checked(name: str) -> str:
+    """Returns a name; it may come from a record that others have changed."""
+    if "/" in name or name.startswith("."):
+        raise ValueError(f"{name} cannot be the name of a file in the cache")
+    return name
 
 
 def _delete_scratch(lock: Flock) -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import io
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -112,12 +113,53 @@ def make_folder(path: Path) -> None:
         return
 
 
+def own_folder(path: str) -> str:
+    """Makes a folder that no other user can enter, where it is not there, in one that all can write to.
+
+    Returns:
+        The path.
+
+    Raises:
+        PermissionError: It is there, and others made it or can write to it, so that they choose what is in it.
+        OSError: It cannot be made.
+    """
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        try:
+            facts = os.lstat(path)
+        except FileNotFoundError:
+            continue  # someone deleted it after it was found to be there
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
+            return path
+        # Without an errno, for which other advice is given: its owner must not be changed.
+        raise PermissionError(
+            f"{path}: others may have put files into it; delete it, or name a folder of your own with --cache-path"
+        )
+
+
+def without_links(path: str, flags: int) -> int:
+    """Opens a file for `open`, unless a link is in its place: who put that there chooses what is read or overwritten.
+
+    >>> open("/proc/self/exe", "rb", opener=without_links)
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 40] a link is in the place of a file of the cache; delete it: '/proc/self/exe'
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "a link is in the place of a file of the cache; delete it", str(path)) from error
+
+
 def _lock(path: Path, operation: int, *, create: bool) -> Flock | None:
     while True:
         try:
             if create:
                 make_folder(path.parent)
-            file = io.FileIO(path, "a" if create else "r")
+            file = io.FileIO(path, "a" if create else "r", opener=without_links)
         except FileNotFoundError:
             if create:
                 continue  # someone deletes the folder right now

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from beam_curate.buckets.base import DEFAULT_PROFILE, BucketError, ObjectChangedError, missing
 
@@ -36,6 +37,7 @@ def client(profile: str, *, patient: bool = True) -> Any:
 
     Raises:
         botocore.exceptions.BotoCoreError: There is no such profile, or a file cannot be read.
+        BucketError: The address of the store holds a user or password.
     """
     import boto3
     import botocore.session
@@ -58,7 +60,13 @@ def client(profile: str, *, patient: bool = True) -> Any:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
-            _clients[key] = boto3.Session(botocore_session=session).client("s3", config=config)
+            made = boto3.Session(botocore_session=session).client("s3", config=config)
+            if "@" in urlsplit(made.meta.endpoint_url).netloc:  # messages of connections quote the URL
+                raise BucketError(
+                    f"the endpoint_url of the profile {profile} holds a user or password; remove it, and put keys into "
+                    "aws_access_key_id and aws_secret_access_key"
+                )
+            _clients[key] = made
         return _clients[key]
 
 
@@ -127,7 +135,7 @@ def _answered(url: str, profile: str, error: Any) -> OSError:
             "s3:PutObject and s3:DeleteObject as well for output",
         ),
         **dict.fromkeys(
-            ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "UnauthorizedAccess"),
+            ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidTokenId", "UnauthorizedAccess"),
             f"the keys of the profile {profile} are refused ({code}); correct them",
         ),
         **dict.fromkeys(EXPIRED, f"the credentials of the profile {profile} have expired; renew them"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os.path
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ DAY_S = 86_400
 
 MOST_FRAMES = 10_000_000
 """Frames that can be asked for: a day at 115 frames/s."""
+
+_KEYS = re.compile("://[^/]*[:@].*", re.DOTALL)  # perhaps, in a URL; no message repeats them
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -99,7 +102,7 @@ class Flag:
         >>> entry.mistake({"type": "int_parsing", "loc": ("limit",), "msg": "", "input": "many"})
         "--limit is 'many': give a whole number"
         """
-        value, kind = short(str(error["input"])), error["type"]
+        value, kind = short(_KEYS.sub("://...", str(error["input"]))), error["type"]
         if value in self.planned:
             return f"{self.option} {value} is not supported yet: use {' or '.join(self.choices)}"
         if kind == "literal_error":

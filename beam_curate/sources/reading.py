@@ -62,7 +62,10 @@ class SourceReader:
             OSError: The store of the recorded one does not answer.
         """
         if scheme_of(recorded):
-            bucket, key = open_bucket(recorded, self.profile)
+            try:
+                bucket, key = open_bucket(recorded, self.profile)
+            except ValueError:
+                return False  # no run of ours recorded it
             return recorded != uri and bucket.head(key) is not None
         try:
             return os.path.exists(recorded) if scheme_of(uri) else not os.path.samefile(recorded, uri)

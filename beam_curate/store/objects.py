@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from beam_curate.store.files import sha256_of
 
 _ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
 _OWN = (layout.FILES, layout.CLIPS)  # where files of stages are
+_SHA256 = re.compile("[0-9a-f]{64}")
 _NO_CONDITIONS = (
     "this object store does not refuse to create what exists: of two runs that write to this output at the same time, "
     "the last one to write a record wins"
@@ -154,6 +156,8 @@ class ObjectStore(Store):
         """See `Store.has`."""
         path = PurePosixPath(file.path)
         if ".." in path.parts or not any(path.is_relative_to(folder) for folder in _OWN):
+            return False
+        if not _SHA256.fullmatch(file.sha256):  # it becomes part of the name of a file in the cache
             return False
         facts = self.bucket.head(self._name(path))
         if facts is None or not 0 < facts.size_bytes == file.size_bytes or facts.sha256 != file.sha256:

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 
 from beam_curate.buckets.file_cache import FileCache
+from beam_curate.buckets.flocks import without_links
+from beam_curate.store.disk_errors import explained
 
 SPAWN = multiprocessing.get_context("spawn")
 LONG_S = 60  # no test waits for that long, unless something blocks
@@ -545,3 +547,94 @@ def test_many_at_once_see_whole_files_only(cache: FileCache, deleting: bool) -> 
     put(cache, "last")
     assert bytes_in(cache) <= 300
     assert not list(Path(cache.folder, "unfinished").iterdir())
+
+
+# Folders that others can write to.
+
+
+@pytest.fixture
+def default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the cache is by default, which is not there yet."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / f"beam-curate-cache-{os.getuid()}"
+
+
+def test_nobody_else_can_enter_the_default_folder(default_folder: Path) -> None:
+    put(FileCache(), "a")
+    shutil.rmtree(default_folder)  # as the system does with temporary files
+    put(FileCache(), "a")
+    assert default_folder.stat().st_mode & 0o777 == 0o700
+
+
+def _anothers(folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder.mkdir(0o700)
+    os.chown(folder, 12345, -1)
+
+
+def _link_to_another_folder(folder: Path) -> None:
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir(0o700)
+    folder.symlink_to(elsewhere)
+
+
+def _open_to_all(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+@pytest.mark.parametrize("planted", [_anothers, _link_to_another_folder, _open_to_all, Path.touch])
+def test_a_default_folder_that_others_could_have_filled_is_refused(
+    default_folder: Path, planted: Callable[[Path], None]
+) -> None:
+    planted(default_folder)
+    for use in (lambda: put(FileCache(), "a"), lambda: FileCache().scratch().__enter__()):
+        with pytest.raises(PermissionError, match="name a folder of your own with --cache-path") as caught:
+            use()
+        assert explained(caught.value) == str(caught.value)  # and no other advice
+        assert str(default_folder) in str(caught.value)
+    assert [path.name for path in default_folder.parent.rglob("*") if path.name == "a"] == []
+
+
+@pytest.mark.parametrize("place", ["files", "unfinished"])
+def test_a_planted_link_is_neither_read_nor_overwritten(cache: FileCache, tmp_path: Path, place: str) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    folder = Path(cache.folder, place)
+    folder.mkdir(parents=True)
+    (folder / "a").symlink_to(mine)
+
+    def fetch(path: Path) -> None:
+        with open(path, "ab", opener=without_links) as file:
+            file.write(content_of("a"))
+
+    with pytest.raises(OSError, match="a link is in the place"), cache.holding("a", 100, fetch):
+        pass
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_file_that_is_taken_over_from_another_disk_is_not_written_through_a_link(
+    cache: FileCache, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    unfinished = Path(cache.folder, "unfinished")
+    unfinished.mkdir(parents=True)
+    (unfinished / "a").symlink_to(mine)
+    with mounted(tmp_path / "disk", "size=1m"):
+        (tmp_path / "disk" / "made").write_bytes(content_of("a"))
+        cache.adopt("a", tmp_path / "disk" / "made")
+    assert mine.read_bytes() == b"mine"
+    assert is_there(cache, "a")
+
+
+@pytest.mark.parametrize("name", ["../mine", "a/../../mine", "/mine", ".hidden"])
+def test_no_name_leads_out_of_the_folder(cache: FileCache, tmp_path: Path, name: str) -> None:
+    made = tmp_path / "made"
+    made.write_bytes(b"made")
+    with pytest.raises(ValueError, match="cannot be the name"), cache.holding(name, 100, never):
+        pass
+    with pytest.raises(ValueError, match="cannot be the name"):
+        cache.adopt(name, made)
+    assert [path.name for path in tmp_path.rglob("*mine*")] == []
