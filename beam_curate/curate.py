@@ -24,7 +24,7 @@ from beam_curate.report.table import Findings, print_report
 from beam_curate.report.verdict import Asked, Judge
 from beam_curate.sources.identity import check_sources
 from beam_curate.sources.listing import check_found, list_videos
-from beam_curate.sources.selection import Selection, select
+from beam_curate.sources.selection import Selection, enough, select
 from beam_curate.stage import restart_stages
 from beam_curate.store import disk_errors, layout, ledger
 from beam_curate.store.base import LockState
@@ -66,9 +66,11 @@ def curate(plan: Plan, seen: Seen | None = None) -> int:
     make_runner(plan.runner).check()
     output, sources = plan.output, plan.sources
     if seen is None:
-        extensions, place = frozenset(sources.extensions), output.location()
-        listing = list_videos(sources.path, sources.list_path, extensions, place, sources.reader.profile)
-        seen = Seen(listing, Recorded(output))
+        recorded, extensions = Recorded(output), frozenset(sources.extensions)
+        is_enough = enough(recorded, plan.context.fingerprint, sources.limit)
+        place, profile = output.location(), sources.reader.profile
+        listing = list_videos(sources.path, sources.list_path, extensions, place, profile, is_enough)
+        seen = Seen(listing, recorded)
     check_found(seen.listing, sources.extensions)
     if seen.listing.searched:
         preflight.check_folders(seen.listing.root, output.location())

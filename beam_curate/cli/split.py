@@ -46,7 +46,7 @@ def _unchanged(parsed: Parsed) -> tuple[Seen | None, FormerReport | None]:
     output = open_store(given.output_clip_path, given.output_s3_profile_name)
     try:
         report = former.read(output)
-        if report is None:
+        if report is None or given.limit:  # with a limit, not all of a bucket is listed
             return None, None
         paths, extensions = (given.input_video_path, given.input_video_list_json_path), given.input_extensions
         listing = list_videos(*paths, frozenset(extensions), output.location(), given.input_s3_profile_name)

@@ -16,8 +16,6 @@ from beam_curate.progress.periodic import every
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 
-_INTERVAL_S = 1.0
-
 
 class _Writer:
     """Writes this process's counters to a file whenever they have changed."""
@@ -33,7 +31,7 @@ class _Writer:
         with self._lock:
             begun, self.output = self.output is not None, output
         if not begun and not self.disabled:
-            threading.Thread(target=self._run, daemon=True).start()
+            threading.Thread(target=self._run, args=(output.counts_every_s,), daemon=True).start()
 
     def flush(self) -> None:
         if self.output is None or self.disabled:
@@ -44,9 +42,9 @@ class _Writer:
                 self.output.write_json(layout.WORKER_COUNTS / self._name, counts)
                 self._written = counts
 
-    def _run(self) -> None:
+    def _run(self, interval_s: float) -> None:
         pause = threading.Event()
-        while not pause.wait(_INTERVAL_S):
+        while not pause.wait(interval_s):
             self.flush()
 
 
@@ -62,7 +60,7 @@ def disable() -> None:
 
 @contextlib.contextmanager
 def collected(output: Store) -> Iterator[None]:
-    """Adds the workers' counters to those of this process, every second while the block runs and at its end.
+    """Adds the workers' counters to those of this process, now and then while the block runs and at its end.
 
     Counts that are there at the beginning are of earlier runs and are ignored. Two runs at once on one output each see
     the other's workers too.
@@ -86,7 +84,7 @@ def collected(output: Store) -> Iterator[None]:
         counters.set_counts(total)
 
     try:
-        with every(_INTERVAL_S, collect):
+        with every(output.counts_every_s, collect):
             yield
     finally:
         collect()

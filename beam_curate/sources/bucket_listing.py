@@ -22,9 +22,12 @@ _ALL = ["**", "*"]
 _AWKWARD = {"": "%", ".": "%2E", "..": "%2E%2E"}  # segments of keys that no path has
 
 Note = Callable[[str], None]
+Enough = Callable[[Video], bool]
 
 
-def below(url: str, extensions: frozenset[str], profile: str, note: Note) -> tuple[str, list[Video]]:
+def below(
+    url: str, extensions: frozenset[str], profile: str, note: Note, enough: Enough | None = None
+) -> tuple[str, list[Video]]:
     """Lists the videos below a prefix, those that match a pattern, or the one that has this key.
 
     Hidden names, empty objects and what this program made are left out.
@@ -34,6 +37,7 @@ def below(url: str, extensions: frozenset[str], profile: str, note: Note) -> tup
         extensions: Lower-case, with the dot.
         profile: Of the user's AWS files.
         note: Is called with what was left out, and why.
+        enough: Is called with each video, in the order of keys, and says whether the rest need not be listed.
 
     Returns:
         What relative paths start from, as a URL, and the videos in no order.
@@ -54,13 +58,16 @@ def below(url: str, extensions: frozenset[str], profile: str, note: Note) -> tup
         pattern = key[len(folder) :].split("/")
     videos: list[Video] = []
     outputs: set[str] = set()
-    for found in _objects(bucket, folder):
+    for found in _objects(bucket, folder) if enough is None else bucket.list(folder):
         name = found if isinstance(found, str) else found.key
         parts = name[len(folder) :].split("/")
         if layout.WORK.name in parts:
             outputs.add(name[: name.index(f"{layout.WORK}/", len(folder))])
         elif isinstance(found, ObjectFacts) and _is_video(found, parts, extensions) and _matches(parts, pattern):
             videos.append(_video(bucket, folder, found))
+            if enough and enough(videos[-1]):
+                note(f"{videos[-1].uri}: nothing after it was listed, since there are --limit videos to do")
+                break
     return f"{bucket.url}/{folder}".rstrip("/"), _not_made(videos, [f"{bucket.url}/{one}" for one in outputs], note)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from beam_curate.buckets.base import DEFAULT_PROFILE, scheme_of
@@ -46,6 +46,7 @@ def list_videos(
     extensions: frozenset[str],
     output: str | None = None,
     profile: str = DEFAULT_PROFILE,
+    enough: Callable[[Video], bool] | None = None,
 ) -> Listing:
     """Lists the videos of a run, without clips that this program made.
 
@@ -62,13 +63,14 @@ def list_videos(
         extensions: Lower-case, with the dot.
         output: The output folder of this run, whose files count as made by this program even while it is not there yet.
         profile: Of the user's AWS files, for what is on S3.
+        enough: Says of a video in a bucket whether what follows it need not be listed; see `selection.enough`.
 
     Raises:
         UsageError: The path or the list does not exist or is not what it should be.
     """
     listed = None if list_path is None else _read_list(list_path, profile)
     if any(scheme_of(path) for path in [*(listed or ()), *([input_path] if input_path else ())]):
-        return _in_bucket(input_path, list_path, listed, extensions, profile)
+        return _in_bucket(input_path, list_path, listed, extensions, profile, enough)
     videos: list[Video] = []
     notes: list[str] = []
     if list_path is not None and listed is not None:
@@ -217,7 +219,12 @@ def _walk(root: str, notes: list[str]) -> Iterator[str]:
 
 
 def _in_bucket(
-    input_path: str | None, list_path: str | None, listed: list[str] | None, extensions: frozenset[str], profile: str
+    input_path: str | None,
+    list_path: str | None,
+    listed: list[str] | None,
+    extensions: frozenset[str],
+    profile: str,
+    enough: Callable[[Video], bool] | None,
 ) -> Listing:
     """Lists videos of a bucket."""
     notes: list[str] = []
@@ -229,7 +236,7 @@ def _in_bucket(
     try:
         if listed is None:
             assert input_path is not None
-            root, videos = bucket_listing.below(input_path, extensions, profile, note)
+            root, videos = bucket_listing.below(input_path, extensions, profile, note, enough)
         else:
             root, videos = bucket_listing.listed(sorted(set(listed)), input_path, extensions, profile, note)
     except (OSError, ValueError) as error:

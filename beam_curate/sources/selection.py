@@ -7,7 +7,7 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
@@ -103,6 +103,36 @@ def select(
         chosen.append(video)
         taken += 1
     return Selection(len(listed), sum(is_done.values()), tuple(chosen), unreadable)
+
+
+def enough(recorded: Recorded, fingerprint: str, limit: int) -> Callable[[Video], bool] | None:
+    """Returns what counts the videos that are to do, in the order of a listing, and says when there are enough.
+
+    Of several with the same size and etag only one counts. A copy whose original was curated before, and follows where
+    nothing was listed any more, is taken for an original.
+
+    >>> import tempfile
+    >>> from beam_curate.store.local import LocalStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     is_enough = enough(Recorded(LocalStore(Path(folder))), "4c1f", limit=2)
+    >>> [is_enough(Video(f"/in/{name}", name, size, "17")) for name, size in (("a", 1), ("b", 1), ("c", 3))]
+    [False, False, True]
+
+    Args:
+        recorded: What the output holds.
+        fingerprint: Under which videos are done.
+        limit: How many are to be done; 0 for all.
+    """
+    if not limit:
+        return None
+    contents: set[tuple[int, str]] = set()
+
+    def is_enough(video: Video) -> bool:
+        if not recorded.is_marked(fingerprint, video):
+            contents.add((video.size_bytes, video.etag))
+        return len(contents) >= limit
+
+    return is_enough
 
 
 def _marker(recorded: Recorded, fingerprint: str, ledger: Ledger, video: Video) -> Marker | Literal[False] | None:

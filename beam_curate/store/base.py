@@ -52,9 +52,11 @@ class Store(abc.ABC):
     Attributes:
         shares_files: Whether a file can have several names; where it cannot, a copy of it costs its size again, and
             `keep` may write to the public name at once.
+        counts_every_s: How often workers leave their counters, in s.
     """
 
     shares_files: ClassVar[bool]
+    counts_every_s: ClassVar[float] = 1.0
 
     # Single values.
 

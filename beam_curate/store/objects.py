@@ -44,7 +44,7 @@ class ObjectStore(Store):
     cache: FileCache
 
     shares_files: ClassVar[bool] = False
-    counts_every_s: ClassVar[float] = 30.0
+    counts_every_s: ClassVar[float] = 30.0  # each time costs a request of each worker
 
     def read(self, key: Key) -> bytes:
         """See `Store.read`."""
