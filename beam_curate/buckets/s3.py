@@ -162,15 +162,14 @@ class S3Bucket(Bucket):
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def abort_uploads(self, prefix: str) -> int:
-        """See `Bucket.abort_uploads`."""
+        """See `Bucket.abort_uploads`. All of the bucket are listed: some stores take a prefix of uploads for a key."""
 
         def request(s3: Any) -> int:
-            number = 0
-            for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix):
-                for upload in page.get("Uploads", ()):
-                    s3.abort_multipart_upload(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
-                    number += 1
-            return number
+            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name)
+            uploads = [one for page in pages for one in page.get("Uploads", ()) if one["Key"].startswith(prefix)]
+            for one in uploads:
+                s3.abort_multipart_upload(Bucket=self.name, Key=one["Key"], UploadId=one["UploadId"])
+            return len(uploads)
 
         return self._ask(prefix, request)
 
