@@ -60,6 +60,7 @@ def curate(plan: Plan) -> int:
     preflight.check_packages()
     make_runner(plan.runner).check()
     output, sources = plan.output, plan.sources
+    preflight.check_reachable(output)
     listing = _list(sources, output)
     if listing.searched:
         preflight.check_folders(listing.root, output.location())

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from beam_curate.buckets.base import BucketError, scheme_of
+from beam_curate.buckets.base import BucketError
 from beam_curate.cli.command import Commands, add_command
 from beam_curate.errors import UsageError
 from beam_curate.exit_codes import EXIT_DONE
@@ -58,16 +58,14 @@ def _clean(parsed: argparse.Namespace) -> int:
 
 
 def _opened(text: str, profile: str) -> Store:
-    from beam_curate.buckets.open import open_bucket
     from beam_curate.store.open import open_store
 
     if not text.strip():
         raise UsageError("OUTPUT is empty: name the output to clean")
     try:
-        output = place(text)
-        if scheme_of(output):
-            open_bucket(output, profile)[0].check()
-        return open_store(output, profile)
+        output = open_store(place(text), profile)
+        output.check_reachable()
+        return output
     except ValueError as error:
         raise UsageError(f"OUTPUT is {text!r}: {error}") from error
     except BucketError as error:

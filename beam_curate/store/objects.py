@@ -180,9 +180,13 @@ class ObjectStore(Store):
         """See `Store.run_lock`."""
         return lease.lease(self)
 
+    def check_reachable(self) -> None:
+        """See `Store.check_reachable`: the bucket is there, and can be listed."""
+        self.bucket.check()
+
     def check_writable(self) -> str | None:
         """See `Store.check_writable`: the bucket has to be there."""
-        self.bucket.check()
+        self.check_reachable()
         probe = self._name(layout.TMP / f"probe-{unique_name()}")
         try:
             refuses = self.bucket.create(probe, b"probe") and not self.bucket.create(probe, b"probe")

@@ -1,0 +1,223 @@
+"""What users get wrong with object stores, and what object stores get wrong: told in one line, or survived."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_curate.processes.server import free_ports
+from tests.support.media import make_video
+from tests.support.object_servers import REGION, Minio
+from tests.support.program import FIXED_STRIDE, command
+from tests.support.stores import PROFILE, new_place, upload
+
+FLAGS = (*FIXED_STRIDE, "--input-s3-profile-name", PROFILE, "--output-s3-profile-name", PROFILE)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one video, of one clip."""
+    folder = tmp_path_factory.mktemp("one")
+    make_video(folder / "a.mp4", frames=100, size=(128, 72))
+    return folder
+
+
+def curated(source: object, output: object, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program, with the cheapest stages, to its end."""
+    return subprocess.run(
+        [*command(Path("in"), Path("out")), f"--input-video-path={source}", f"--output-clip-path={output}", *flags],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def refused(source: object, output: object, *flags: str) -> str:
+    """Runs the program, which must end with exit status 2 and one line; returns the line."""
+    done = curated(source, output, *FLAGS, *flags)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("beam-curate: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def profile(name: str, **settings: str) -> str:
+    """Adds a profile to the credentials file of the test; returns its name."""
+    path = os.environ["AWS_SHARED_CREDENTIALS_FILE"]
+    profiles = configparser.RawConfigParser()
+    profiles.read(path)
+    profiles[name] = settings
+    with open(path, "w") as file:
+        profiles.write(file)
+    return name
+
+
+def keys_of(server: Minio, **others: str) -> dict[str, str]:
+    """What a profile of the server's user holds."""
+    keys = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
+    return {**keys, "endpoint_url": server.endpoint, "region": REGION} | others
+
+
+def restricted(server: Minio, *actions: str) -> dict[str, str]:
+    """What the profile of a user holds who may do a few things alone."""
+    import boto3
+
+    keys = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
+    sts: Any = boto3.client("sts", endpoint_url=server.endpoint, region_name=REGION, **keys)
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:s3:::*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = {"RoleArn": "arn:aws:iam:::role/any", "RoleSessionName": "tests"}
+    given: Mapping[str, str] = sts.assume_role(**role, Policy=policy)["Credentials"]
+    return keys_of(
+        server,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a place in a bucket of S3, which the profile of `FLAGS` can reach."""
+    return new_place("s3", tmp_path, request)
+
+
+@pytest.fixture
+def google(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a place in a bucket of Google Cloud Storage."""
+    return new_place("gs", tmp_path, request)
+
+
+# Mistakes are told before the first video.
+
+
+def test_no_such_bucket(place: str, google: str, video: Path, tmp_path: Path) -> None:
+    for url in ("s3://no-such-bucket/in", "gs://no-such-bucket/in"):
+        said = refused(url, tmp_path / "out")
+        assert f"--input-video-path {url}: {url[:19]}: there is no such bucket" in said
+        said = refused(video, url)
+        assert f"--output-clip-path: {url[:19]}: there is no such bucket" in said
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///in", "gs://", "https://host/in", "file:///in", "s4://bucket/in"])
+def test_what_is_no_place(url: str, video: Path, tmp_path: Path) -> None:
+    assert "--input-video-path" in refused(url, tmp_path / "out")
+    assert "--output-clip-path" in refused(video, url)
+
+
+@pytest.mark.parametrize("url", ["s3://Not_A Bucket/in", "gs://Not_A Bucket/in", "gs://a/in", "gs://../in"])
+def test_what_cannot_be_a_bucket(url: str, place: str, google: str, video: Path, tmp_path: Path) -> None:
+    assert f"--input-video-path {url}: " in refused(url, tmp_path / "out")
+    assert "--output-clip-path" in refused(video, url)
+
+
+def test_a_profile_that_is_not_there(place: str, video: Path, tmp_path: Path) -> None:
+    for source, output, flag in ((place, tmp_path, "--input"), (video, place, "--output")):
+        said = refused(source, output, f"{flag}-s3-profile-name", "nobody")
+        assert "nobody" in said and f"{flag}-s3-profile-name" in said
+
+
+def test_keys_of_another_store(place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
+    profile("stranger", **keys_of(minio_server, aws_access_key_id="0123456789abcdef"))
+    profile("wrong", **keys_of(minio_server, aws_secret_access_key="not-the-secret-of-anybody"))
+    for name in ("stranger", "wrong"):
+        for source, output, flag in ((place, tmp_path, "--input"), (video, place, "--output")):
+            said = refused(source, output, f"{flag}-s3-profile-name", name)
+            assert f"the keys of the profile {name} are refused" in said
+            assert "not-the-secret" not in said
+
+
+def test_what_a_user_may_not_do(place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
+    upload(video, place)
+    profile("nolist", **restricted(minio_server, "s3:GetObject"))
+    said = refused(place, tmp_path / "out", "--input-s3-profile-name", "nolist")
+    assert "access denied to the profile nolist: it needs s3:ListBucket" in said
+    profile("reader", **restricted(minio_server, "s3:GetObject", "s3:ListBucket"))
+    said = refused(video, f"{place}2", "--output-s3-profile-name", "reader")
+    assert "--output-clip-path cannot be written: " in said
+    assert "access denied to the profile reader" in said and "s3:PutObject" in said
+
+
+def test_no_keys(place: str, video: Path, tmp_path: Path, minio_server: Minio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    profile("keyless", endpoint_url=minio_server.endpoint, region=REGION)
+    for source, output, flag in ((place, tmp_path, "--input"), (video, place, "--output")):
+        said = refused(source, output, f"{flag}-s3-profile-name", "keyless")
+        assert "credentials for the profile keyless; add keys to" in said
+    half = {"endpoint_url": minio_server.endpoint, "aws_access_key_id": minio_server.access_key}
+    said = refused(place, tmp_path, "--input-s3-profile-name", profile("half", **half))
+    assert "the profile half" in said and "aws_secret_access_key" in said
+
+
+def test_no_keys_for_google(
+    place: str, video: Path, tmp_path: Path, google: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source, output in ((google, tmp_path / "out"), (video, google)):
+        said = refused(source, output)
+        assert "no credentials for Google Cloud" in said and "GOOGLE_APPLICATION_CREDENTIALS" in said
+
+
+def test_another_region_is_found_out(place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
+    upload(video, place)
+    profile("abroad", **keys_of(minio_server, region="eu-west-1"))
+    done = curated(place, f"{place}2", *FLAGS, "--dry-run", "--input-s3-profile-name", "abroad")
+    assert done.returncode == 0, done.stderr
+    assert "1 videos found" in done.stdout
+
+
+def test_a_store_that_does_not_answer(place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
+    (port,) = free_ports(1)
+    profile("down", **keys_of(minio_server, endpoint_url=f"http://127.0.0.1:{port}"))
+    profile("nowhere", **keys_of(minio_server, endpoint_url="http://no-such-host.invalid:9000"))
+    for name in ("down", "nowhere"):
+        for source, output, flag in ((place, tmp_path, "--input"), (video, place, "--output")):
+            said = refused(source, output, f"{flag}-s3-profile-name", name)
+            assert f"is the store up, and the endpoint_url of the profile {name} right?" in said
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "me:secret@localhost", "ftp://localhost:9000", "http://"])
+def test_an_address_that_is_none(endpoint: str, place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
+    profile("odd", **keys_of(minio_server, endpoint_url=endpoint))
+    for source, output, flag in ((place, tmp_path, "--input"), (video, place, "--output")):
+        said = refused(source, output, f"{flag}-s3-profile-name", "odd")
+        assert "the endpoint_url of the profile odd is no address" in said
+        assert "secret" not in said
+
+
+def test_a_file_of_keys_that_cannot_be_read(
+    place: str, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").write_text("aws_access_key_id before any section\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
+    said = refused(place, tmp_path / "out")
+    assert str(tmp_path / "keys") in said or PROFILE in said
+    assert "before any section" not in said
+
+
+def test_nothing_to_curate(place: str, google: str, video: Path, tmp_path: Path) -> None:
+    for url in (place, google):
+        assert f"no videos in {url}" in refused(url, tmp_path / "out")
+        assert f"no videos in {url}" in refused(f"{url}/*.mp4", tmp_path / "out")
+        upload(video, f"{url}/deeper")
+        assert "--input-extensions" in refused(url, tmp_path / "out", "--input-extensions", "mov")
+
+
+def test_output_and_input_overlap(place: str, google: str, video: Path) -> None:
+    for url in (place, google):
+        upload(video, url)
+        assert f"--output-clip-path {url}/made lies inside the input folder {url}" in refused(url, f"{url}/made")
+        assert "lies inside the input folder" in refused(url.removesuffix("/out"), f"{url}/made")
+        upload(video, f"{url}/in")
+        assert f"--output-clip-path {url} contains the input folder {url}/in" in refused(f"{url}/in", url)
+        assert "is the input folder" in refused(url, f"{url}/")
