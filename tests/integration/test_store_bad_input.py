@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 
+from beam_curate.buckets.open import open_bucket
+from beam_curate.cli.main import main
 from beam_curate.processes.server import free_ports
+from beam_curate.store import layout
+from beam_curate.store.open import open_store
 from tests.support.media import make_video
 from tests.support.object_servers import REGION, Minio
 from tests.support.program import FIXED_STRIDE, command
 from tests.support.stores import PROFILE, new_place, upload
 
-FLAGS = (*FIXED_STRIDE, "--input-s3-profile-name", PROFILE, "--output-s3-profile-name", PROFILE)
+BY_PROFILE = ("--input-s3-profile-name", PROFILE)
+FLAGS = (*FIXED_STRIDE, *BY_PROFILE, "--output-s3-profile-name", PROFILE)
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +226,82 @@ def test_output_and_input_overlap(place: str, google: str, video: Path) -> None:
         upload(video, f"{url}/in")
         assert f"--output-clip-path {url} contains the input folder {url}/in" in refused(f"{url}/in", url)
         assert "is the input folder" in refused(url, f"{url}/")
+
+
+# Names of all kinds, each with records of its own.
+
+NAMES = (
+    "with space.mp4",
+    " leading and trailing /a.mp4",
+    "hash#percent%20.mp4",
+    "what?.mp4",
+    "a+b&c=d.mp4",
+    "ünïcødé 映画.mp4",
+    "e\u0301.mp4",
+    "\u00e9.mp4",
+    "\N{CLAPPER BOARD}.mp4",
+    "[brackets]*.mp4",
+    "a*b[c]?/d.mp4",
+    'quote\'s "double".mp4',
+    "back\\slash.mp4",
+    "new\nline.mp4",
+    "UPPER.MP4",
+    "upper.mp4",
+    "a:b/-dash.mp4",
+    "%2E/a.mp4",
+    "x.mp4/x.mp4",
+    "d" * 200 + "/" + "e" * 200 + "/" + "映" * 60 + ".mp4",
+)
+ONLY_GOOGLE = (
+    "//two slashes.mp4",
+    "a//b.mp4",
+    "a/%/b.mp4",
+    "a/%25/b.mp4",
+    "../up.mp4",
+    "%2E%2E/up.mp4",
+    "%252E%252E/up.mp4",
+    "a/../b.mp4",
+    "b.mp4",
+    "a/./b.mp4",
+    "a/b.mp4",
+    "f" * 250 + "/" + "g" * 700 + ".mp4",
+    "f" * 250 + "/" + "g" * 699 + "h.mp4",
+)
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_names_of_every_kind(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    place = new_place(kind, tmp_path, request)
+    names = list(NAMES if kind == "s3" else NAMES + ONLY_GOOGLE)
+    bucket, _ = open_bucket(place, PROFILE)
+    if kind == "gs":
+        names.append("h" * (1024 - len("in/.mp4")) + ".mp4")
+    for number, name in enumerate(names):
+        path = make_video(tmp_path / "a.mp4", frames=100, size=(128, 72), seed=number)
+        bucket.put(f"in/{name}", path)
+    source = place.replace("/out", "/in")
+    done = curated(source, place, *FLAGS)
+    assert done.returncode == 0, done.stdout
+    output = open_store(place, PROFILE)
+    assert json.loads(output.read(layout.SUMMARY))["num_processed_videos"] == len(names)
+    records = output.list_files(layout.PROCESSED_VIDEOS, recursive=True)
+    assert sorted(json.loads(output.read(one))["video"] for one in records) == sorted(
+        f"{source}/{name}" for name in names
+    )
+    assert len(output.list_files(layout.DATASET / "videos")) == len(names)
+    for name in set(names) & {*NAMES[:-1]} - {"%2E/a.mp4"}:
+        assert json.loads(output.read(layout.PROCESSED_VIDEOS / f"{name}.json"))["video"] == f"{source}/{name}"
+    again = curated(source, place, *FLAGS)
+    assert again.returncode == 0, again.stdout
+    assert f"{len(names)} videos found, {len(names)} done before, 0 to do" in again.stdout
+    assert main(["verify", f"{place}/{layout.DATASET}", "--allow-random-embeddings", *BY_PROFILE]) == 0
+
+
+def test_a_key_with_characters_of_patterns_stands_for_itself(google: str, tmp_path: Path) -> None:
+    bucket, _ = open_bucket(google)
+    for number, key in enumerate(["in/a*[b]/a.mp4", "in/a*[b]/c?.mp4", "in/ab/a.mp4"]):
+        bucket.put(key, make_video(tmp_path / "a.mp4", frames=100, size=(128, 72), seed=number))
+    source = google.replace("/out", "/in")
+    for path, found in (("a*[b]", 2), ("a*[b]/c?.mp4", 1), ("a*/*.mp4", 3), ("a?/*", 1), ("**/a.mp4", 2)):
+        done = curated(f"{source}/{path}", google, *FLAGS, "--dry-run")
+        assert f"{found} videos found" in done.stdout, done.stderr
