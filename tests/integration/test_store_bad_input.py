@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from beam_curate.buckets.base import ObjectFacts
 from beam_curate.buckets.open import open_bucket
 from beam_curate.cli.main import main
 from beam_curate.processes.server import free_ports
@@ -305,3 +307,53 @@ def test_a_key_with_characters_of_patterns_stands_for_itself(google: str, tmp_pa
     for path, found in (("a*[b]", 2), ("a*[b]/c?.mp4", 1), ("a*/*.mp4", 3), ("a?/*", 1), ("**/a.mp4", 2)):
         done = curated(f"{source}/{path}", google, *FLAGS, "--dry-run")
         assert f"{found} videos found" in done.stdout, done.stderr
+
+
+# What a dry run says, and a limit.
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_a_dry_run_fetches_a_few_videos_and_writes_nothing(
+    kind: str, video: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = new_place(kind, tmp_path, request)
+    source, cache = place.replace("/out", "/in"), tmp_path / "cache"
+    names = [f"{number:02}.mp4" for number in range(40)]
+    (tmp_path / "videos").mkdir()
+    for name in names:
+        (tmp_path / "videos" / name).hardlink_to(video / "a.mp4")
+    upload(tmp_path / "videos", source)
+    flags = (*FLAGS, "--dry-run", "--keep-duplicates", "--cache-path", str(cache))
+    here, there = curated(tmp_path / "videos", tmp_path / "out", *flags), curated(source, place, *flags)
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert [name for name in names if name in there.stdout] == names[:20]
+    assert "Only the first 20 of 40 videos were fetched and looked at" in there.stdout
+    assert len(list((cache / "files").iterdir())) == 20
+    # All are alike, so that what is told by looking at all of them is right.
+    estimate = re.compile("Roughly .* GB of output")
+    assert estimate.findall(there.stdout) == estimate.findall(here.stdout) != []
+    bucket, _ = open_bucket(place, PROFILE)
+    assert [one.key for one in bucket.list("") if isinstance(one, ObjectFacts)] == [f"in/{name}" for name in names]
+
+
+def test_a_dry_run_of_a_few_videos_looks_at_all(place: str, video: Path) -> None:
+    source = place.replace("/out", "/in")
+    upload(video, source)
+    done = curated(source, place, *FLAGS, "--dry-run")
+    assert "a.mp4" in done.stdout
+    assert "looked at" not in done.stdout
+
+
+def test_a_limit_takes_the_next_one_each_time(place: str, tmp_path: Path) -> None:
+    source = place.replace("/out", "/in")
+    (tmp_path / "videos").mkdir()
+    for number, name in enumerate("abc"):
+        make_video(tmp_path / "videos" / f"{name}.mp4", frames=100, size=(128, 72), seed=number)
+    upload(tmp_path / "videos", source)
+    output = open_store(place, PROFILE)
+    for number in (1, 2):
+        done = curated(source, place, *FLAGS, "--limit", "1")
+        assert done.returncode == 0, done.stdout
+        assert f"3 videos found, {number - 1} done before, 1 to do" in done.stdout
+        names = [key.name for key in output.list_files(layout.PROCESSED_VIDEOS)]
+        assert names == [f"{name}.mp4.json" for name in "abc"[:number]]
