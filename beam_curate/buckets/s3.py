@@ -93,19 +93,31 @@ class S3Bucket(Bucket):
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Bucket.create`. Where the store knows no conditions, the last of several writers at once wins."""
+        created = self._create(key, data)
+        if created is not None:
+            return created
+        if self.head(key) is not None:
+            return False
+        self.put(key, data)
+        return True
+
+    def creates_once(self, key: str) -> bool:
+        """See `Bucket.creates_once`. There are stores that refuse conditions, and such that overlook them."""
+        return self._create(key, b"") is True and self._create(key, b"") is False
+
+    def _create(self, key: str, data: bytes) -> bool | None:
+        """Creates an object unless it exists; returns whether it did, or None where the store knows no conditions."""
         from botocore.exceptions import ClientError
 
-        def request(s3: Any) -> bool:
+        def request(s3: Any) -> bool | None:
             try:
                 s3.put_object(**self._whole(key, data), IfNoneMatch="*")
             except ClientError as error:
                 if code_of(error) in EXISTS:
                     return False
-                if code_of(error) not in NO_CONDITIONS:
-                    raise
-                if self.head(key) is not None:
-                    return False
-                s3.put_object(**self._whole(key, data))
+                if code_of(error) in NO_CONDITIONS:
+                    return None
+                raise
             return True
 
         return self._ask(key, request)

@@ -189,10 +189,10 @@ class ObjectStore(Store):
         self.check_reachable()
         probe = self._name(layout.TMP / f"probe-{unique_name()}")
         try:
-            refuses = self.bucket.create(probe, b"probe") and not self.bucket.create(probe, b"probe")
+            creates_once = self.bucket.creates_once(probe)
         finally:
             self.bucket.delete([probe])
-        return None if refuses else _NO_CONDITIONS
+        return None if creates_once else _NO_CONDITIONS
 
     def free_bytes(self) -> None:
         """See `Store.free_bytes`."""

@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,6 +23,7 @@ from tests.support.media import make_video
 from tests.support.object_servers import REGION, Minio
 from tests.support.program import FIXED_STRIDE, command
 from tests.support.stores import PROFILE, new_place, upload
+from tests.support.unconditional_store import unconditional
 
 BY_PROFILE = ("--input-s3-profile-name", PROFILE)
 FLAGS = (*FIXED_STRIDE, *BY_PROFILE, "--output-s3-profile-name", PROFILE)
@@ -46,13 +47,13 @@ def curated(source: object, output: object, *flags: str) -> subprocess.Completed
     )
 
 
-def refused(source: object, output: object, *flags: str) -> str:
-    """Runs the program, which must end with exit status 2 and one line; returns the line."""
+def refused(source: object, output: object, *flags: str, lines: int = 1) -> str:
+    """Runs the program, which must end with exit status 2 and one line, or more; returns them."""
     done = curated(source, output, *FLAGS, *flags)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("beam-curate: "), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.count("\n") == lines, done.stderr
     return done.stderr
 
 
@@ -357,3 +358,55 @@ def test_a_limit_takes_the_next_one_each_time(place: str, tmp_path: Path) -> Non
         assert f"3 videos found, {number - 1} done before, 1 to do" in done.stdout
         names = [key.name for key in output.list_files(layout.PROCESSED_VIDEOS)]
         assert names == [f"{name}.mp4.json" for name in "abc"[:number]]
+
+
+# Places of one kind and of another; stores that cannot do everything.
+
+
+@pytest.mark.parametrize(("source_kind", "output_kind"), [("s3", "local"), ("local", "s3"), ("gs", "s3"), ("s3", "gs")])
+def test_from_one_kind_of_place_to_another(
+    source_kind: str, output_kind: str, video: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source = new_place(source_kind, tmp_path, request).replace("/out", "/in")
+    output = new_place(output_kind, tmp_path, request)
+    upload(video, source)
+    done = curated(source, output, *FLAGS)
+    assert done.returncode == 0, done.stdout
+    assert f"output: {output}" in done.stdout
+    assert "warning: this object store" not in done.stdout
+    store = open_store(output, PROFILE)
+    record = json.loads(store.read(layout.processed_video("a.mp4")))
+    assert record["video"] == f"{source}/a.mp4"
+    assert len(store.list_files(layout.DATASET / "videos")) == 1
+    again = curated(source, output, *FLAGS)
+    assert "Nothing to do" in again.stdout
+
+
+@pytest.mark.parametrize("how", ["refuses", "overlooks"])
+def test_a_store_without_conditions_is_warned_of(
+    how: Literal["refuses", "overlooks"], place: str, video: Path, minio_server: Minio
+) -> None:
+    with unconditional(minio_server, how) as endpoint:
+        profile("simple", **keys_of(minio_server, endpoint_url=endpoint))
+        done = curated(video, place, *FLAGS, "--output-s3-profile-name", "simple")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the last one to write a record wins" in " ".join(done.stdout.split())
+        assert "Nothing to do" in curated(video, place, *FLAGS, "--output-s3-profile-name", "simple").stdout
+    output = open_store(place, PROFILE)
+    assert len(output.list_files(layout.DATASET / "videos")) == 1
+    assert output.list_files(layout.TMP, recursive=True) == []
+
+
+def test_clips_of_an_earlier_output_are_left_out_with_a_note(place: str, google: str, video: Path) -> None:
+    for url in (place, google):
+        upload(video, url.replace("/out", "/in"))
+        assert curated(url.replace("/out", "/in"), f"{url}/made", *FLAGS).returncode == 0
+        said = refused(url, f"{url}2", lines=3)
+        assert f"no videos in {url}" in said
+        for folder in ("clips", "cosmos_predict2_video2world_dataset"):
+            assert f"{url}/made/{folder}/: left out, beam-curate made the 1 videos in it" in said
+        upload(video, f"{url}/mine")
+        done = curated(url, f"{url}2", *FLAGS, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "1 videos found" in done.stdout
+        assert "left out, beam-curate made the 1 videos in it" in " ".join(done.stdout.split())
