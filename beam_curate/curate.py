@@ -65,6 +65,7 @@ def curate(plan: Plan, seen: Seen | None = None) -> int:
     preflight.check_packages()
     make_runner(plan.runner).check()
     output, sources = plan.output, plan.sources
+    preflight.check_reachable(output)
     if seen is None:
         recorded, extensions = Recorded(output), frozenset(sources.extensions)
         is_enough = enough(recorded, plan.context.fingerprint, sources.limit)

@@ -52,6 +52,18 @@ def check_folders(input_root: str, output: str) -> None:
             raise UsageError(f"--output-clip-path {output} {how} the input folder {input_root}; name one beside it")
 
 
+def check_reachable(output: Store) -> None:
+    """Checks that what is in the output can be read; nothing is written.
+
+    >>> from beam_curate.store.local import LocalStore
+    >>> check_reachable(LocalStore(Path("/no/such/folder")))  # it will be made
+    """
+    try:
+        output.check_reachable()
+    except BucketError as error:
+        raise UsageError(f"--output-clip-path: {error}") from error
+
+
 def check_output(output: Store) -> str | None:
     """Creates the output folder and checks that files can be written there. Returns a warning, or None.
 

@@ -85,6 +85,10 @@ class Bucket(abc.ABC):
     def create(self, key: str, data: bytes) -> bool:
         """Creates an object unless it exists. Returns False where it does, even if an earlier try of this call won."""
 
+    def creates_once(self, key: str) -> bool:
+        """Whether of several that `create` an object at once only one can; tried with a key that is not there."""
+        return self.create(key, b"") and not self.create(key, b"")
+
     @abc.abstractmethod
     def head(self, key: str) -> ObjectFacts | None:
         """Returns what is known of an object, or None where there is none."""

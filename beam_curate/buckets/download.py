@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import random
 import re
 import time
 from collections.abc import Generator
-from pathlib import Path
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
 
 from beam_curate.buckets.base import Bucket, BucketError, ObjectFacts
+from beam_curate.buckets.file_cache import FileCache
 from beam_curate.buckets.flocks import without_links
 
 _TRIES = 6  # without a byte between them
 _FIRST_PAUSE_S = 0.5
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
+_MAX_SUFFIX = 16  # characters
+
+
+def holding(bucket: Bucket, facts: ObjectFacts, cache: FileCache) -> AbstractContextManager[Path]:
+    """Gives a file with the content of an object, from the cache or downloaded into it, while the block lasts.
+
+    Args:
+        bucket: The bucket of the object.
+        facts: What the bucket says of it.
+        cache: Where the file is, with the suffix of the object.
+
+    Raises:
+        OSError: See `download` and `FileCache.holding`.
+    """
+    of_content = f"{bucket.url}/{facts.key} {facts.size_bytes} {facts.etag}"
+    name = hashlib.sha256(of_content.encode()).hexdigest() + PurePosixPath(facts.key).suffix[:_MAX_SUFFIX]
+    return cache.holding(name, facts.size_bytes, functools.partial(download, bucket, facts))
 
 
 def download(bucket: Bucket, facts: ObjectFacts, path: Path) -> None:

@@ -94,19 +94,31 @@ class S3Bucket(Bucket):
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Bucket.create`. Where the store knows no conditions, the last of several writers at once wins."""
+        created = self._create(key, data)
+        if created is not None:
+            return created
+        if self.head(key) is not None:
+            return False
+        self.put(key, data)
+        return True
+
+    def creates_once(self, key: str) -> bool:
+        """See `Bucket.creates_once`. There are stores that refuse conditions, and such that overlook them."""
+        return self._create(key, b"") is True and self._create(key, b"") is False
+
+    def _create(self, key: str, data: bytes) -> bool | None:
+        """Creates an object unless it exists; returns whether it did, or None where the store knows no conditions."""
         from botocore.exceptions import ClientError
 
-        def request(s3: Any) -> bool:
+        def request(s3: Any) -> bool | None:
             try:
                 s3.put_object(**self._whole(key, data), IfNoneMatch="*")
             except ClientError as error:
                 if code_of(error) in EXISTS:
                     return False
-                if code_of(error) not in NO_CONDITIONS:
-                    raise
-                if self.head(key) is not None:
-                    return False
-                s3.put_object(**self._whole(key, data))
+                if code_of(error) in NO_CONDITIONS:
+                    return None
+                raise
             return True
 
         return self._ask(key, request)
@@ -163,15 +175,14 @@ class S3Bucket(Bucket):
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def abort_uploads(self, prefix: str) -> int:
-        """See `Bucket.abort_uploads`."""
+        """See `Bucket.abort_uploads`. All of the bucket are listed: some stores take a prefix of uploads for a key."""
 
         def request(s3: Any) -> int:
-            number = 0
-            for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix):
-                for upload in page.get("Uploads", ()):
-                    s3.abort_multipart_upload(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
-                    number += 1
-            return number
+            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name)
+            uploads = [one for page in pages for one in page.get("Uploads", ()) if one["Key"].startswith(prefix)]
+            for one in uploads:
+                s3.abort_multipart_upload(Bucket=self.name, Key=one["Key"], UploadId=one["UploadId"])
+            return len(uploads)
 
         return self._ask(prefix, request)
 

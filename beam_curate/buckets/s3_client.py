@@ -113,6 +113,8 @@ def translated(url: str, profile: str) -> Iterator[None]:
         raise BucketError(f"{url}: {error}") from error
     except BotoCoreError as error:
         raise BucketError(f"{url}: {_unanswered(profile, error)}") from error
+    except ValueError:  # of an address, which may hold a password
+        raise BucketError(f"{url}: {_no_address(profile)}") from None
 
 
 def _answered(url: str, profile: str, error: Any) -> OSError:
@@ -153,12 +155,19 @@ def _unanswered(profile: str, error: Any) -> str:
     from botocore import exceptions
 
     text = " ".join(str(error).split())
+    where = os.environ.get(PROFILE_PATH) or os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
     if isinstance(error, exceptions.ProfileNotFound):
-        where = os.environ.get(PROFILE_PATH) or "~/.aws/credentials"
         return f"{text}; add it to {where}, or name another one with --input-s3-profile-name, --output-s3-profile-name"
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-        where = os.environ.get(PROFILE_PATH) or "~/.aws/credentials"
         return f"{text} for the profile {profile}; add keys to {where}, or set AWS_ACCESS_KEY_ID and its like"
+    if isinstance(error, exceptions.EndpointProviderError):
+        return _no_address(profile)
+    if isinstance(error, exceptions.ParamValidationError) and "Invalid bucket name" in text:
+        return "this cannot be the name of a bucket; correct it"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
         return f"{text}; is the store up, and the endpoint_url of the profile {profile} right?"
     return text
+
+
+def _no_address(profile: str) -> str:
+    return f"the endpoint_url of the profile {profile} is no address such as https://HOST:PORT; correct it"

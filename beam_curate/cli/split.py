@@ -45,6 +45,7 @@ def _unchanged(parsed: Parsed) -> tuple[Seen | None, FormerReport | None]:
     given, flags = parsed.options.input, flag_lines(parsed.options)
     output = open_store(given.output_clip_path, given.output_s3_profile_name)
     try:
+        output.check_reachable()
         report = former.read(output)
         if report is None or given.limit:  # with a limit, not all of a bucket is listed
             return None, None

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING
 
+from beam_curate.buckets.base import BucketError, scheme_of
 from beam_curate.cli.command import Commands, add_command
 from beam_curate.errors import UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.clips import SplitOptions
 from beam_curate.options.dataset import DatasetOptions
-from beam_curate.options.flags import Group, LocalPath, flag, same_flag
+from beam_curate.options.flags import Group, LocalPath, flag, place, same_flag
+from beam_curate.options.run import RunOptions
+from beam_curate.options.sources import InputOptions
 from beam_curate.progress.terminal import console, shown
+
+if TYPE_CHECKING:
+    from beam_curate.dataset.verify.files import Files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +41,9 @@ class VerifyOptions(Group):
         metavar="FOLDER",
     )
     quarantine: LocalPath | None = flag(
-        None, "Move the files of faulty items into this folder; nothing is deleted.", metavar="FOLDER"
+        None,
+        "Move the files of faulty items into this folder; nothing is deleted. Only of a dataset on this computer.",
+        metavar="FOLDER",
     )
     decode_timeout_s: float = same_flag(
         SplitOptions, "decode_timeout_s", "A video is unreadable when reading it makes no progress for this long."
@@ -42,6 +51,15 @@ class VerifyOptions(Group):
     decode_memory_mb: int = same_flag(
         SplitOptions, "decode_memory_mb", "A video is unreadable when reading it needs more memory than this."
     )
+    input_s3_profile_name: str = same_flag(
+        InputOptions,
+        "input_s3_profile_name",
+        "The profile of ~/.aws/credentials (or of the file that COSMOS_S3_PROFILE_PATH names) for a dataset in s3://.",
+    )
+    cache_path: LocalPath | None = same_flag(
+        RunOptions, "cache_path", "The folder for copies of what is in an object store, while it is checked."
+    )
+    cache_gb: float = same_flag(RunOptions, "cache_gb", "How much that folder may hold.")
 
 
 def add(commands: Commands) -> None:
@@ -59,7 +77,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "dataset",
         metavar="DATASET",
-        help="A folder with videos/, metas/ and t5_xxl/, or with train/ and val/ of that form.",
+        help="A folder with videos/, metas/ and t5_xxl/, or with train/ and val/ of that form; or s3://BUCKET/PREFIX "
+        "or gs://BUCKET/PREFIX of one.",
     )
 
 
@@ -73,13 +92,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     from beam_curate.video.decoder_pool import Limits
     from beam_curate.weights.check import how_to_fix
 
-    dataset = Path(parsed.dataset)
-    if not parsed.dataset.strip():
-        raise UsageError("DATASET is empty: name the folder to check")
-    if not dataset.is_dir():
-        raise UsageError(f"{dataset}: no such folder")
+    files, dataset = _opened(parsed.dataset, options)
     count_tokens = None
-    if any((dataset / root / NOT_FOR_TRAINING).exists() for root in ("", "train", "val")):
+    if any(files.exists(dataset / root / NOT_FOR_TRAINING) for root in ("", "train", "val")):
         count_tokens = token_counter("t5_random", "") if options.allow_random_embeddings else None
     elif options.workspace is not None:
         tokenizer = T5_XXL.folder(options.workspace) / "tokenizer.json"
@@ -88,6 +103,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         count_tokens = token_counter("t5_11b", options.workspace)
     report = verify(
         dataset,
+        files=files,
         min_frames=options.min_frames,
         allow_random_embeddings=options.allow_random_embeddings,
         count_tokens=count_tokens,
@@ -99,3 +115,35 @@ def _verify(parsed: argparse.Namespace) -> int:
         moved = quarantine(report, Path(options.quarantine))
         printer.print(shown(f"{len(moved)} files moved to {options.quarantine}"))
     return EXIT_DONE if report.ok else EXIT_FAILED
+
+
+def _opened(text: str, options: VerifyOptions) -> tuple[Files, PurePath]:
+    """Returns what reads a dataset, and its path there."""
+    from beam_curate.buckets.file_cache import FileCache
+    from beam_curate.buckets.open import open_bucket
+    from beam_curate.dataset.verify.files import LOCAL, BucketFiles
+
+    if not text.strip():
+        raise UsageError("DATASET is empty: name the folder to check")
+    try:
+        dataset = place(text)
+        if not scheme_of(dataset):
+            files: Files = LOCAL
+            path: PurePath = Path(dataset)
+        else:
+            bucket, key = open_bucket(dataset, options.input_s3_profile_name)
+            bucket.check()
+            files = BucketFiles(bucket, FileCache(options.cache_path or "", round(options.cache_gb * 1e9)))
+            path = PurePosixPath(key.strip("/"))
+    except ValueError as error:
+        raise UsageError(f"DATASET is {text!r}: {error}") from error
+    except BucketError as error:
+        raise UsageError(str(error)) from error
+    if not files.is_folder(path):
+        raise UsageError(f"{dataset}: no such folder")
+    if options.quarantine is not None and scheme_of(dataset):
+        raise UsageError(
+            f"--quarantine moves files of a folder, and {dataset} is in an object store: run the command that made it "
+            "with --repair, or copy the dataset to this computer"
+        )
+    return files, path

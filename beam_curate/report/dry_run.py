@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.table import Table
 
+from beam_curate.buckets.base import scheme_of
 from beam_curate.captions.stage import Captioner
 from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.elements import Video
@@ -29,10 +30,13 @@ _ENCODED_PIXELS_PER_S = 45e6
 _BITS_PER_PIXEL = 0.12
 _SHOT_S = 4.0  # assumed length of a shot: films have 3 to 6 s
 _BYTES_PER_TOKEN = 1024 * 2  # float16
+_FETCHED = 20  # videos of an object store that are looked at: each is fetched as a whole
 
 
 def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barriers: Collection[str]) -> None:
     """Prints a table of the videos to be done, which models are in memory together, and an estimate.
+
+    Of videos in an object store only the first few are looked at, and the others estimated by their size.
 
     Args:
         console: Where to print.
@@ -42,11 +46,12 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barrier
     """
     limits = _detector(plan).limits
     cores = os.cpu_count() or 1
+    seen = [video for number, video in enumerate(videos) if number < _FETCHED or not scheme_of(video.uri)]
     with ThreadPoolExecutor(cores) as pool:
-        headers = list(pool.map(lambda video: _header(video, plan.sources.reader, limits), videos))
+        headers = list(pool.map(lambda video: _header(video, plan.sources.reader, limits), seen))
     table = Table("video", "size", "length", "would be", box=None, pad_edge=False)
     core_s = bytes_out = 0.0
-    for video, header in zip(videos, headers, strict=True):
+    for video, header in zip(seen, headers, strict=True):
         if isinstance(header, SourceHeader):
             seconds, size = estimate(header, plan)
             core_s, bytes_out = core_s + seconds, bytes_out + size
@@ -55,6 +60,13 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barrier
         else:
             table.add_row(shown(video.relative_path), "", "", shown(f"failed: {header}"))
     console.print(table)
+    if len(seen) < len(videos):
+        ratio = sum(video.size_bytes for video in videos) / sum(video.size_bytes for video in seen)
+        core_s, bytes_out = core_s * ratio, bytes_out * ratio
+        console.print(
+            f"Only the first {len(seen)} of {len(videos):,} videos were fetched and looked at; the estimate goes by "
+            "the size of all."
+        )
     if memory := in_memory(plan, barriers):
         console.print(memory)
     console.print(

@@ -19,7 +19,7 @@ _AT_ONCE = 16  # prefixes that are listed, or objects that are asked for
 _WILDCARD = re.compile(r"[*?\[]")
 _MADE = (layout.CLIPS.name, layout.DATASET.name)  # the folders of an output that hold videos
 _ALL = ["**", "*"]
-_AWKWARD = {"": "%", ".": "%2E", "..": "%2E%2E"}  # segments of keys that no path has
+_AWKWARD = {"": "%", ".": "%2E", "..": "%2E%2E"}  # folders of keys that no path has, by what stands for them
 
 Note = Callable[[str], None]
 Enough = Callable[[Video], bool]
@@ -115,7 +115,7 @@ def _objects(bucket: Bucket, prefix: str) -> Iterator[ObjectFacts | str]:
         found = itertools.chain.from_iterable(bucket.list(one, folders=True) for one in prefixes)
         prefixes = []
         for one in found:
-            if isinstance(one, str) and not one[len(prefix) :].split("/")[-2].startswith("."):
+            if isinstance(one, str) and not _is_hidden(one[len(prefix) :].split("/")[-2]):
                 prefixes.append(one)
             else:
                 yield one
@@ -127,7 +127,11 @@ def _objects(bucket: Bucket, prefix: str) -> Iterator[ObjectFacts | str]:
 
 def _is_video(facts: ObjectFacts, parts: Sequence[str], extensions: frozenset[str]) -> bool:
     suffix = PurePosixPath(parts[-1]).suffix.lower()
-    return suffix in extensions and facts.size_bytes > 0 and not any(part.startswith(".") for part in parts if part)
+    return suffix in extensions and facts.size_bytes > 0 and not any(map(_is_hidden, parts))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") and name not in _AWKWARD
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -142,11 +146,18 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _video(bucket: Bucket, folder: str, facts: ObjectFacts) -> Video:
-    """Returns the video of an object; its relative path has none of the segments that paths drop or resolve."""
-    relative = facts.key[len(folder) :]
-    if "//" in relative or "./" in relative or relative.startswith("/"):
-        relative = "/".join(_AWKWARD.get(part, part) for part in relative.split("/"))
-    return Video(f"{bucket.url}/{facts.key}", relative, facts.size_bytes, facts.etag)
+    return Video(f"{bucket.url}/{facts.key}", _relative(facts.key[len(folder) :]), facts.size_bytes, facts.etag)
+
+
+def _relative(key: str) -> str:
+    """Returns a path that has none of the folders that paths drop or resolve; another one for every key.
+
+    >>> _relative("day 1/a.mp4"), _relative("day1//../a.mp4"), _relative("day1/%/a.mp4")
+    ('day 1/a.mp4', 'day1/%/%2E%2E/a.mp4', 'day1/%25/a.mp4')
+    """
+    *folders, name = key.split("/")
+    safe = (_AWKWARD.get(one) or (f"%25{one[1:]}" if one.startswith("%") else one) for one in folders)
+    return "/".join([*safe, name])
 
 
 def _not_made(videos: list[Video], outputs: Sequence[str], note: Note) -> list[Video]:

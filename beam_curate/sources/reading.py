@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import hashlib
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from beam_curate.buckets.base import DEFAULT_PROFILE, ObjectChangedError, missing, scheme_of
-from beam_curate.buckets.download import download
+from beam_curate.buckets.download import holding
 from beam_curate.buckets.file_cache import FileCache
 from beam_curate.buckets.open import open_bucket
 from beam_curate.elements import Video
@@ -19,7 +16,6 @@ from beam_curate.errors import DiskError, SourceChangedError
 from beam_curate.sources.listing import check_unchanged
 
 _CHANGED = "the object changed after it was listed; run again when it is complete"
-_MAX_SUFFIX = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +75,4 @@ class SourceReader:
             raise missing(video.uri)
         if (facts.size_bytes, facts.etag) != (video.size_bytes, video.etag):
             raise SourceChangedError(_CHANGED)
-        digest = hashlib.sha256(f"{video.uri} {facts.size_bytes} {facts.etag}".encode()).hexdigest()
-        name = digest + PurePosixPath(key).suffix[:_MAX_SUFFIX]
-        return self.cache.holding(name, facts.size_bytes, functools.partial(download, bucket, facts))
+        return holding(bucket, facts, self.cache)

@@ -168,6 +168,10 @@ class Store(abc.ABC):
         Two runs at once are allowed. Only a run that has the lock for itself deletes temporary files of killed runs.
         """
 
+    def check_reachable(self) -> None:
+        """Raises OSError where the storage does not answer or refuses to; nothing is written."""
+        return
+
     @abc.abstractmethod
     def check_writable(self) -> str | None:
         """Creates the output where it is not there, and raises OSError when nothing can be written to it.

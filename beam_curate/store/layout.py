@@ -12,6 +12,7 @@ from urllib.parse import quote
 from beam_curate.elements import Video
 
 NAME_MAX_BYTES = 255  # the longest file name of ext4, xfs, apfs and ntfs
+_RECORD_MAX_BYTES = 780  # a key of an object store has 1,024 at most, with the prefix of the output and the folder
 
 # What a user reads.
 CLIPS = PurePosixPath("clips")
@@ -175,6 +176,14 @@ def bounded_name(name: str, suffix: str = "") -> str:
 
 
 def _record(relative_path: str, suffix: str) -> PurePosixPath:
-    """Returns the path of its source with a suffix; an object may be in folders that no file system would take."""
+    """Returns the path of its source with a suffix; an object may be in folders that no file system would take.
+
+    What is too long as a whole is cut, and told from others by a hash.
+    """
     path = PurePosixPath(relative_path)
-    return PurePosixPath(*map(bounded_name, path.parent.parts), bounded_name(path.name, suffix))
+    record = PurePosixPath(*map(bounded_name, path.parent.parts), bounded_name(path.name, suffix))
+    if len(str(record).encode()) <= _RECORD_MAX_BYTES:
+        return record
+    digest = hashlib.sha256(relative_path.encode()).hexdigest()[:16]
+    head = str(record).encode()[: _RECORD_MAX_BYTES - NAME_MAX_BYTES].decode(errors="ignore")
+    return PurePosixPath(head.rpartition("/")[0]) / bounded_name(f"{path.name}~{digest}", suffix)

@@ -188,15 +188,19 @@ class ObjectStore(Store):
         """See `Store.run_lock`."""
         return lease.lease(self)
 
+    def check_reachable(self) -> None:
+        """See `Store.check_reachable`: the bucket is there, and can be listed."""
+        self.bucket.check()
+
     def check_writable(self) -> str | None:
         """See `Store.check_writable`: the bucket has to be there."""
-        self.bucket.check()
+        self.check_reachable()
         probe = self._name(layout.TMP / f"probe-{unique_name()}")
         try:
-            refuses = self.bucket.create(probe, b"probe") and not self.bucket.create(probe, b"probe")
+            creates_once = self.bucket.creates_once(probe)
         finally:
             self.bucket.delete([probe])
-        return None if refuses else _NO_CONDITIONS
+        return None if creates_once else _NO_CONDITIONS
 
     def free_bytes(self) -> None:
         """See `Store.free_bytes`."""

@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from rich.console import Console
 from rich.table import Table
@@ -62,7 +62,7 @@ class Fault:
         stem: Name of the item, or None if the fault does not belong to an item.
     """
 
-    file: Path
+    file: PurePath
     rule: str
     message: str
     stem: str | None = None
@@ -81,11 +81,11 @@ class Item:
         folders: Which of the three folders have its file.
     """
 
-    root: Path
+    root: PurePath
     stem: str
     folders: frozenset[str] = frozenset(SUFFIXES)
 
-    def path(self, folder: str) -> Path:
+    def path(self, folder: str) -> PurePath:
         """Returns the path of the item's file in one of the three folders, whether or not it exists."""
         return self.root / folder / (self.stem + SUFFIXES[folder])
 
@@ -105,19 +105,29 @@ class Report:
         duration_s: Total length of the videos in s.
         faults: All faults, sorted by file.
         notes: Sentences on what was not checked and what else to know.
+        origin: What stands before each path where a user reads it; see `beam_curate.dataset.verify.files.Files`.
     """
 
-    dataset: Path
+    dataset: PurePath
     num_items: int
     num_frames: int
     duration_s: float
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
+    origin: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether there are no faults."""
         return not self.faults
+
+    def place(self, path: PurePath) -> str:
+        """Returns where a user finds a path of the report: a path on this computer or a URL.
+
+        >>> Report(PurePath("set"), 0, 0, 0.0, (), (), "s3://footage/").place(PurePath("set/videos"))
+        's3://footage/set/videos'
+        """
+        return f"{self.origin}{path}".removesuffix("/.")  # the path of a whole bucket is a dot
 
 
 def quarantine(report: Report, folder: Path) -> list[Path]:
@@ -136,7 +146,7 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
     random embeddings must remain.
 
     Args:
-        report: The result of ``verify`` for the dataset as it is now.
+        report: The result of ``verify`` for the dataset as it is now, which is a folder of this computer.
         folder: Destination outside the dataset, on any file system; created if missing.
 
     Returns:
@@ -146,7 +156,7 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
         UsageError: ``folder`` is inside the dataset, or the dataset is not one.
         OSError: A file could not be moved; the files before it have been.
     """
-    if folder.resolve().is_relative_to(report.dataset.resolve()):
+    if folder.resolve().is_relative_to(Path(report.dataset).resolve()):
         raise UsageError(f"{folder} is inside the dataset {report.dataset}; choose a folder outside it")
     items = {
         Item(fault.file.parent.parent, fault.stem): None
@@ -167,13 +177,13 @@ def quarantine(report: Report, folder: Path) -> list[Path]:
         )
     moved = []
     for item in items:
-        moved += _move([item.path(name) for name in SUFFIXES], report.dataset, folder)
+        moved += _move([Path(item.path(name)) for name in SUFFIXES], report.dataset, folder)
     for file in others:
-        moved += _move([file], report.dataset, folder)
+        moved += _move([Path(file)], report.dataset, folder)
     return moved
 
 
-def _move(files: list[Path], dataset: Path, folder: Path) -> list[Path]:
+def _move(files: list[Path], dataset: PurePath, folder: Path) -> list[Path]:
     """Moves the files that exist below a folder, under other names if one is taken."""
     files = [file for file in files if _exists(file)]
     places = [folder / file.relative_to(dataset) for file in files]
@@ -201,14 +211,14 @@ def print_report(report: Report, console: Console) -> None:
     >>> printed.get().splitlines()[-1]
     'dataset/metas/clip_0_95.txt: is empty; an item needs a caption'
     """
-    _print(console, f"{report.dataset}: {'ok' if report.ok else f'{len(report.faults):,} faults'}")
+    _print(console, f"{report.place(report.dataset)}: {'ok' if report.ok else f'{len(report.faults):,} faults'}")
     summary = Table("items", "frames", "hours")
     summary.add_row(f"{report.num_items:,}", f"{report.num_frames:,}", f"{report.duration_s / 3600:,.2f}")
     console.print(summary)
     if report.faults:
         console.print(_rules(report.faults))
     for fault in report.faults:
-        _print(console, f"{fault.file}: {fault.message}")
+        _print(console, f"{report.place(fault.file)}: {fault.message}")
     for note in report.notes:
         _print(console, note)
 

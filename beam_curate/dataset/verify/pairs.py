@@ -13,6 +13,7 @@ import numpy as np
 from beam_curate.dataset.embedding_file import MAX_FILE_BYTES, MAX_TOKENS, load_embedding
 from beam_curate.dataset.format import as_encoded, as_tokenized
 from beam_curate.dataset.verify.faults import Fault, Item
+from beam_curate.dataset.verify.files import LOCAL, Files
 
 EQUAL_CAPTION_TOLERANCE = 0.01
 """Maximum difference between embeddings of one caption, which depend slightly on the batches they were encoded in.
@@ -46,7 +47,7 @@ class Pair:
         )
 
 
-def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
+def check_pairs(pairs: Iterable[Pair], files: Files = LOCAL) -> Iterator[Fault]:
     """Yields a fault for each item whose embedding cannot belong to its caption, given the other items.
 
     Different captions must have different embeddings, and equal captions equal ones; otherwise an embedding was
@@ -58,8 +59,13 @@ def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
     >>> [fault.rule for fault in check_pairs(pairs)]
     ['shared_embedding', 'shared_embedding']
 
+    Args:
+        pairs: Of all items.
+        files: Reads embeddings once more, where items have the same caption.
+
     Raises:
         EmbeddingFileError: An embedding changed since it was hashed.
+        OSError: An embedding cannot be read any more.
     """
     by_embedding: dict[bytes, list[Pair]] = defaultdict(list)
     by_caption: dict[bytes, list[Pair]] = defaultdict(list)
@@ -70,7 +76,7 @@ def check_pairs(pairs: Iterable[Pair]) -> Iterator[Fault]:
     for group in by_embedding.values():
         yield from _shared_embedding(group)
     for group in by_caption.values():
-        yield from _differing_embeddings(group)
+        yield from _differing_embeddings(group, files)
 
 
 def read_embedding(path: Path) -> np.ndarray:
@@ -103,10 +109,10 @@ def _shared_embedding(group: list[Pair]) -> Iterator[Fault]:
         yield pair.item.fault("t5_xxl", "shared_embedding", message)
 
 
-def _differing_embeddings(group: list[Pair]) -> Iterator[Fault]:
+def _differing_embeddings(group: list[Pair], files: Files) -> Iterator[Fault]:
     """Yields a fault for each of some items with the same caption if their embeddings differ."""
     first, *others = {pair.embedding_hash: pair for pair in group}.values()
-    other = next((pair for pair in others if not _nearly_equal(first.item, pair.item)), None)
+    other = next((pair for pair in others if not _nearly_equal(first.item, pair.item, files)), None)
     if other is None:
         return
     for pair in group:
@@ -115,9 +121,10 @@ def _differing_embeddings(group: list[Pair]) -> Iterator[Fault]:
         yield pair.item.fault("t5_xxl", "differing_embedding", message)
 
 
-def _nearly_equal(one: Item, other: Item) -> bool:
+def _nearly_equal(one: Item, other: Item, files: Files) -> bool:
     """Whether the embeddings of two items can belong to the same caption."""
-    left, right = read_embedding(one.path("t5_xxl")), read_embedding(other.path("t5_xxl"))
+    with files.reading(one.path("t5_xxl")) as first, files.reading(other.path("t5_xxl")) as second:
+        left, right = read_embedding(first), read_embedding(second)
     if left.shape != right.shape:
         return False
     difference = np.abs(left.astype(np.float32) - right.astype(np.float32)).max()

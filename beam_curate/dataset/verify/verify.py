@@ -11,16 +11,18 @@ import dataclasses
 import os
 import re
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from beam_curate.dataset.embedding_file import MAX_TOKENS
 from beam_curate.dataset.format import MAX_CAPTION_BYTES, caption_fault, repeated
 from beam_curate.dataset.verify.faults import SUFFIXES, UNCHECKED, Fault, Item, Report, print_report, quarantine
+from beam_curate.dataset.verify.files import LOCAL, Files
+from beam_curate.dataset.verify.listing import Listing
 from beam_curate.dataset.verify.pairs import Pair, check_pairs, read_embedding
 from beam_curate.dataset.verify.videos import VideoCheck, check_video
 from beam_curate.errors import EmbeddingFileError
@@ -32,14 +34,14 @@ __all__ = ["MIN_FRAMES", "Fault", "Report", "print_report", "quarantine", "verif
 MIN_FRAMES = 94
 """One more than the 93 frames of a sample: the loader draws a start from [0, frames - 93)."""
 
-_SPLITS = ("train", "val")
 _WINDOW = re.compile(r"_(\d+)_(\d+)$")
 _MAX_THREADS = 16  # each holds a few decoded frames
 
 
 def verify(
-    dataset: Path,
+    dataset: PurePath,
     *,
+    files: Files = LOCAL,
     min_frames: int = MIN_FRAMES,
     allow_random_embeddings: bool = False,
     count_tokens: Callable[[str], int] | None = None,
@@ -54,6 +56,7 @@ def verify(
     Args:
         dataset: Folder with ``videos/``, ``metas/`` and ``t5_xxl/``, or with ``train/`` or ``val/`` (or both)
             that have them.
+        files: Lists and reads it.
         min_frames: Minimum number of frames of a video; one more than the trainer's ``num_frames``.
         allow_random_embeddings: Accept a dataset marked as having random embeddings.
         count_tokens: Returns the number of T5 tokens of a stripped caption, the end-of-sequence token included, not
@@ -65,26 +68,28 @@ def verify(
 
     Raises:
         MachineError: No child process or thread can be started.
+        OSError: A folder cannot be listed.
     """
-    if not dataset.is_dir():
+    if not files.is_folder(dataset):
         fault = Fault(dataset, "missing_root", "is not a folder")
-        return Report(dataset, 0, 0, 0.0, (fault,), ())
-    roots, faults = _roots(dataset)
+        return Report(dataset, 0, 0, 0.0, (fault,), (), files.origin)
+    listing = Listing(files)
+    roots, faults = listing.roots(dataset)
     items: list[Item] = []
     for root in roots:
-        found, root_faults = _list_root(root)
+        found, root_faults = listing.of_root(root)
         items += found
         faults += root_faults
     if not items:
         faults.append(Fault(dataset, "empty", "has no items"))
-    markers = [root / NOT_FOR_TRAINING for root in {dataset, *roots} if (root / NOT_FOR_TRAINING).exists()]
+    markers = [root / NOT_FOR_TRAINING for root in {dataset, *roots} if files.exists(root / NOT_FOR_TRAINING)]
     if not allow_random_embeddings:
         faults += [Fault(marker, "random_embeddings", "says that the embeddings are random") for marker in markers]
 
-    checker = _Checker(min_frames, count_tokens, limits)
+    checker = _Checker(files, min_frames, count_tokens, limits)
     checked = list(checker.check_all(items))
     faults += [fault for one in checked for fault in one.faults]
-    faults += check_pairs(one.pair for one in checked if one.pair)
+    faults += check_pairs((one.pair for one in checked if one.pair), files)
     return Report(
         dataset,
         num_items=sum(len(item.folders) == len(SUFFIXES) for item in items),
@@ -95,6 +100,7 @@ def verify(
             *_notes(Counter(one.codec for one in checked), count_tokens is None, bool(markers)),
             *_repeated(Counter(one.pair.caption_hash for one in checked if one.pair)),
         ),
+        origin=files.origin,
     )
 
 
@@ -116,79 +122,6 @@ def _repeated(captions: Counter[bytes]) -> Iterator[str]:
         yield f"{count} of {captions.total()} items have the same caption: does the captioner describe what it sees?"
 
 
-def _roots(dataset: Path) -> tuple[list[Path], list[Fault]]:
-    """Returns the folders that hold the three folders, and a fault for everything else beside the splits."""
-    splits = [dataset / name for name in _SPLITS if (dataset / name).is_dir()]
-    used = [root for root in splits if not _is_bare(root)]
-    if not splits or any(_holds_something(dataset / folder) for folder in SUFFIXES):
-        return [dataset], []
-    if not used and any((dataset / folder).is_dir() for folder in SUFFIXES):
-        return [dataset], []
-    empty = [folder for folder in SUFFIXES if (dataset / folder).is_dir()]
-    return used or splits, _other_files(dataset, (*_SPLITS, *empty))
-
-
-def _holds_something(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
-def _is_bare(root: Path) -> bool:
-    """Whether a split has no files but the marker: all items were moved out of it, or none was moved into it."""
-    return not any(
-        _holds_something(path) if path.name in SUFFIXES and path.is_dir() else path.name != NOT_FOR_TRAINING
-        for path in root.iterdir()
-    )
-
-
-def _other_files(root: Path, folders: Iterable[str]) -> list[Fault]:
-    """Returns a fault for everything in a root but its folders, bare splits and the marker of random embeddings."""
-    others = [path for path in root.iterdir() if path.name not in {*folders, NOT_FOR_TRAINING}]
-    splits = [path for path in others if path.name in _SPLITS and path.is_dir()]
-    return [
-        *(Fault(path, "other_file", "does not belong in a dataset") for path in others if path not in splits),
-        *(
-            Fault(path, "two_layouts", "holds files, and so do the folders beside it")
-            for path in splits
-            if not _is_bare(path)
-        ),
-    ]
-
-
-def _list_root(root: Path) -> tuple[list[Item], list[Fault]]:
-    """Returns the items of a root, sorted by name, and the faults of its folders and file names."""
-    faults = _other_files(root, SUFFIXES)
-    folders_of: dict[str, set[str]] = defaultdict(set)
-    for folder, suffix in SUFFIXES.items():
-        if not (root / folder).is_dir():
-            faults.append(Fault(root / folder, "missing_folder", "is missing"))
-            continue
-        for path in (root / folder).iterdir():
-            stem = path.name.removesuffix(suffix)
-            if path.is_symlink():
-                faults.append(Fault(path, "other_file", "is a link; this folder may hold only files"))
-            elif not path.is_file():
-                faults.append(Fault(path, "other_file", "is not a file; this folder may hold only files"))
-            elif stem in ("", path.name) or stem.startswith("."):
-                faults.append(Fault(path, "other_file", f"is not named like an item's file, NAME{suffix}"))
-            else:
-                folders_of[stem].add(folder)
-    items = [Item(root, stem, frozenset(folders)) for stem, folders in sorted(folders_of.items())]
-    for item in items:
-        faults += _name_faults(item)
-    return items, faults
-
-
-def _name_faults(item: Item) -> Iterator[Fault]:
-    """Yields a fault for each missing file of an item and for a name that the loader misreads."""
-    for folder in SUFFIXES:
-        if folder not in item.folders:
-            others = " and ".join(f"{other}/" for other in SUFFIXES if other in item.folders)
-            yield item.fault(folder, "missing_file", f"is missing, though the item has a file in {others}")
-    if ".mp4" in item.stem:
-        # The loader makes the pickle's name by replacing every ".mp4" in the video's name.
-        yield item.fault("videos", "name", "has '.mp4' inside its name; the loader looks for another pickle")
-
-
 @dataclasses.dataclass(frozen=True)
 class _Checked:
     """The result of reading an item's files; ``pair`` is None unless caption and embedding are valid."""
@@ -203,7 +136,10 @@ class _Checked:
 class _Checker:
     """Checks items; the arguments are those of ``verify``."""
 
-    def __init__(self, min_frames: int, count_tokens: Callable[[str], int] | None, limits: decoder_pool.Limits) -> None:
+    def __init__(
+        self, files: Files, min_frames: int, count_tokens: Callable[[str], int] | None, limits: decoder_pool.Limits
+    ) -> None:
+        self._files = files
         self._limits = limits
         self._min_frames = min_frames
         self._count_tokens = count_tokens
@@ -220,19 +156,20 @@ class _Checker:
         faults = []
         video, caption, embedding = VideoCheck(), None, None
         if "videos" in item.folders:
-            path, window_frames = item.path("videos"), _window_frames(item.stem)
-            video = check_video(path, min_frames=self._min_frames, window_frames=window_frames, limits=self._limits)
+            video = self._video(item)
             faults += [item.fault("videos", rule, message) for rule, message in video.findings]
         if "metas" in item.folders:
             try:
-                caption = _read_caption(item.path("metas"))
+                with self._files.reading(item.path("metas")) as path:
+                    caption = _read_caption(path)
             except ValueError as error:
                 faults.append(item.fault("metas", "caption", str(error)))
             except OSError as error:
                 faults.append(item.fault("metas", UNCHECKED, str(error)))
         if "t5_xxl" in item.folders:
             try:
-                embedding = read_embedding(item.path("t5_xxl"))
+                with self._files.reading(item.path("t5_xxl")) as path:
+                    embedding = read_embedding(path)
             except EmbeddingFileError as error:
                 faults.append(item.fault("t5_xxl", "embedding", str(error)))
             except OSError as error:
@@ -242,6 +179,14 @@ class _Checker:
             faults += self._token_faults(item, caption, embedding)
             pair = Pair.of(item, caption, embedding)
         return _Checked(tuple(faults), video.codec, video.num_frames, video.duration_s, pair)
+
+    def _video(self, item: Item) -> VideoCheck:
+        frames = _window_frames(item.stem)
+        try:
+            with self._files.reading(item.path("videos")) as path:
+                return check_video(path, min_frames=self._min_frames, window_frames=frames, limits=self._limits)
+        except OSError as error:
+            return VideoCheck(findings=((UNCHECKED, str(error)),))
 
     def _token_faults(self, item: Item, caption: str, embedding: np.ndarray) -> Iterator[Fault]:
         """Yields a fault if an embedding does not have one row per token of its caption."""
