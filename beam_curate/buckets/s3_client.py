@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,8 @@ EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequi
 
 _PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"})
+
+_PATH_OF_URL = re.compile(r"(?<=\w)/[^\s\"]*(?=\")")  # with the key, which messages have already
 
 # Within one request of ours, which may be many of S3's; boto3 allows few for all threads together: see `patience`.
 _TRIES = 3
@@ -192,5 +195,6 @@ def _unanswered(profile: str, error: BaseException) -> str:
         where = os.environ.get(PROFILE_PATH) or "~/.aws/credentials"
         return f"{text} for the profile {profile}; add keys to {where}, or set AWS_ACCESS_KEY_ID and its like"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        text = _PATH_OF_URL.sub("", text)
         return f"{text}; is the store up, and the endpoint_url of the profile {profile} right?"
     return text
