@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import sdk_worker
 
 from beam_curate.elements import Video
 from beam_curate.pipeline import build
@@ -105,6 +106,10 @@ def _log_uncaught(uncaught: threading.ExceptHookArgs) -> None:
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Hides the tracebacks that Beam's workers print: errors that abort a run are raised as well."""
+    """Hides the tracebacks that Beam's workers print: errors that abort a run are raised as well.
+
+    A worker may print one when the run has been aborted by another: that is hidden for good.
+    """
+    sdk_worker.print = lambda *lines, file=None: None
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         yield

@@ -21,6 +21,9 @@ from beam_curate.buckets.s3_client import (
     client,
     code_of,
     forget,
+    is_passing,
+    little_patience,
+    patience,
     translated,
 )
 
@@ -189,7 +192,8 @@ class S3Bucket(Bucket):
     def check(self) -> None:
         """See `Bucket.check`."""
         with translated(self.url, self.profile):
-            client(self.profile, patient=False).list_objects_v2(Bucket=self.name, MaxKeys=1)
+            s3 = client(self.profile, tries=1)
+            little_patience().repeated(lambda: s3.list_objects_v2(Bucket=self.name, MaxKeys=1), is_passing)
 
     def _whole(self, key: str, data: bytes) -> dict[str, Any]:
         """Returns the arguments of a request that sends an object whole. All stores check the MD5 of what arrives."""
@@ -197,18 +201,20 @@ class S3Bucket(Bucket):
         return {"Bucket": self.name, "Key": key, "Body": data, "ContentMD5": md5}
 
     def _ask(self, key: str, request: Callable[[Any], T]) -> T:
-        """Makes a request; credentials that have expired are read anew, once."""
-        from botocore.exceptions import ClientError
-
+        """Makes a request; a store that does not answer is waited for."""
         with translated(f"{self.url}/{key}", self.profile):
-            used = client(self.profile)
-            try:
-                return request(used)
-            except ClientError as error:
-                if code_of(error) not in EXPIRED:
-                    raise
-            forget(used)
-            return request(client(self.profile))
+            return patience(self.profile).repeated(lambda: self._try(request), is_passing)
+
+    def _try(self, request: Callable[[Any], T]) -> T:
+        """Makes a request; credentials that have expired are read anew, once."""
+        used = client(self.profile)
+        try:
+            return request(used)
+        except Exception as error:
+            if code_of(error) not in EXPIRED:
+                raise
+        forget(used)
+        return request(client(self.profile))
 
 
 def _facts(entry: dict[str, Any]) -> ObjectFacts:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from beam_curate.buckets.base import DEFAULT_PROFILE, BucketError, ObjectChangedError, missing
+from beam_curate.buckets.patience import Patience
 
 PROFILE_PATH = "COSMOS_S3_PROFILE_PATH"
 """Environment variable of cosmos-curate with the path of another credentials file."""
@@ -17,10 +20,17 @@ PROFILE_PATH = "COSMOS_S3_PROFILE_PATH"
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
 NO_CONDITIONS = frozenset({"501", "NotImplemented"})
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
+# The answer to a HEAD has no code but its status: 400 where others say that credentials have expired.
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "400"})
 
-_TRIES = 10  # with pauses of up to 20 s: a store that restarts is waited for
-_FEW_TRIES = 2
+_PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
+_PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"})
+
+_PATH_OF_URL = re.compile(r"(?<=\w)/[^\s\"]*(?=\")")  # with the key, which messages have already
+
+# Within one request of ours, which may be many of S3's; boto3 allows few for all threads together: see `patience`.
+_TRIES = 3
+_CHECK_S = 10.0
 _CONNECT_S, _READ_S = 10, 60
 _CONNECTIONS = 64
 
@@ -28,12 +38,12 @@ _clients: dict[tuple[int, str, int], Any] = {}  # by process, since one that for
 _lock = threading.Lock()
 
 
-def client(profile: str, *, patient: bool = True) -> Any:
+def client(profile: str, *, tries: int = _TRIES) -> Any:
     """Returns boto3's client of a profile, the same for all threads of this process.
 
     Args:
         profile: Of the user's AWS files.
-        patient: Whether a store that does not answer is asked many times, for about two minutes.
+        tries: How often each request is made while it fails.
 
     Raises:
         botocore.exceptions.BotoCoreError: There is no such profile, or a file cannot be read.
@@ -43,7 +53,6 @@ def client(profile: str, *, patient: bool = True) -> Any:
     import botocore.session
     from botocore.config import Config
 
-    tries = _TRIES if patient else _FEW_TRIES
     key = os.getpid(), profile, tries
     with _lock:
         if key not in _clients:
@@ -77,13 +86,49 @@ def forget(used: Any) -> None:
             del _clients[key]
 
 
-def code_of(error: Any) -> str:
+@functools.cache
+def patience(profile: str) -> Patience:
+    """Returns how long requests with a profile are repeated, the same for all threads of this process."""
+    return Patience()
+
+
+def little_patience() -> Patience:
+    """Returns how long a check is repeated."""
+    return Patience(_CHECK_S)
+
+
+def code_of(error: BaseException) -> str:
     """Returns the code of an error that the store answered; "" for any other.
 
     >>> code_of(ValueError())
     ''
     """
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return str(getattr(_cause(error), "response", {}).get("Error", {}).get("Code", ""))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether another try may not meet an error: the store is busy, out of reach, or reports an error of its own.
+
+    >>> from botocore.exceptions import ClientError, EndpointConnectionError
+    >>> is_passing(EndpointConnectionError(endpoint_url="http://store"))
+    True
+    >>> is_passing(ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject"))
+    False
+    """
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+    cause = _cause(error)
+    if isinstance(cause, ClientError):
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status in _PASSING_STATUS or code_of(cause) in _PASSING_CODES
+    return isinstance(cause, (ConnectionError, HTTPClientError))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Returns what was answered, or came up on the way, where boto3 hides it: it has its own error for uploads."""
+    from boto3.exceptions import Boto3Error
+
+    return error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
 
 
 @contextlib.contextmanager
@@ -105,14 +150,11 @@ def translated(url: str, profile: str) -> Iterator[None]:
 
     try:
         yield
-    except ClientError as error:
-        raise _answered(url, profile, error) from error
-    except Boto3Error as error:  # of an upload in parts
-        if isinstance(error.__context__, ClientError):
-            raise _answered(url, profile, error.__context__) from error
-        raise BucketError(f"{url}: {error}") from error
-    except BotoCoreError as error:
-        raise BucketError(f"{url}: {_unanswered(profile, error)}") from error
+    except (ClientError, Boto3Error, BotoCoreError) as error:
+        cause = _cause(error)
+        if isinstance(cause, ClientError):
+            raise _answered(url, profile, cause) from error
+        raise BucketError(f"{url}: {_unanswered(profile, cause)}") from error
     except ValueError:  # of an address, which may hold a password
         raise BucketError(f"{url}: {_no_address(profile)}") from None
 
@@ -141,6 +183,7 @@ def _answered(url: str, profile: str, error: Any) -> OSError:
             f"the keys of the profile {profile} are refused ({code}); correct them",
         ),
         **dict.fromkeys(EXPIRED, f"the credentials of the profile {profile} have expired; renew them"),
+        "400": f"refused without a reason, as where the credentials of the profile {profile} have expired; renew them",
         **dict.fromkeys(
             ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
             f"the bucket is in another region{f', {region}' if region else ''}: set region in the profile {profile}",
@@ -150,7 +193,7 @@ def _answered(url: str, profile: str, error: Any) -> OSError:
     return BucketError(f"{url}: {remedies.get(code, said)}")
 
 
-def _unanswered(profile: str, error: Any) -> str:
+def _unanswered(profile: str, error: BaseException) -> str:
     """Returns what an error means that came up before the store answered, or on the way."""
     from botocore import exceptions
 
@@ -165,6 +208,7 @@ def _unanswered(profile: str, error: Any) -> str:
     if isinstance(error, exceptions.ParamValidationError) and "Invalid bucket name" in text:
         return "this cannot be the name of a bucket; correct it"
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        text = _PATH_OF_URL.sub("", text)
         return f"{text}; is the store up, and the endpoint_url of the profile {profile} right?"
     return text
 

@@ -16,6 +16,18 @@ WORKER = """Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1, in process
 OSError: [Errno 28] No space left on device [while running 'DetectShots/Cached/Store']
 """
+OF_A_STORE = """Traceback (most recent call last):
+ConnectionRefusedError: [Errno 111] Connection refused
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+beam_curate.buckets.base.BucketError: s3://footage/out/a.json: no answer; is the store up? [while running 'Clips/Cut']
+"""
+
+
+def test_an_error_of_an_object_store_explains_itself() -> None:
+    assert explain(OF_A_STORE) == "s3://footage/out/a.json: no answer; is the store up?"
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,18 @@ def test_waits_for_a_server_that_comes_back(bucket: Bucket, server: ObjectServer
     assert (content, listed[0], created) == (b"x", "a", True)
 
 
+def test_many_requests_at_once_wait_for_a_server_that_comes_back(bucket: Bucket, server: ObjectServer) -> None:
+    bucket.put("a", b"x")
+    server.stop()
+    with ThreadPoolExecutor(48) as pool:
+        try:
+            asked = [pool.submit(bucket.get, "a") for _ in range(48)]
+            time.sleep(3)
+        finally:
+            server.start()
+        assert [one.result() for one in asked] == [b"x"] * 48
+
+
 def test_nothing_is_left_of_uploads(bucket: Bucket) -> None:
     bucket.put("a", content(9 * MIB))
 
