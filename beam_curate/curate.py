@@ -121,6 +121,11 @@ def _curate(console: Console, plan: Plan, seen: Seen, entries: Ledger, start: fl
     return status
 
 
+def _written(asked: bool | None, videos: int) -> bool:
+    """Whether what speaks of single videos is written: if it was asked for, or nothing was, and they are few."""
+    return videos <= _FEW if asked is None else asked
+
+
 def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> str | None:
     """Does the work; returns why not all of it is done, or None."""
     if not chosen.videos:
@@ -149,7 +154,8 @@ def _work(console: Console, plan: Plan, chosen: Selection, entries: Ledger) -> s
         from runners.launch import run_pipeline
 
         try:
-            run_pipeline(plan, run, chosen.videos, barriers)
+            captions = _written(plan.report.all_captions, chosen.listed)
+            run_pipeline(plan, run, chosen.videos, barriers, captions_in_ledger=captions)
             entries.collect(plan.output, ledger.of_run(plan.context.fingerprint, run))
             if found := missing.settle(plan.context, run, entries, chosen.videos):
                 return missing.sentence(found)
@@ -167,18 +173,16 @@ def _report(plan: Plan, seen: Seen, chosen: Selection, entries: Ledger, seconds:
     output, videos, printed = plan.output, seen.listing.videos, io.StringIO()
     console = terminal.console(file=printed, width=width)
     facts = RunFacts(len(chosen.work), seconds, counters.counts(), dict(plan.report.flags))
+    all_captions = _written(plan.report.all_captions, len(videos))
     findings, judge = Findings(), Judge({video.uri for video in chosen.work})
 
     def outcomes() -> Iterator[Outcome]:  # there may be too many to be held at once
-        for one in entries.outcomes(seen.recorded, videos, chosen.videos):
+        for one in entries.outcomes(seen.recorded, videos, chosen.videos, captions=all_captions):
             findings.add(one)
             judge.add(one)
             yield one
 
-    few = len(videos) <= _FEW
-    all_captions, each_video = (
-        few if choice is None else choice for choice in (plan.report.all_captions, plan.report.each_video)
-    )
+    each_video = _written(plan.report.each_video, len(videos))
     summary = write_summary(plan.context, outcomes(), facts, all_captions=all_captions, each_video=each_video)
     still_random = predict2.still_random(output)
     print_report(console, summary, findings)

@@ -25,6 +25,7 @@ def build(
     *,
     deal_out_chunks: bool = False,
     barriers: Collection[str] = (),
+    captions_in_ledger: bool = True,
 ) -> None:
     """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out.
 
@@ -37,6 +38,7 @@ def build(
         selection: The list of videos to work on; see `beam_curate.sources.selection`.
         deal_out_chunks: Whether the chunks of a video are distributed over the workers.
         barriers: Names of stages that begin when all chunks have passed the stages before.
+        captions_in_ledger: Whether the ledger of the run holds all captions.
     """
     videos = pipeline | "ReadVideos" >> ReadVideos(plan.output, selection)
     chunks = videos | "DetectShots" >> DetectShots(plan.shots, plan.chunks)
@@ -48,4 +50,4 @@ def build(
             chunks = chunks | f"Before {planned.name}" >> Redistribute()
         chunks = chunks | planned.name.capitalize() >> ChunkStage(planned)
     chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context)
-    chunks | "RecordVideos" >> RecordVideos(plan.context, run)
+    chunks | "RecordVideos" >> RecordVideos(plan.context, run, captions_in_ledger)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = ("common", "footage", "footage_clips", "memory", "program", "run_all", "sleeping_server")
+HELPERS = ("common", "finished_output", "footage", "footage_clips", "memory", "program", "run_all", "sleeping_server")
 _LINE = re.compile(r"^\S+ ratio (?P<ratio>\S+) target (?P<side>[<>]=)(?P<target>[\d.]+)")
 
 

@@ -28,7 +28,14 @@ _CANCEL_S = 4.5  # a little more than two answers of a cluster
 _PORTION = 500  # videos
 
 
-def run_pipeline(plan: Plan, run: PurePosixPath, videos: Sequence[Video], barriers: Collection[str]) -> None:
+def run_pipeline(
+    plan: Plan,
+    run: PurePosixPath,
+    videos: Sequence[Video],
+    barriers: Collection[str],
+    *,
+    captions_in_ledger: bool = True,
+) -> None:
     """Runs the pipeline of a plan to its end.
 
     Where a barrier holds all chunks back, this computer works in portions of videos, so that memory stays bounded and
@@ -39,6 +46,7 @@ def run_pipeline(plan: Plan, run: PurePosixPath, videos: Sequence[Video], barrie
         run: The temporary folder of the run.
         videos: What is to be done.
         barriers: Names of stages that begin when all chunks have passed the stages before.
+        captions_in_ledger: Whether the ledger of the run holds all captions.
 
     Raises:
         RuntimeError: The job failed as a whole, or a server that the runner needs did not start.
@@ -62,7 +70,15 @@ def run_pipeline(plan: Plan, run: PurePosixPath, videos: Sequence[Video], barrie
             write_selection(plan.output, selection, portion)
             deal_out = runner.deals_out_chunks(portion)
             pipeline = beam.Pipeline(runner=beam_runner, options=options)
-            build(pipeline, plan, run, selection, deal_out_chunks=deal_out, barriers=barriers)
+            build(
+                pipeline,
+                plan,
+                run,
+                selection,
+                deal_out_chunks=deal_out,
+                barriers=barriers,
+                captions_in_ledger=captions_in_ledger,
+            )
             _run(pipeline, runner, options)
 
 

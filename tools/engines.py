@@ -27,6 +27,7 @@ JOB_SERVER = "2.62.0"
 # MinIO's releases have names that Go's module proxy need not serve: this is a commit, as Go names it.
 MINIO_COMMIT = "0.0.0-20260212201848-7aac2a2c5b7c"
 FAKE_GCS_RELEASE = "1.56.1"
+VERSITYGW_RELEASE = "1.8.0"
 
 CACHE = Path(
     os.environ.get("BEAM_CURATE_ENGINES")
@@ -38,6 +39,7 @@ FLINK_LIB = CACHE / f"flink-{FLINK}" / "lib"
 JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.jar"
 MINIO = CACHE / f"minio-{MINIO_COMMIT}" / "minio"
 FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
+VERSITYGW = CACHE / f"versitygw-{VERSITYGW_RELEASE}" / "versitygw"  # for a benchmark; see `install`
 
 # What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
 ADD_OPENS = tuple(
@@ -82,6 +84,11 @@ def install_fake_gcs(folder: Path) -> None:
     _go_install(f"github.com/fsouza/fake-gcs-server@v{FAKE_GCS_RELEASE}", folder)
 
 
+def install_versitygw(folder: Path) -> None:
+    """Builds a gateway that serves a folder as S3 does."""
+    _go_install(f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_RELEASE}", folder)
+
+
 def install_flink(folder: Path) -> None:
     """Extracts Flink's jars from the package that PyFlink depends on, which holds a whole distribution."""
     package = f"apache-flink-libraries=={FLINK}"
@@ -122,20 +129,26 @@ ENGINES: dict[Path, Callable[[Path], None]] = {
     MINIO: install_minio,
     FAKE_GCS: install_fake_gcs,
 }
+ON_DEMAND: dict[Path, Callable[[Path], None]] = {VERSITYGW: install_versitygw}
 
 
 def main() -> int:
-    """Installs missing engines, several at a time; returns the exit status."""
+    """Installs the missing ones of `ENGINES`; returns the exit status."""
+    return 0 if install(*ENGINES) else 1
+
+
+def install(*places: Path) -> bool:
+    """Installs what is missing, several at a time, and prints what is there; returns whether all is."""
     with _locked():
-        missing = [place for place in ENGINES if not place.exists()]
+        missing = [place for place in places if not place.exists()]
         with concurrent.futures.ThreadPoolExecutor() as pool:
             problems = [problem for problem in pool.map(_install, missing) if problem]
     for problem in problems:
         print(f"engines: {problem}", file=sys.stderr)
-    for place in ENGINES:
+    for place in places:
         if place.exists():
             print(place)
-    return 1 if problems else 0
+    return not problems
 
 
 def _install(place: Path) -> str | None:
@@ -143,7 +156,7 @@ def _install(place: Path) -> str | None:
     print(f"installing {place.parent.name}, which takes minutes", flush=True)
     built = Path(tempfile.mkdtemp(dir=CACHE, prefix=".building-"))
     try:
-        ENGINES[place](built)
+        (ENGINES | ON_DEMAND)[place](built)
         built.chmod(0o755)
         built.rename(place.parent)
     except (EngineError, OSError) as error:

@@ -36,30 +36,33 @@ class RecordVideos(beam.PTransform):
     Attributes:
         context: What all records have in common.
         run: The temporary folder of the run.
+        captions: Whether the ledger holds captions.
     """
 
     context: RecordContext
     run: PurePosixPath
+    captions: bool = True
 
     def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[str]:
         """Returns the URIs of the videos recorded."""
-        return chunks | "Record" >> beam.ParDo(Record(self.context, self.run))
+        return chunks | "Record" >> beam.ParDo(Record(self.context, self.run, self.captions))
 
 
 class Record(CountingDoFn):
     """Records a video when its last chunk arrives."""
 
-    def __init__(self, context: RecordContext, run: PurePosixPath) -> None:
+    def __init__(self, context: RecordContext, run: PurePosixPath, captions: bool = True) -> None:
         super().__init__(context.output)
         self._context = context
         self._run = run
+        self._captions = captions
 
     def start_bundle(self) -> None:
         """Begins a part of the ledger."""
         # Until its entry is written, the marks of a video stay: this worker may be lost, and a part of it come again.
         written = functools.partial(arrivals.forget, self._context.output, self._run)
         folder = of_run(self._context.fingerprint, self._run)
-        self._ledger = LedgerWriter(self._context.output, folder, written)
+        self._ledger = LedgerWriter(self._context.output, folder, written, captions=self._captions)
 
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""

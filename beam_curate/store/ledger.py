@@ -30,6 +30,7 @@ _FILES_AT_ONCE = 4
 _AT_ONCE = 500  # videos that are held at once
 _OF_OUTCOME = ("record", "chunks", "skipped", "failures")
 _COLUMNS = 5
+_WITHOUT = "without_captions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,7 @@ class LedgerWriter:
         output: The output.
         folder: Of the ledger of the run; see `of_run`.
         written: Is called with each video whose entry has been written.
+        captions: Whether entries hold the captions, which are most of them.
 
     Example:
         >>> import tempfile
@@ -72,10 +74,13 @@ class LedgerWriter:
         True
     """
 
-    def __init__(self, output: Store, folder: PurePosixPath, written: Callable[[Video], None]) -> None:
+    def __init__(
+        self, output: Store, folder: PurePosixPath, written: Callable[[Video], None], *, captions: bool = True
+    ) -> None:
         self._output = output
         self._folder = folder
         self._written = written
+        self._captions = captions
         self._lines: list[tuple[Video, bytes]] = []
         self._size_bytes = 0
 
@@ -86,6 +91,8 @@ class LedgerWriter:
             OSError: It cannot be written; see `flush`.
         """
         outcome = entry.outcome and {name: getattr(entry.outcome, name) for name in _OF_OUTCOME}
+        if outcome and not self._captions:
+            outcome |= {_WITHOUT: True, "chunks": [{**chunk, "all_windows": {}} for chunk in outcome["chunks"]]}
         num_failures = len(entry.outcome.failures) if entry.outcome else 0
         values = (entry.video.uri, entry.unsettled, entry.seal, num_failures, outcome)
         line = ("\t".join(json.dumps(value) for value in values) + "\n").encode()  # JSON has no tabs within
@@ -175,25 +182,28 @@ class Ledger:
         begin = self._former.get(_sealed(video.uri, recorded.seal(video)))
         return None if begin is None else bool(begin % 2)
 
-    def outcomes(self, recorded: Recorded, videos: Sequence[Video], again: Iterable[Video] = ()) -> Iterator[Outcome]:
+    def outcomes(
+        self, recorded: Recorded, videos: Sequence[Video], again: Iterable[Video] = (), *, captions: bool = False
+    ) -> Iterator[Outcome]:
         """Yields the outcome of each video, in order; what has no entry is read from its records.
 
         Args:
             recorded: What was recorded before the run.
             videos: All of the input.
             again: What the run worked on, so that former runs know it no more.
+            captions: Whether the captions are needed, which entries may be without.
         """
         output, done_again = recorded.output, {short_digest(video.uri) for video in again}
         rare = rare_records(output)
         with ThreadPoolExecutor() as pool:  # records may lie on a slow file system
             for start in range(0, len(videos), _AT_ONCE):
                 some = videos[start : start + _AT_ONCE]
-                entered = [self._outcome(recorded, video, done_again) for video in some]
+                entered = [self._outcome(recorded, video, done_again, captions) for video in some]
                 others = (video for video, one in zip(some, entered, strict=True) if one is None)
                 read = pool.map(lambda video: outcome(output, video, rare), others)
                 yield from (one or next(read) for one in entered)
 
-    def _outcome(self, recorded: Recorded, video: Video, done_again: set[bytes]) -> Outcome | None:
+    def _outcome(self, recorded: Recorded, video: Video, done_again: set[bytes], captions: bool) -> Outcome | None:
         key = short_digest(video.uri)
         where = self._outcomes.get(key)
         if where is None and key not in done_again:
@@ -203,7 +213,7 @@ class Ledger:
             return None
         self._spool.seek(where)
         found = readback.checked(self._spool.readline(), readback.OUTCOME)
-        if found is None:
+        if found is None or (captions and found.get(_WITHOUT)):
             return None
         return Outcome(video, found["record"], found["chunks"], found["skipped"], found["failures"])
 

@@ -67,7 +67,12 @@ class Minio(ObjectServer):
         command = [str(engines.MINIO), "server", str(folder), "--quiet", "--address", f"127.0.0.1:{port}"]
         command += ["--console-address", f"127.0.0.1:{console}"]
         user = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key}
-        environment = user | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "MINIO_REGION_NAME": REGION}
+        environment = user | {
+            "MINIO_PROMETHEUS_AUTH_TYPE": "public",
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+            "MINIO_REGION_NAME": REGION,
+        }
         super().__init__(port, command, environment, "/minio/health/ready")
         self.start()
 

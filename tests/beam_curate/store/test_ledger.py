@@ -212,3 +212,17 @@ def test_the_parts_of_a_run_are_joined(context: RecordContext, entries: Ledger) 
     with ledger.reading() as later:
         later.load(context.output, "A")
         assert [later.had_failures(recorded, video) for video in videos] == [False] * 5
+
+
+def test_where_a_ledger_has_no_captions_records_are_asked_for_them(context: RecordContext, entries: Ledger) -> None:
+    writer = LedgerWriter(context.output, FOLDER, lambda video: None, captions=False)
+    chunk = make_chunk([make_clip(context.output, "a", text="Ein Hündchen.")], VIDEO)
+    writer.add(record_video(context, VIDEO, [publish_chunk(context, chunk)], ()))
+    writer.flush()
+    entries.collect(context.output, FOLDER)
+    recorded = Recorded(context.output)
+    (with_captions,) = entries.outcomes(recorded, [VIDEO], captions=True)
+    (without,) = entries.outcomes(recorded, [VIDEO])
+    assert with_captions == outcome(context.output, VIDEO, ())
+    assert [chunk["all_windows"] for chunk in without.chunks] == [{}]
+    assert without.chunks[0] | {"all_windows": {}} == with_captions.chunks[0] | {"all_windows": {}}
