@@ -237,6 +237,11 @@ def test_output_and_input_overlap(place: str, google: str, video: Path) -> None:
         assert "is the input folder" in refused(url, f"{url}/")
 
 
+def test_an_output_with_too_long_a_prefix(place: str, video: Path) -> None:
+    said = refused(video, f"{place}/{'映' * 66}")  # with out/, 202 bytes
+    assert "the prefix has 202 bytes" in said and "name one of at most 200" in said
+
+
 # Names of all kinds, each with records of its own.
 
 NAMES = (
