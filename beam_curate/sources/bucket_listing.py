@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
-from beam_curate.buckets.base import Bucket, ObjectFacts
+from beam_curate.buckets.base import Bucket, ObjectFacts, scheme_of
 from beam_curate.buckets.open import open_bucket
 from beam_curate.elements import Video
 from beam_curate.store import layout
@@ -88,13 +88,15 @@ def listed(
 
     Raises:
         OSError: The bucket is not there, cannot be read or does not answer; the message says what to do.
-        ValueError: One of them does not lie below the root.
+        ValueError: One of them does not lie below the root, or they are in several buckets.
     """
+    if not root and len(places := sorted({_place(url) for url in urls})) > 1:
+        raise ValueError(f"it names videos in {' and in '.join(places)}; make a list for each")
     start = f"{root.rstrip('/')}/" if root else _parent(os.path.commonprefix(urls))  # noqa: RUF071 - of characters, then cut at a slash
-    bucket, folder = open_bucket(start, profile)
     for url in urls:
         if not url.startswith(start):
             raise ValueError(f"{url} does not lie below {start}")
+    bucket, folder = open_bucket(start, profile)
     bucket.check()
     videos = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -172,6 +174,11 @@ def _not_made(videos: list[Video], outputs: Sequence[str], note: Note) -> list[V
             )
         kept = others
     return kept
+
+
+def _place(url: str) -> str:
+    """Returns where a listed video is, for people."""
+    return open_bucket(url)[0].url if scheme_of(url) else "folders of this computer"
 
 
 def _parent(key: str) -> str:

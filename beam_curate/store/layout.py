@@ -12,7 +12,8 @@ from urllib.parse import quote
 from beam_curate.elements import Video
 
 NAME_MAX_BYTES = 255  # the longest file name of ext4, xfs, apfs and ntfs
-_RECORD_MAX_BYTES = 780  # a key of an object store has 1,024 at most, with the prefix of the output and the folder
+PREFIX_MAX_BYTES = 200  # of an output in an object store, where a key has 1,024 at most
+_RECORD_MAX_BYTES = 780  # which leaves room for that prefix, and for the folder of the records
 
 # What a user reads.
 CLIPS = PurePosixPath("clips")

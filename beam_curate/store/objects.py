@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from beam_curate.buckets.base import Bucket, ObjectFacts, missing
+from beam_curate.buckets.base import Bucket, BucketError, ObjectFacts, missing
 from beam_curate.buckets.download import download
 from beam_curate.buckets.file_cache import FileCache
 from beam_curate.elements import StoredFile
@@ -190,6 +190,11 @@ class ObjectStore(Store):
 
     def check_reachable(self) -> None:
         """See `Store.check_reachable`: the bucket is there, and can be listed."""
+        if (size := len(self.prefix.encode())) > layout.PREFIX_MAX_BYTES:
+            raise BucketError(
+                f"{self.location()}: the prefix has {size} bytes, which leaves too few for what is written there; "
+                f"name one of at most {layout.PREFIX_MAX_BYTES}"
+            )
         self.bucket.check()
 
     def check_writable(self) -> str | None:

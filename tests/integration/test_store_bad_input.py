@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from beam_curate.store import layout
 from beam_curate.store.open import open_store
 from tests.support.media import make_video
 from tests.support.object_servers import REGION, Minio
-from tests.support.program import FIXED_STRIDE, command
+from tests.support.program import FIXED_STRIDE, command, start, wait_for
 from tests.support.stores import PROFILE, new_place, upload
 from tests.support.unconditional_store import unconditional
 
@@ -35,6 +36,11 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     make_video(folder / "a.mp4", frames=100, size=(128, 72))
     return folder
+
+
+def at(source: object, output: object) -> tuple[str, ...]:
+    """The flags for places and profiles."""
+    return (f"--input-video-path={source}", f"--output-clip-path={output}", *FLAGS)
 
 
 def curated(source: object, output: object, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -231,6 +237,11 @@ def test_output_and_input_overlap(place: str, google: str, video: Path) -> None:
         assert "is the input folder" in refused(url, f"{url}/")
 
 
+def test_an_output_with_too_long_a_prefix(place: str, video: Path) -> None:
+    said = refused(video, f"{place}/{'映' * 66}")  # with out/, 202 bytes
+    assert "the prefix has 202 bytes" in said and "name one of at most 200" in said
+
+
 # Names of all kinds, each with records of its own.
 
 NAMES = (
@@ -308,6 +319,93 @@ def test_a_key_with_characters_of_patterns_stands_for_itself(google: str, tmp_pa
     for path, found in (("a*[b]", 2), ("a*[b]/c?.mp4", 1), ("a*/*.mp4", 3), ("a?/*", 1), ("**/a.mp4", 2)):
         done = curated(f"{source}/{path}", google, *FLAGS, "--dry-run")
         assert f"{found} videos found" in done.stdout, done.stderr
+
+
+# Lists and files of flags.
+
+
+def put_list(place: str, *urls: str) -> str:
+    bucket, prefix = open_bucket(place, PROFILE)
+    bucket.put(f"{prefix}/list.json", json.dumps(urls).encode())
+    return f"--input-video-list-json-path={place}/list.json"
+
+
+def curated_list(output: object, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program on a list alone."""
+    line = [one for one in command(Path("in"), Path("out")) if one not in ("--input-video-path", "in")]
+    return subprocess.run(
+        [*line, f"--output-clip-path={output}", *FLAGS, *flags], capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_a_list_with_one_that_is_missing(
+    kind: str, video: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = new_place(kind, tmp_path, request)
+    source = place.replace("/out", "/in")
+    upload(video, f"{source}/day 1#?")
+    named = put_list(source, f"{source}/day 1#?/a.mp4", f"{source}/day 1#?/gone.mp4", f"{source}/list.json")
+    done = curated_list(place, named, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "1 videos found" in done.stdout
+    printed = " ".join(done.stdout.split())
+    assert f"{source}/day 1#?/gone.mp4: left out, there is no such object" in printed
+    assert f"{source}/list.json: left out, its extension is not in --input-extensions" in printed
+
+
+def test_a_list_that_leads_elsewhere(place: str, google: str, video: Path, tmp_path: Path) -> None:
+    source = place.replace("/out", "/in")
+    for url in (source, source.replace("/in", "/other"), google):
+        upload(video, url)
+    for url in (f"{place}2/a.mp4", f"{google}/a.mp4", "/data/a.mp4", "a.mp4"):
+        said = refused(source, place, put_list(source, f"{source}/a.mp4", url))
+        assert f"--input-video-list-json-path {source}/list.json: {url} does not lie below {source}/" in said
+        if url != f"{place}2/a.mp4":
+            done = curated_list(place, put_list(source, f"{source}/a.mp4", url))
+            assert done.returncode == 2
+            assert "make a list for each" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    said = refused(tmp_path, place, put_list(source, f"{source}/a.mp4"))
+    assert f"{source}/a.mp4 does not lie below {tmp_path}/" in said
+    # Dots mean nothing in a key.
+    said = refused(google, place, put_list(google, f"{google}/../out/a.mp4"), lines=2)
+    assert f"no videos in {google}" in said
+    assert f"{google}/../out/a.mp4: left out, there is no such object" in said
+
+
+def test_a_list_that_cannot_be_read(place: str, tmp_path: Path) -> None:
+    bucket, _ = open_bucket(place, PROFILE)
+    bucket.put("broken.json", b"[")
+    bucket.put("text.json", b"\xff\xfe")
+    bucket.put("number.json", b"7")
+    where = place.removesuffix("/out")
+    for name, words in (
+        ("none.json", "there is no such object"),
+        ("broken.json", "not valid JSON"),
+        ("text.json", "not valid JSON"),
+        ("number.json", "not an array of paths"),
+    ):
+        said = refused(f"{where}/in", place, f"--input-video-list-json-path={where}/{name}")
+        assert f"--input-video-list-json-path {where}/{name}: {words}" in said
+    said = refused(f"{where}/in", place, "--input-video-list-json-path=s3://no-such-bucket/a.json")
+    assert "there is no such bucket" in said
+
+
+def test_flags_from_a_file_in_a_bucket(place: str, google: str, video: Path) -> None:
+    source = place.replace("/out", "/in")
+    upload(video, source)
+    for url in (place, google):
+        bucket, _ = open_bucket(url, PROFILE)
+        bucket.put("flags #1.yaml", b"{limit: 1, dry-run: true}")
+        bucket.put("wrong.yaml", b"{limits: 1}")
+        where = url.removesuffix("/out")
+        done = curated(source, place, *FLAGS, f"--config={where}/flags #1.yaml")
+        assert done.returncode == 0, done.stderr
+        assert "Nothing was written." in done.stdout
+        assert f"{where}/wrong.yaml: unknown key limits" in refused(source, place, f"--config={where}/wrong.yaml")
+        said = refused(source, place, f"--config={where}/none.yaml")
+        assert f"--config {where}/none.yaml cannot be read: there is no such object" in said
+    assert "there is no such bucket" in refused(source, place, "--config=s3://no-such-bucket/a.yaml")
 
 
 # What a dry run says, and a limit.
@@ -410,3 +508,57 @@ def test_clips_of_an_earlier_output_are_left_out_with_a_note(place: str, google:
         assert done.returncode == 0, done.stderr
         assert "1 videos found" in done.stdout
         assert "left out, beam-curate made the 1 videos in it" in " ".join(done.stdout.split())
+
+
+# Interruptions, and sources that change.
+
+
+def test_ctrl_c_and_again(place: str, tmp_path: Path) -> None:
+    source = place.replace("/out", "/in")
+    (tmp_path / "videos").mkdir()
+    for number, name in enumerate("abcd"):
+        make_video(tmp_path / "videos" / f"{name}.mp4", frames=480, seed=number)
+    upload(tmp_path / "videos", source)
+    output = open_store(place, PROFILE)
+    process = start(command(Path("in"), Path("out"), *at(source, place)))
+    wait_for(lambda: output.list_files(layout.WORK / "clips", recursive=True), process)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert "Run the same command again to resume." in printed
+    done = curated(source, place, *FLAGS)
+    assert done.returncode == 0, done.stdout
+    assert "another run is writing" not in done.stdout
+    assert json.loads(output.read(layout.SUMMARY))["num_processed_videos"] == 4
+    assert len(output.list_files(layout.DATASET / "videos")) == len(output.list_files(layout.CLIPS)) == 4 * 4
+    assert output.list_files(layout.LEASES) == output.list_files(layout.TMP, recursive=True) == []
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_a_video_that_is_replaced_after_it_was_listed(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = new_place(kind, tmp_path, request)
+    source = place.replace("/out", "/in")
+    (tmp_path / "videos").mkdir()
+    for number, name in enumerate("ab"):
+        make_video(tmp_path / "videos" / f"{name}.mp4", frames=100, size=(128, 72), seed=number)
+    upload(tmp_path / "videos", source)
+    make_video(tmp_path / "videos" / "b.mp4", frames=110, size=(128, 72), seed=7)
+    bucket, _ = open_bucket(place, PROFILE)
+    process = start(command(Path("in"), Path("out"), *at(source, place)), {"PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    assert any("2 to do" in line for line in process.stdout)  # and none of them is read yet
+    bucket.put("in/b.mp4", tmp_path / "videos" / "b.mp4")
+    printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, printed
+    output = open_store(place, PROFILE)
+    (failure,) = [json.loads(line) for line in output.read(layout.FAILURES).splitlines()]
+    assert (failure["error_type"], failure["retriable"]) == ("SourceChangedError", True)
+    assert failure["uri"] == f"{source}/b.mp4"
+    done = curated(source, place, *FLAGS)
+    assert done.returncode == 0, done.stdout
+    assert json.loads(output.read(layout.SUMMARY))["num_processed_videos"] == 2
+    assert output.read(layout.FAILURES) == b""
+    assert len(output.list_files(layout.DATASET / "videos")) == 2
