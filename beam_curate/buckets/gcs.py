@@ -25,6 +25,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts, missing
+from beam_curate.buckets.patience import Patience
 
 _T = TypeVar("_T")
 
@@ -39,7 +40,9 @@ _TEXT_CHARACTERS = 500
 _SHA256 = "sha256"  # the name of the hash among the metadata of an object
 _CONTENT_TYPE = "application/octet-stream"
 # All that is written stays the same when it is written again, so every request can be repeated.
-_RETRY = DEFAULT_RETRY.with_timeout(120.0).with_delay(initial=0.5, maximum=15.0)
+# What fails for longer than this is repeated as a whole, for as long as all requests together wait for the store.
+_RETRY = DEFAULT_RETRY.with_timeout(5.0).with_delay(initial=0.5, maximum=2.0)
+_PATIENCE = Patience()
 _CHECK_RETRY = DEFAULT_RETRY.with_timeout(10.0).with_delay(initial=0.5, maximum=2.0)
 _CHECK_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 8 << 20  # of an object, for one request; a multiple of 256 KiB, as uploads need
@@ -151,19 +154,23 @@ class GcsBucket(Bucket):
             BucketError: With what to do: no such bucket, no permission, no credentials, no answer.
         """
         try:
-            self._ask("", _list_one)
+            self._ask("", _list_one, Patience(0))
         except FileNotFoundError:
             create = f"gcloud storage buckets create {self.url}"
             raise BucketError(f"{self.url}: there is no such bucket; correct its name, or run `{create}`") from None
 
-    def _ask(self, key: str, request: Callable[[storage.Bucket], _T]) -> _T:
-        """Makes a request, with the errors of a `Bucket`; once more with a new client where credentials expired."""
+    def _ask(self, key: str, request: Callable[[storage.Bucket], _T], patience: Patience | None = None) -> _T:
+        """Makes a request, with the errors of a `Bucket`; a store that does not answer is waited for."""
         with self._explained(key):
-            try:
-                return request(self._bucket())
-            except RefreshError:
-                _connect.cache_clear()
-                return request(self._bucket())
+            return (patience or _PATIENCE).repeated(lambda: self._try(request), _is_passing)
+
+    def _try(self, request: Callable[[storage.Bucket], _T]) -> _T:
+        """Makes a request; once more with a new client where credentials expired."""
+        try:
+            return request(self._bucket())
+        except RefreshError:
+            _connect.cache_clear()
+            return request(self._bucket())
 
     def _bucket(self) -> storage.Bucket:
         client, _ = _connected()
@@ -204,6 +211,15 @@ class GcsBucket(Bucket):
     def _delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._ask(key, lambda bucket: bucket.blob(key).delete(retry=_RETRY))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether another try may not meet an error.
+
+    >>> _is_passing(ConnectionError()), _is_passing(NotFound("no such object"))
+    (True, False)
+    """
+    return isinstance(error, RetryError) or DEFAULT_RETRY._predicate(error)
 
 
 def _upload(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 from collections.abc import Callable
@@ -46,27 +45,27 @@ class Patience:
             request: Makes one try.
             is_passing: Whether another try may not meet an error; any other is an answer of the store.
         """
-        give_up = float("inf")
-        for number in itertools.count():
+        first, pause = None, _FIRST_PAUSE_S
+        while True:
             try:
                 result = request()
             except Exception as error:
                 if not is_passing(error):
                     self._failing_since = None
                     raise
-                give_up = min(give_up, self._failed() + self._wait_s)
-                if time.monotonic() >= give_up:
+                now = time.monotonic()
+                first = now if first is None else first
+                if now - min(first, self._failed(now)) >= self._wait_s:
                     raise
             else:
                 self._failing_since = None
                 return result
-            pause = min(_FIRST_PAUSE_S * 2**number, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
-            time.sleep(min(pause, max(0.0, give_up - time.monotonic())))
-        raise AssertionError("it is repeated for ever")
+            time.sleep(random.uniform(0.5, 1.0) * pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    def _failed(self) -> float:
+    def _failed(self, now: float) -> float:
         """Notes that a request failed; returns since when the store has been failing."""
         since = self._failing_since  # another thread may set it back at any time
         if since is None:
-            since = self._failing_since = time.monotonic()
+            since = self._failing_since = now
         return since

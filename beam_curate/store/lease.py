@@ -42,9 +42,12 @@ def lease(output: ObjectStore) -> Iterator[LockState]:
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(output, own, holder, ended), daemon=True)
     try:
+        # What is there before the others are listed: a run that begins meanwhile has its own.
+        left = output.list_files(layout.TMP, recursive=True)
         others = _others(output, own)
         if not others:
-            output.delete_folder(layout.TMP)
+            for key in left:
+                output.delete(key)
         renewing.start()
         yield LockState.SHARED if others else LockState.EXCLUSIVE
     finally:

@@ -79,6 +79,7 @@ class Minio(ObjectServer):
     def client(self) -> Any:
         """Returns boto3's S3 client of it, for what a test prepares or looks at."""
         import boto3  # here, since tests that need no server import this module as well
+        from botocore.config import Config
 
         return boto3.client(
             "s3",
@@ -86,6 +87,8 @@ class Minio(ObjectServer):
             region_name=REGION,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
+            # On a busy machine it says that it is ready before it is.
+            config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
         )
 
     def make_bucket(self, name: str = "") -> str:
@@ -94,8 +97,14 @@ class Minio(ObjectServer):
         self.client().create_bucket(Bucket=name)
         return name
 
-    def profile_file(self, path: Path, name: str) -> Path:
-        """Adds a profile for this server to an AWS credentials file, which is created where it is missing."""
+    def profile_file(self, path: Path, name: str, **settings: str) -> Path:
+        """Adds a profile for this server to an AWS credentials file, which is created where it is missing.
+
+        Args:
+            path: The file.
+            name: Of the profile.
+            settings: More settings of the profile, or others.
+        """
         profiles = configparser.RawConfigParser()
         profiles.read(path)
         profiles[name] = {
@@ -103,6 +112,7 @@ class Minio(ObjectServer):
             "aws_secret_access_key": self.secret_key,
             "endpoint_url": self.endpoint,
             "region": REGION,
+            **settings,
         }
         with path.open("w") as file:
             profiles.write(file)

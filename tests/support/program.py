@@ -120,21 +120,20 @@ def snapshot(output: Path) -> dict[str, str]:
     Left out are the program's own results in `.work` and, in the summary, what speaks of the run and not of the
     videos.
     """
-    files = {}
-    for path in sorted(output.rglob("*")):
-        relative = path.relative_to(output).as_posix()
-        if not path.is_file() or relative.startswith(".work/"):
-            continue
-        data = path.read_bytes()
-        if relative == "summary.json":
-            summary = json.loads(data)
-            for key in _OF_THE_RUN:
-                summary.pop(key, None)
-            summary["beam_curate"].pop("counts_of_this_run")
-            summary["beam_curate"].pop("options")
-            data = json.dumps(summary, sort_keys=True).encode()
-        files[relative] = hashlib.sha256(data).hexdigest()
-    return files
+    paths = {path.relative_to(output).as_posix(): path for path in sorted(output.rglob("*")) if path.is_file()}
+    return {name: seen(name, path.read_bytes()) for name, path in paths.items() if not name.startswith(".work/")}
+
+
+def seen(name: str, data: bytes) -> str:
+    """The hash of a file of an output; of the summary, without what speaks of the run and not of the videos."""
+    if name == "summary.json":
+        summary = json.loads(data)
+        for key in _OF_THE_RUN:
+            summary.pop(key, None)
+        summary["beam_curate"].pop("counts_of_this_run")
+        summary["beam_curate"].pop("options")
+        data = json.dumps(summary, sort_keys=True).encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def summary(output: Path) -> dict:

@@ -21,6 +21,7 @@ from google.cloud import storage
 from beam_curate.buckets import gcs
 from beam_curate.buckets.base import BucketError
 from beam_curate.buckets.gcs import GcsBucket
+from beam_curate.buckets.patience import Patience
 from tests.support.object_servers import FakeGcs
 
 SECRET = "ya29.secret-token"
@@ -140,6 +141,7 @@ def test_says_whose_credentials_expired(monkeypatch: pytest.MonkeyPatch, gcs_ser
 
 def test_keeps_tokens_and_addresses_of_uploads_to_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gcs, "_RETRY", gcs._CHECK_RETRY.with_timeout(0.1))
+    monkeypatch.setattr(gcs, "_PATIENCE", Patience(0))
     (tmp_path / "clip").write_bytes(bytes(9 << 20))
     with answering(200, "", {"location": "http://127.0.0.1:9/upload?upload_id=ABPtcPo"}) as endpoint:
         use(monkeypatch, endpoint, Account())
