@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beam_curate.buckets.base import DEFAULT_PROFILE, Bucket, scheme_of, split_url
+from beam_curate.buckets.base import DEFAULT_PROFILE, Bucket, missing, scheme_of, split_url
 
 
 def open_bucket(url: str, profile: str = DEFAULT_PROFILE) -> tuple[Bucket, str]:
@@ -39,7 +39,7 @@ def read_place(place: str, profile: str = DEFAULT_PROFILE, most_bytes: int = -1)
     Args:
         place: A path or a URL.
         profile: Of the user's AWS files.
-        most_bytes: Read no more than this of a file on this computer; -1 for all.
+        most_bytes: Read no more than this; -1 for all.
 
     Raises:
         OSError: It is not there or cannot be read.
@@ -48,4 +48,12 @@ def read_place(place: str, profile: str = DEFAULT_PROFILE, most_bytes: int = -1)
         with Path(place).open("rb") as file:
             return file.read(most_bytes)
     bucket, key = open_bucket(place, profile)
-    return bucket.get(key)
+    facts = bucket.head(key)
+    if facts is None:
+        raise missing(place)
+    data = b""
+    for block in bucket.stream(facts):
+        data += block
+        if 0 <= most_bytes <= len(data):
+            return data[:most_bytes]
+    return data

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 _NOT_YET = "is not supported yet; leave it out"
-_CREDENTIALS = "is --input-s3-profile-name here, which the list shares with the videos"
+_CREDENTIALS = "is --input-s3-profile-name here"
 _SERVICE = "has no meaning here: it belongs to the HTTP service of cosmos-curate; leave it out"
 _SHARES = "has no meaning here: Apache Beam's runner assigns cores and workers; leave it out"
 _GPU = "has no meaning here: one model at a time has the whole GPU; leave it out"

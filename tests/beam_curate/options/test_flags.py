@@ -82,7 +82,7 @@ def test_values_are_read_by_type_in_both_spellings(argv: list[str], expected: di
     [
         (["--boil-time-s", "long"], ["--boil-time-s", "'long'", "a number"]),
         (["--guests=1.5"], ["--guests", "whole number"]),
-        (["--cook-book", "s3://bucket/book"], ["--cook-book", "not supported yet", "local folder"]),
+        (["--cook-book", "s3://bucket/book"], ["--cook-book", "path on this computer"]),
         (["--cook-book", "file:///book"], ["--cook-book", "without file://"]),
     ],
 )
