@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beam_curate.buckets.base import DEFAULT_PROFILE, Bucket, missing, scheme_of, split_url
+from beam_curate.buckets.base import DEFAULT_PROFILE, Bucket, scheme_of, split_url
 
 
 def open_bucket(url: str, profile: str = DEFAULT_PROFILE) -> tuple[Bucket, str]:
@@ -50,7 +50,7 @@ def read_place(place: str, profile: str = DEFAULT_PROFILE, most_bytes: int = -1)
     bucket, key = open_bucket(place, profile)
     facts = bucket.head(key)
     if facts is None:
-        raise missing(place)
+        return bucket.get(key)  # which tells why not
     data = b""
     for block in bucket.stream(facts):
         data += block

@@ -190,6 +190,7 @@ def test_another_region_is_found_out(place: str, video: Path, tmp_path: Path, mi
     assert "1 videos found" in done.stdout
 
 
+@pytest.mark.soak
 def test_a_store_that_does_not_answer(place: str, video: Path, tmp_path: Path, minio_server: Minio) -> None:
     (port,) = free_ports(1)
     profile("down", **keys_of(minio_server, endpoint_url=f"http://127.0.0.1:{port}"))
@@ -461,6 +462,7 @@ def test_a_limit_takes_the_next_one_each_time(place: str, tmp_path: Path) -> Non
 # Places of one kind and of another; stores that cannot do everything.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("source_kind", "output_kind"), [("s3", "local"), ("local", "s3"), ("gs", "s3"), ("s3", "gs")])
 def test_from_one_kind_of_place_to_another(
     source_kind: str, output_kind: str, video: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -495,6 +497,7 @@ def test_a_store_without_conditions_is_warned_of(
     assert output.list_files(layout.TMP, recursive=True) == []
 
 
+@pytest.mark.soak
 def test_clips_of_an_earlier_output_are_left_out_with_a_note(place: str, google: str, video: Path) -> None:
     for url in (place, google):
         upload(video, url.replace("/out", "/in"))
@@ -513,6 +516,7 @@ def test_clips_of_an_earlier_output_are_left_out_with_a_note(place: str, google:
 # Interruptions, and sources that change.
 
 
+@pytest.mark.soak
 def test_ctrl_c_and_again(place: str, tmp_path: Path) -> None:
     source = place.replace("/out", "/in")
     (tmp_path / "videos").mkdir()
