@@ -25,6 +25,7 @@ EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequi
 
 _PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset({"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"})
+_CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})  # another writer is at work on the object
 
 _PATH_OF_URL = re.compile(r"(?<=\w)/[^\s\"]*(?=\")")  # with the key, which messages have already
 
@@ -120,7 +121,7 @@ def is_passing(error: BaseException) -> bool:
     cause = _cause(error)
     if isinstance(cause, ClientError):
         status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return status in _PASSING_STATUS or code_of(cause) in _PASSING_CODES
+        return status in _PASSING_STATUS or code_of(cause) in _PASSING_CODES | _CONFLICTS
     return isinstance(cause, (ConnectionError, HTTPClientError))
 
 

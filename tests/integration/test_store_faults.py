@@ -35,6 +35,8 @@ from tests.support.store_site import (
 from tools import engines
 
 OUTAGE_S = 20
+HALF_OF_THE_REQUESTS = 120  # of an undisturbed run
+RUN_S = 240
 SOON_S = 60  # for a run to end that has given up
 MIB = 1 << 20
 RENEWED = "renewed"  # the name, in requests, of who has read the credentials after they were renewed
@@ -151,16 +153,20 @@ def gone_for_minutes(site: Site, choose: random.Random) -> None:
 
 
 def killed(site: Site, choose: random.Random) -> None:
-    """The program is killed (SIGKILL) with all its processes at two random moments, and run again."""
-    for kills_left in (2, 1):
-        stored = len(site.keys(f"{OUTPUT}/"))
-        wanted = choose.randint(stored, max(stored, 80 // kills_left))
+    """The program is killed (SIGKILL) with all its processes during a random request; twice, then it is run again."""
+    site.behind_the_proxy()
+    for _ in range(2):
         process = site.start(own_group=True)
-        while len(site.keys(f"{OUTPUT}/")) < wanted and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(choose.uniform(0, 1))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=SOON_S)
+        at = len(site.proxy.requests) + choose.randint(1, HALF_OF_THE_REQUESTS)
+
+        def fault(request: Request, process: subprocess.Popen[str] = process, at: int = at) -> None:
+            if len(site.proxy.requests) >= at and process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+        site.proxy.fault = fault
+        process.communicate(timeout=RUN_S)
+        assert process.returncode == -signal.SIGKILL
+    site.proxy.fault = lambda request: None
     site.run()
 
 

@@ -33,8 +33,10 @@ class MemoryBucket(Bucket):
     def stream(self, facts: ObjectFacts, start: int = 0) -> Iterator[bytes]:
         yield self.get(facts.key)[start:]
 
-    def put(self, key: str, content: bytes | Path, sha256: str = "") -> None:
-        self._objects[key] = content if isinstance(content, bytes) else content.read_bytes(), self.now_s
+    def put(self, key: str, content: bytes | Path, sha256: str = "") -> str:
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        self._objects[key] = data, self.now_s
+        return hashlib.md5(data).hexdigest()
 
     def create(self, key: str, data: bytes) -> bool:
         if key in self._objects:

@@ -64,6 +64,15 @@ def test_repeats_what_a_busy_store_refuses(bucket: S3Bucket, proxy: FaultyProxy,
     assert bucket.head("b") is None
 
 
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_creates_where_another_writer_is_at_work(bucket: S3Bucket, proxy: FaultyProxy, code: str) -> None:
+    answers = itertools.chain([Refusal(409, code)], itertools.repeat(None))
+    proxy.fault = lambda request: next(answers)
+
+    assert bucket.create("a", b"x")
+    assert bucket.get("a") == b"x"
+
+
 def test_reads_credentials_anew_where_they_expired(
     bucket: S3Bucket, proxy: FaultyProxy, minio_server: Minio, credentials: Path
 ) -> None:
