@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 from pathlib import PurePosixPath
 
 import apache_beam as beam
 
 from beam_curate import counters
-from beam_curate.elements import ClipChunk
+from beam_curate.elements import ClipChunk, Video
 from beam_curate.progress.stages import BYTES_FINISHED
 from beam_curate.records import arrivals
 from beam_curate.records.recorder import record_video
@@ -59,10 +58,9 @@ class Record(CountingDoFn):
 
     def start_bundle(self) -> None:
         """Begins a part of the ledger."""
-        # Until its entry is written, the marks of a video stay: this worker may be lost, and a part of it come again.
-        written = functools.partial(arrivals.forget, self._context.output, self._run)
         folder = of_run(self._context.fingerprint, self._run)
-        self._ledger = LedgerWriter(self._context.output, folder, written, captions=self._captions)
+        self._ledger = LedgerWriter(self._context.output, folder, self._forget_marks, captions=self._captions)
+        self._marked: set[str] = set()  # URIs of videos of several chunks
 
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""
@@ -85,8 +83,15 @@ class Record(CountingDoFn):
             _refused("the last videos", error)
         super().finish_bundle()
 
+    def _forget_marks(self, video: Video) -> None:
+        """Deletes the marks of a video: not before, since this worker may be lost, and a part of it come again."""
+        if video.uri in self._marked:
+            arrivals.forget(self._context.output, self._run, video)
+
     def _record_if_last(self, chunk: ClipChunk) -> bool:
         output, video = self._context.output, chunk.video
+        if chunk.num_chunks > 1:
+            self._marked.add(video.uri)
         chunks = arrivals.arrive(output, self._run, chunk)
         if chunks is None:
             return False

@@ -149,7 +149,8 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
     """Writes the records of a video; returns what they say now, or nothing of it where records of earlier runs stay."""
     output, path = context.output, video.relative_path
     marker = layout.done(context.fingerprint, video)
-    forget_done(output, video, but=marker)
+    if not any(chunk.clips for chunk in chunks):  # publishing them did it
+        forget_done(output, video, but=marker)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
     unsettled = any(failure.retriable for failure in all_failures)
