@@ -59,7 +59,7 @@ class Failure:
         return cls(stage, uri, clip_id, type(error).__name__, message, retriable)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there may be a million of them
 class Video:
     """A source video.
 
