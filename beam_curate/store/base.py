@@ -91,8 +91,11 @@ class Store(abc.ABC):
         """Returns the keys in a folder, in a fixed order; none where there is no such folder."""
 
     @abc.abstractmethod
-    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
-        """Yields all keys below a folder, in a fixed order, each with a tag that changes with its content."""
+    def list_tags(self, folder: Key) -> Iterator[tuple[str, str]]:
+        """Yields all keys below a folder, in a fixed order, each with a tag that changes with its content.
+
+        Keys are texts here: there may be millions of them.
+        """
 
     @abc.abstractmethod
     def list_folders(self, folder: Key) -> list[PurePosixPath]:

@@ -102,20 +102,26 @@ class LocalStore(Store):
                 files += self.list_files(below, recursive=True)
         return files
 
-    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
+    def list_tags(self, folder: Key) -> Iterator[tuple[str, str]]:
         """See `Store.list_tags`: size and time of the last change; links to folders are not followed."""
-        key = PurePosixPath(folder)
-        try:
-            with os.scandir(self._path(folder)) as scan:
-                entries = sorted(scan, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from self.list_tags(key / entry.name)
-            else:
-                with contextlib.suppress(FileNotFoundError):  # it was deleted meanwhile
-                    yield key / entry.name, _tag(entry.stat(follow_symlinks=False))
+        root = self._path(folder)
+        start = len(str(self.root)) + 1
+        pending = [str(root)]
+        while pending:
+            try:
+                with os.scandir(pending.pop()) as scan:
+                    entries = sorted(scan, key=_name)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    continue
+                try:
+                    facts = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # it was deleted meanwhile
+                    continue
+                yield entry.path[start:], _tag(facts)
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""
@@ -280,6 +286,10 @@ class LocalStore(Store):
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _tag(facts: os.stat_result) -> str:

@@ -80,9 +80,10 @@ class ObjectStore(Store):
         found = self.bucket.list(self._below(folder), folders=not recursive)
         return [self._key(one.key) for one in found if isinstance(one, ObjectFacts)]
 
-    def list_tags(self, folder: Key) -> Iterator[tuple[PurePosixPath, str]]:
+    def list_tags(self, folder: Key) -> Iterator[tuple[str, str]]:
         """See `Store.list_tags`."""
-        return ((self._key(one.key), one.etag) for one in self._objects(folder))
+        start = len(self._below(""))
+        return ((one.key[start:], one.etag) for one in self._objects(folder))
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""

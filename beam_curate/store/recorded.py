@@ -7,7 +7,6 @@ it stands for have the tags that they had then.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -20,7 +19,6 @@ from beam_curate.store.files import short_digest
 _OF_VIDEOS = (layout.PROCESSED_VIDEOS, layout.SKIPPED_VIDEOS)
 _OF_CHUNKS = (layout.PROCESSED_CHUNKS, layout.VIDEO_ERRORS)
 _RARE = (layout.SKIPPED_VIDEOS, layout.VIDEO_ERRORS)  # which few videos have
-_END = re.compile(r"(_\d+)?\.json\Z")
 _MODULUS = 1 << 64
 
 
@@ -63,19 +61,19 @@ class Recorded:
     def _list_markers(self, folder: PurePosixPath) -> str:
         digest = hashlib.blake2b()
         for key, tag in self.output.list_tags(folder):
-            self._marked.add(short_digest(str(key)))
-            digest.update(f"{key} {tag}\n".encode(errors="surrogateescape"))
+            self._marked.add(short_digest(key))
+            digest.update(_line(key, tag))
         return digest.hexdigest()
 
     def _list_records(self, folder: PurePosixPath) -> str:
-        digest = hashlib.blake2b()
+        digest, seals, numbered, is_rare = hashlib.blake2b(), self._seals, folder in _OF_CHUNKS, folder in _RARE
         for key, tag in self.output.list_tags(folder):
-            line = f"{key} {tag}\n".encode(errors="surrogateescape")
+            line = _line(key, tag)
             digest.update(line)
-            of_video = _of_video(key)
-            self._seals[of_video] = (self._seals.get(of_video, 0) + _summand(line)) % _MODULUS
-            if folder in _RARE:
-                self.rare.add(key)
+            of_video = _of_video(key, numbered)
+            seals[of_video] = (seals.get(of_video, 0) + _summand(line)) % _MODULUS
+            if is_rare:
+                self.rare.add(PurePosixPath(key))
         return digest.hexdigest()
 
     def is_marked(self, fingerprint: str, video: Video) -> bool:
@@ -84,11 +82,11 @@ class Recorded:
 
     def knows(self, relative_path: str) -> bool:
         """Whether there is a record of a video of this path, or may be one."""
-        return _of_video(layout.processed_video(relative_path)) in self._seals
+        return _of_video(str(layout.processed_video(relative_path))) in self._seals
 
     def seal(self, video: Video) -> int:
         """Returns a number that changes with the records of a video; 0 without records."""
-        return self._seals.get(_of_video(layout.processed_video(video.relative_path)), 0)
+        return self._seals.get(_of_video(str(layout.processed_video(video.relative_path))), 0)
 
 
 def seal(tags: Mapping[PurePosixPath, str]) -> int:
@@ -98,15 +96,18 @@ def seal(tags: Mapping[PurePosixPath, str]) -> int:
         >>> seal({})
         0
     """
-    return sum(_summand(f"{key} {tag}\n".encode(errors="surrogateescape")) for key, tag in tags.items()) % _MODULUS
+    return sum(_summand(_line(str(key), tag)) for key, tag in tags.items()) % _MODULUS
+
+
+def _line(key: str, tag: str) -> bytes:
+    return f"{key} {tag}\n".encode(errors="surrogateescape")
 
 
 def _summand(line: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest())
 
 
-def _of_video(key: PurePosixPath) -> bytes:
+def _of_video(key: str, numbered: bool = False) -> bytes:
     """Returns a digest of what all records of a video have in their keys; not so where names had to be shortened."""
-    text = str(key)
-    start, end = text.index("/"), _END.search(text, max(0, len(text) - 30))
-    return short_digest(text[start : end.start() if end else None])
+    path = key[key.index("/") : -len(".json")]
+    return short_digest(path[: path.rfind("_")] if numbered else path)

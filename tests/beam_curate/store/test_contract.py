@@ -157,6 +157,18 @@ def test_listing(store: Store) -> None:
     assert store.list_files("f/a") == []
 
 
+def test_tags_change_with_the_content(store: Store) -> None:
+    tags = {key: store.write(key, b"one") for key in ("f/a", "f/sub/b", "f/sub/deeper/c", "f-other/d")}
+    del tags["f-other/d"]
+    for _ in range(2):
+        assert dict(store.list_tags("f")) == dict(store.list_tags(PurePosixPath("f"))) == tags
+    assert store.write("f/a", b"another") != tags["f/a"]
+    assert {key for key, tag in store.list_tags("f") if tags[key] != tag} == {"f/a"}
+    store.delete("f/sub/b")
+    assert [key for key, _ in store.list_tags("f/sub")] == ["f/sub/deeper/c"]
+    assert list(store.list_tags("nowhere")) == []
+
+
 def test_deleting_folders(store: Store) -> None:
     for key in ("f/a", "f/sub/b", "g/c"):
         store.write(key, b"")
