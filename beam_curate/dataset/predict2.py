@@ -103,7 +103,7 @@ def publish(output: Store, item: Item) -> bool:
     >>> import pathlib, tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (output := LocalStore(pathlib.Path(folder))).write("stored", b"")
+    ...     _ = (output := LocalStore(pathlib.Path(folder))).write("stored", b"")
     ...     item = Item("", "clip_0_95", "A red car.", StoredFile("stored", 0, ""), StoredFile("stored", 0, ""))
     ...     publish(output, item), sorted(key.suffix for key in output.list_files(layout.DATASET, recursive=True))
     (True, ['.mp4', '.pickle', '.txt'])
@@ -137,7 +137,7 @@ def withdraw(output: Store, name: str) -> None:
     >>> import pathlib, tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (output := LocalStore(pathlib.Path(folder))).write(keys("clip_0_95")[0], b"A red car.")
+    ...     _ = (output := LocalStore(pathlib.Path(folder))).write(keys("clip_0_95")[0], b"A red car.")
     ...     withdraw(output, "clip_0_95")
     ...     output.list_files(layout.DATASET, recursive=True)
     []
@@ -193,7 +193,8 @@ def remove_empty(output: Store, validation_fraction: float) -> list[str]:
     >>> import pathlib, tempfile
     >>> from beam_curate.store.local import LocalStore
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (output := LocalStore(pathlib.Path(folder))).write(layout.DATASET / "val/metas/clip_0_95.txt", b"A car.")
+    ...     output = LocalStore(pathlib.Path(folder))
+    ...     _ = output.write(layout.DATASET / "val/metas/clip_0_95.txt", b"A car.")
     ...     remove_empty(output, validation_fraction=0.0)
     ['val']
 

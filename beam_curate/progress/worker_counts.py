@@ -70,7 +70,7 @@ def collected(output: Store) -> Iterator[None]:
     >>> from beam_curate.store.local import LocalStore
     >>> counters.reset()
     >>> with tempfile.TemporaryDirectory() as folder, collected(LocalStore(Path(folder))):
-    ...     LocalStore(Path(folder)).write_json(layout.WORKER_COUNTS / "worker.json", {"clips: done": 2})
+    ...     _ = LocalStore(Path(folder)).write_json(layout.WORKER_COUNTS / "worker.json", {"clips: done": 2})
     >>> counters.counts()
     {'clips: done': 2}
     >>> counters.reset()

@@ -271,7 +271,7 @@ class Store(abc.ABC):
             >>> with tempfile.TemporaryDirectory() as root:
             ...     output = LocalStore(Path(root))
             ...     with output.temporary_folder() as folder:
-            ...         output.write(folder / "a.json", b"{}")
+            ...         _ = output.write(folder / "a.json", b"{}")
             ...     output.exists(folder)
             False
         """

@@ -46,8 +46,8 @@ def clean(output: Store) -> Cleaned:
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     output = LocalStore(Path(folder))
-        ...     output.write_json(layout.FINGERPRINTS, ["1" * 16])
-        ...     output.write(layout.results("shots", "0" * 16) / "a.json", b"{}")
+        ...     _ = output.write_json(layout.FINGERPRINTS, ["1" * 16])
+        ...     _ = output.write(layout.results("shots", "0" * 16) / "a.json", b"{}")
         ...     clean(output)
         Cleaned(files=1, size_bytes=2, leftovers=0, notes=[])
     """

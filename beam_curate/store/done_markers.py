@@ -29,7 +29,7 @@ def forget_done(output: Store, video: Video, *, but: PurePosixPath | None = None
         >>> video = Video("/in/a.mp4", "a.mp4", 900, "17")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     output = LocalStore(Path(folder))
-        ...     output.write_json(layout.done("4c1f", video), {"failures": 0})
+        ...     _ = output.write_json(layout.done("4c1f", video), {"failures": 0})
         ...     forget_done(output, video)
         ...     output.list_files(layout.DONE, recursive=True)
         []

@@ -149,7 +149,7 @@ def read(output: Store, key: Key, shape: pydantic.TypeAdapter[T]) -> T | None:
         >>> from pathlib import Path
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     LocalStore(Path(folder)).write("marker", b'{"failures": 2}')
+        ...     _ = LocalStore(Path(folder)).write("marker", b'{"failures": 2}')
         ...     read(LocalStore(Path(folder)), "marker", MARKER)
         {'failures': 2}
     """

@@ -162,7 +162,7 @@ def test_transformers_serve_answers_and_comes_back_when_it_is_killed(workspace: 
         os.kill(server, signal.SIGKILL)
         thread.join()
         assert later == expected * 12
-        processes = offspring(supervisor) + started_by(os.getpid())
+        processes = offspring(supervisor) + supervisors_of(os.getpid())
     finally:
         engine.close()
     assert all(gone(pid) for pid in processes if b"serve" in cmdline(pid))

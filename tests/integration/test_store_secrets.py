@@ -237,6 +237,7 @@ def test_keys_in_a_url_are_refused_and_not_repeated(flag: str, capsys: pytest.Ca
         assert not found_in(str(caught.value).encode(), ["sEcReT", "AKIAEXAMPLE"])
 
 
+@pytest.mark.soak
 def test_a_run_whose_server_stops_prints_and_leaves_no_secret(place: str, videos: Path, tmp_path: Path) -> None:
     need(engines.MINIO)
     with minio(tmp_path / "objects") as server:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tools import engines
+
 DESCRIBED = (
     "--runner=DirectRunner",
     "--no-generate-embeddings",
@@ -97,8 +99,14 @@ def started_by(pid: int) -> list[int]:
 
 
 def supervisors_of(pid: int) -> list[int]:
-    """Supervisors of the servers that a process has started."""
-    return [child for child in started_by(pid) if b"supervisor.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """Supervisors of the servers that a process has started, without those of the object stores of a test session."""
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in started_by(pid)}
+    stores = [str(path).encode() for path in (engines.MINIO, engines.FAKE_GCS)]
+    return [
+        child
+        for child, command in commands.items()
+        if b"supervisor.py" in command and not any(path in command for path in stores)
+    ]
 
 
 def children_of(pid: int) -> list[int]:

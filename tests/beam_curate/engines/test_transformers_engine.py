@@ -19,6 +19,7 @@ from beam_curate.engines.base import Completion, Request, SamplingParams
 from beam_curate.engines.transformers_engine import TransformersEngine, load_folder
 from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError, ModelOutputError
 from beam_curate.models.catalog import by_name
+from beam_curate.weights.fetch import WeightsSource
 from tests.support.tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
 PATCH = {"qwen2.5": 28, "qwen3": 32}
@@ -288,7 +289,9 @@ def test_a_reference_weighs_nothing_and_loads_what_the_workspace_has(workspace: 
 
 
 def test_a_worker_without_the_model_takes_it_from_the_weights_path(workspace: Path, tmp_path: Path) -> None:
-    reference = transformers_engine.reference(by_name("qwen2.5_vl"), str(tmp_path), f"{workspace}/models")
+    reference = transformers_engine.reference(
+        by_name("qwen2.5_vl"), str(tmp_path), WeightsSource(f"{workspace}/models")
+    )
     assert answered(reference.load("cpu"), [make_request("qwen2.5")], SamplingParams(200))[0].text == PLAIN
     assert (by_name("qwen2.5_vl").folder(str(tmp_path)) / "config.json").is_file()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_refused(context: RecordContext, tmp_path: Path, what: str) -> None:
 
 def test_a_source_that_failed_or_was_skipped_is_one_too(context: RecordContext, tmp_path: Path) -> None:
     (video,) = listed(tmp_path / "in" / "cam1")
-    record_video(context, Video(**vars(video) | {"duplicate_of": "other.mp4"}), (), ())
+    record_video(context, dataclasses.replace(video, duplicate_of="other.mp4"), (), ())
     with pytest.raises(UsageError, match="withdrawn"):
         check_sources(listed(tmp_path / "in" / "cam2"), Recorded(context.output), SourceReader())
 

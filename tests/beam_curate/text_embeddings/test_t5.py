@@ -19,6 +19,7 @@ from beam_curate.models.catalog import ENCODER_COPY
 from beam_curate.models.slot import SLOTS
 from beam_curate.text_embeddings import t5
 from beam_curate.text_embeddings.t5 import Tokens
+from beam_curate.weights.fetch import WeightsSource
 
 TEXTS = [
     "A ball rolls.",
@@ -246,8 +247,8 @@ def test_a_tensor_that_is_missing_from_the_copy_is_named(tmp_path: Path) -> None
 
 
 def test_a_worker_that_lacks_the_model_fetches_it(workspace: str, tmp_path: Path) -> None:
-    weights_path = str(Path(workspace) / "models")
-    with t5.reference("t5_11b", str(tmp_path), weights_path=weights_path).use() as encoder:
+    weights = WeightsSource(str(Path(workspace) / "models"))
+    with t5.reference("t5_11b", str(tmp_path), weights=weights).use() as encoder:
         assert encoder.encode(encoder.tokenize(["A ball."]))[0].shape[1] == 1024
     assert (tmp_path / "models" / "google-t5" / "t5-11b" / "model.safetensors").is_file()
 
