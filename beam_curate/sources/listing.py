@@ -78,7 +78,7 @@ def list_videos(
     else:
         assert input_path is not None
         root, paths = _from_path(input_path, notes)
-    outputs = Outputs(output)
+    outputs, below = Outputs(output), f"{root.rstrip('/')}/"
     for path in paths:
         if Path(path).suffix.lower() not in extensions:
             if list_path is not None:
@@ -91,7 +91,7 @@ def list_videos(
             continue
         if outputs.holds(path):
             continue
-        relative = Path(os.path.relpath(path, root)).as_posix()
+        relative = path[len(below) :] if path.startswith(below) else os.path.relpath(path, root)
         videos.append(Video(path, relative, facts.st_size, str(facts.st_mtime_ns)))
     notes += outputs.notes()
     videos.sort(key=lambda video: video.relative_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
 
 from beam_curate.progress.terminal import shown
@@ -27,12 +28,13 @@ class Outputs:
 
     def __init__(self, own: str | None) -> None:
         self._own = os.path.realpath(own) if own else None
+        self._without_links = functools.cache(os.path.realpath)  # of a folder, which has many files
         self._made_in: dict[str, str | None] = {}
         self._counts: collections.Counter[str] = collections.Counter()
 
     def holds(self, path: str) -> bool:
         """Whether this program made a file, or the target of a link."""
-        folders = [os.path.realpath(os.path.dirname(path))]
+        folders = [self._without_links(os.path.dirname(path))]
         if os.path.islink(path):
             folders.append(os.path.dirname(os.path.realpath(path)))
         for one in folders:
