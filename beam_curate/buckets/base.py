@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SCHEMES = ("s3", "gs")
@@ -14,6 +15,7 @@ SCHEMES = ("s3", "gs")
 DEFAULT_PROFILE = "default"
 """The profile of users who name none; it also stands for no profile at all, as with all tools of AWS."""
 
+_DELETES_AT_ONCE = 16
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -101,9 +103,22 @@ class Bucket(abc.ABC):
             ObjectChangedError: The source has another etag than ``source``.
         """
 
-    @abc.abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
-        """Deletes objects; those that are not there are left out."""
+        """Deletes objects, several at once; those that are not there are left out.
+
+        One request each: not all stores know the request that deletes many.
+        """
+        all_keys = list(keys)
+        if len(all_keys) == 1:
+            self._delete(all_keys[0])
+            return
+        with ThreadPoolExecutor(_DELETES_AT_ONCE) as pool:
+            for _ in pool.map(self._delete, all_keys):
+                pass
+
+    @abc.abstractmethod
+    def _delete(self, key: str) -> None:
+        """Deletes an object; nothing happens when it is not there."""
 
     @abc.abstractmethod
     def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:

@@ -16,7 +16,8 @@ import stat
 import time
 from pathlib import Path
 
-_HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)  # the second is how some network file systems say it
+HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)
+"""What a lock that cannot be had says; the second is how some network file systems say it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _flock(file: io.FileIO, path: Path, operation: int) -> bool:
     try:
         fcntl.flock(file, operation)
     except OSError as error:
-        if operation & fcntl.LOCK_NB and error.errno in _HELD_BY_ANOTHER:
+        if operation & fcntl.LOCK_NB and error.errno in HELD_BY_ANOTHER:
             return False
         raise OSError(error.errno, error.strerror, str(path)) from error
     return True

@@ -8,8 +8,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +46,6 @@ _CHECK_RETRY = DEFAULT_RETRY.with_timeout(10.0).with_delay(initial=0.5, maximum=
 _CHECK_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 8 << 20  # of an object, for one request; a multiple of 256 KiB, as uploads need
 _CONNECTIONS = 64
-_DELETIONS = 16  # at once
 _LISTING: dict[str, Any] = {
     "page_size": 1000,
     "fields": "nextPageToken,prefixes,items(name,size,md5Hash,crc32c,timeCreated)",
@@ -123,12 +121,6 @@ class GcsBucket(Bucket):
             done = False
         if not done:
             raise self._changed(source)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Deletes objects, several at once; those that are not there are left out."""
-        with ThreadPoolExecutor(_DELETIONS) as pool:
-            for _ in pool.map(self._delete, keys):
-                pass
 
     def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:
         """Yields the objects whose keys begin with a prefix, in the order of their UTF-8 bytes, a page at a time.

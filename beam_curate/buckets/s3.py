@@ -8,8 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +29,6 @@ from beam_curate.buckets.s3_client import (
 _BLOCK_BYTES = 1 << 20
 _WHOLE_BYTES = 64 << 20  # larger files are uploaded in parts
 _COPY_BYTES = 5 << 30  # larger objects are copied in parts: a limit of S3
-_DELETES_AT_ONCE = 16
 _READS = 4  # of a small object whose connection breaks
 
 T = TypeVar("T")
@@ -154,12 +152,6 @@ class S3Bucket(Bucket):
                 s3.copy(place, self.name, target, {**condition, "Metadata": {"sha256": source.sha256}})
 
         self._ask(source.key, request)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """See `Bucket.delete`. One request each: not all stores know the request that deletes many."""
-        all_keys = list(keys)
-        with ThreadPoolExecutor(min(_DELETES_AT_ONCE, max(1, len(all_keys)))) as pool:
-            list(pool.map(self._delete, all_keys))
 
     def _delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
 
+from beam_curate.buckets.base import scheme_of
 from beam_curate.elements import Video
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
@@ -195,7 +196,7 @@ def _divided(groups: Iterable[list[Video]], traits: Iterator[Hashable]) -> Itera
 
 def _ends(video: Video) -> str | None:
     """Returns what tells most files of equal size apart: the etag of an object, or a hash of a file's two ends."""
-    if "://" in video.uri:
+    if scheme_of(video.uri):
         return f"etag {video.etag}" if video.etag else None
     try:
         return sha256_of_ends(Path(video.uri))
@@ -205,7 +206,7 @@ def _ends(video: Video) -> str | None:
 
 def _content(video: Video) -> str | None:
     """Returns what no two contents share; an object is not read, since equal etags mean equal content."""
-    if "://" in video.uri:
+    if scheme_of(video.uri):
         return video.etag
     try:
         return sha256_of(Path(video.uri))

@@ -17,6 +17,8 @@ from beam_curate.elements import StoredFile
 from beam_curate.store import layout
 from beam_curate.store.files import json_bytes, sha256_of
 
+_ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
+
 Key = PurePosixPath | str
 """A POSIX path below the output, such as `beam_curate.store.layout` gives; never absolute, and without ``..``."""
 
@@ -68,13 +70,23 @@ class Store(abc.ABC):
     def write(self, key: Key, data: bytes) -> str:
         """Creates or replaces a key; a reader sees the old content or the new one. Returns its tag, see `list_tags`."""
 
-    @abc.abstractmethod
     def write_if_absent(self, key: Key, data: bytes) -> bytes:
         """Creates a key unless it exists; of several writers at once exactly one succeeds.
 
         Returns:
             The content that is there now: ``data``, or that of the earlier writer.
         """
+        for _ in range(_ATTEMPTS):
+            if self._create(key, data):
+                return data
+            with contextlib.suppress(FileNotFoundError):  # it was deleted in between, or is a link to nowhere
+                return self.read(key)
+        self.write(key, data)
+        return data
+
+    @abc.abstractmethod
+    def _create(self, key: Key, data: bytes) -> bool:
+        """Creates a key unless it exists; returns whether it did."""
 
     @abc.abstractmethod
     def exists(self, key: Key) -> bool:

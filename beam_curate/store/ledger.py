@@ -179,8 +179,12 @@ class Ledger:
 
     def had_failures(self, recorded: Recorded, video: Video) -> bool | None:
         """Whether the records of a video, by a former run, hold failures; None where no ledger knows."""
-        begin = self._former.get(_sealed(video.uri, recorded.seal(video)))
+        begin = self._begin_of_former(recorded, video)
         return None if begin is None else bool(begin % 2)
+
+    def _begin_of_former(self, recorded: Recorded, video: Video) -> int | None:
+        """Returns what `_former` has of a video, if its records are still those that a former run wrote."""
+        return self._former.get(_sealed(video.uri, recorded.seal(video)))
 
     def outcomes(
         self, recorded: Recorded, videos: Sequence[Video], again: Iterable[Video] = (), *, captions: bool = False
@@ -207,7 +211,7 @@ class Ledger:
         key = short_digest(video.uri)
         where = self._outcomes.get(key)
         if where is None and key not in done_again:
-            begin = self._former.get(_sealed(video.uri, recorded.seal(video)))
+            begin = self._begin_of_former(recorded, video)
             where = None if begin is None else begin // 2
         if where is None:
             return None

@@ -21,7 +21,6 @@ from beam_curate.store.files import copy_file, sha256_of
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not
 _PROBE_BYTES = 4096  # an empty file fits on a full disk
-_ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +58,8 @@ class LocalStore(Store):
             self._move(temporary, key)
         return tag
 
-    def write_if_absent(self, key: Key, data: bytes) -> bytes:
-        """See `Store.write_if_absent`. Where links are refused, a reader may see the beginning of the content."""
-        for _ in range(_ATTEMPTS):
-            if self._create(key, data):
-                return data
-            with contextlib.suppress(FileNotFoundError):  # it was deleted in between, or is a link to nowhere
-                return self.read(key)
-        self.write(key, data)
-        return data
-
     def _create(self, key: Key, data: bytes) -> bool:
+        """See `Store`. Where links are refused, a reader may see the beginning of the content."""
         path = self._path(key)
         with self._temporary() as temporary:
             temporary.write_bytes(data)

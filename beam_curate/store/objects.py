@@ -20,7 +20,6 @@ from beam_curate.store import layout, lease
 from beam_curate.store.base import Freed, Key, LockState, Store, unique_name
 from beam_curate.store.files import sha256_of
 
-_ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
 _OWN = (layout.FILES, layout.CLIPS)  # where files of stages are
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NO_CONDITIONS = (
@@ -54,15 +53,9 @@ class ObjectStore(Store):
         """See `Store.write`."""
         return self.bucket.put(self._name(key), data)
 
-    def write_if_absent(self, key: Key, data: bytes) -> bytes:
-        """See `Store.write_if_absent`; where the store has no conditional writes, the last of several at once wins."""
-        for _ in range(_ATTEMPTS):
-            if self.bucket.create(self._name(key), data):
-                return data
-            with contextlib.suppress(FileNotFoundError):  # it was deleted in between
-                return self.read(key)
-        self.write(key, data)
-        return data
+    def _create(self, key: Key, data: bytes) -> bool:
+        """See `Store`; where the store has no conditional writes, the last of several at once wins."""
+        return self.bucket.create(self._name(key), data)
 
     def exists(self, key: Key) -> bool:
         """See `Store.exists`."""
@@ -83,7 +76,7 @@ class ObjectStore(Store):
     def list_tags(self, folder: Key) -> Iterator[tuple[str, str]]:
         """See `Store.list_tags`."""
         start = len(self._below(""))
-        return ((one.key[start:], one.etag) for one in self._objects(folder))
+        return ((one.key[start:], one.etag) for one in self.facts(folder))
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""
@@ -93,11 +86,11 @@ class ObjectStore(Store):
     def delete_folder(self, folder: Key) -> None:
         """See `Store.delete_folder`."""
         with contextlib.suppress(OSError):
-            self.bucket.delete(one.key for one in self._objects(folder))
+            self.bucket.delete(one.key for one in self.facts(folder))
 
     def reclaim(self, folder: Key) -> Freed:
         """See `Store.reclaim`."""
-        objects = list(self._objects(folder))
+        objects = list(self.facts(folder))
         self.bucket.delete(one.key for one in objects)
         return Freed(len(objects), sum(one.size_bytes for one in objects))
 
@@ -218,9 +211,6 @@ class ObjectStore(Store):
 
     def facts(self, folder: Key) -> Iterator[ObjectFacts]:
         """Yields what the store says of each object below a folder."""
-        return self._objects(folder)
-
-    def _objects(self, folder: Key) -> Iterator[ObjectFacts]:
         return (one for one in self.bucket.list(self._below(folder)) if isinstance(one, ObjectFacts))
 
     def _name(self, key: Key) -> str:

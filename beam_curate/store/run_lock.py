@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -11,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from beam_curate.buckets.flocks import HELD_BY_ANOTHER
 from beam_curate.store.base import LockState
-
-_HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)  # the second is how some network file systems say it
 
 
 @contextlib.contextmanager
@@ -65,5 +63,5 @@ def _take(lock: IO[bytes]) -> LockState:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return LockState.SHARED if error.errno in _HELD_BY_ANOTHER else LockState.UNAVAILABLE
+        return LockState.SHARED if error.errno in HELD_BY_ANOTHER else LockState.UNAVAILABLE
     return LockState.EXCLUSIVE

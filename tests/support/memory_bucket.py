@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from beam_curate.buckets.base import Bucket, ObjectFacts, missing
@@ -53,9 +53,8 @@ class MemoryBucket(Bucket):
     def copy(self, source: ObjectFacts, target: str) -> None:
         self.put(target, self.get(source.key))
 
-    def delete(self, keys: Iterable[str]) -> None:
-        for key in list(keys):
-            self._objects.pop(key, None)
+    def _delete(self, key: str) -> None:
+        self._objects.pop(key, None)
 
     def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:
         found = (self.head(key) for key in sorted(self._objects) if key.startswith(prefix))

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ class FakeBucket(Bucket):
     def copy(self, source: ObjectFacts, target: str) -> None:
         raise NotImplementedError
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def _delete(self, key: str) -> None:
         raise NotImplementedError
 
     def list(self, prefix: str, *, folders: bool = False) -> Iterator[ObjectFacts | str]:
