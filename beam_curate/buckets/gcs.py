@@ -6,36 +6,21 @@ import base64
 import contextlib
 import dataclasses
 import functools
-import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import google.auth
-import requests
-import requests.adapters
-import urllib3.exceptions
-from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, RetryError, Unauthorized
-from google.auth.credentials import AnonymousCredentials, Credentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+from google.api_core.exceptions import NotFound, PreconditionFailed, RetryError
+from google.auth.exceptions import RefreshError
 from google.cloud import storage
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from beam_curate.buckets.base import Bucket, BucketError, ObjectChangedError, ObjectFacts, missing
+from beam_curate.buckets.gcs_client import FAILURES, client, explanation, forget_client
 from beam_curate.buckets.patience import Patience
 
 _T = TypeVar("_T")
 
-_EMULATOR = "STORAGE_EMULATOR_HOST"  # the variable by which Google's clients find a server for tests
-_LOGIN = (
-    "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the file with the key of a "
-    "service account"
-)
-_ROLES = "roles/storage.objectViewer to read the bucket, or roles/storage.objectUser to write to it as well"
-_UPLOAD_ID = re.compile(r"upload_id=[^&\s'\")]*")
-_TEXT_CHARACTERS = 500
 _SHA256 = "sha256"  # the name of the hash among the metadata of an object
 _CONTENT_TYPE = "application/octet-stream"
 # All that is written stays the same when it is written again, so every request can be repeated.
@@ -45,21 +30,11 @@ _PATIENCE = Patience()
 _CHECK_RETRY = DEFAULT_RETRY.with_timeout(10.0).with_delay(initial=0.5, maximum=2.0)
 _CHECK_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 8 << 20  # of an object, for one request; a multiple of 256 KiB, as uploads need
-_CONNECTIONS = 64
 _LISTING: dict[str, Any] = {
     "page_size": 1000,
     "fields": "nextPageToken,prefixes,items(name,size,md5Hash,crc32c,timeCreated)",
     "retry": _RETRY,
 }
-_FAILURES = (
-    GoogleAPIError,
-    GoogleAuthError,
-    DataCorruption,
-    InvalidResponse,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    ConnectionError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,13 +136,13 @@ class GcsBucket(Bucket):
         try:
             return request(self._bucket())
         except RefreshError:
-            _connect.cache_clear()
+            forget_client()
             return request(self._bucket())
 
     def _bucket(self) -> storage.Bucket:
-        client, _ = _connected()
+        connected = client()
         try:
-            return client.bucket(self.name)
+            return connected.bucket(self.name)
         except ValueError as error:
             raise BucketError(f"{self.url} cannot be the name of a bucket: {error}") from None
 
@@ -181,9 +156,9 @@ class GcsBucket(Bucket):
             yield
         except NotFound:
             raise self._missing(key) from None
-        except _FAILURES as error:
+        except FAILURES as error:
             place = f"{self.url}/{key}" if key else self.url
-            raise BucketError(f"{place}: {_explanation(error)}") from None
+            raise BucketError(f"{place}: {explanation(error)}") from None
 
     def _unchanged(self, facts: ObjectFacts) -> storage.Blob:
         """Returns an object as it is now, if it is the one that is meant."""
@@ -286,62 +261,3 @@ def _hex(text: str) -> str:
     '0102ff'
     """
     return base64.b64decode(text).hex()
-
-
-def _connected() -> tuple[storage.Client, Credentials]:
-    """Returns the client of this process: one that forked cannot share its connections with its children."""
-    return _connect(os.getpid(), os.environ.get(_EMULATOR, ""))
-
-
-@functools.lru_cache(maxsize=4)
-def _connect(pid: int, emulator: str) -> tuple[storage.Client, Credentials]:
-    # The client would ask for the project of a bucket, for traces, after each answer that an object does not exist.
-    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    credentials: Credentials = AnonymousCredentials()
-    if not emulator:
-        credentials, _ = google.auth.default(scopes=storage.Client.SCOPE)
-    client = storage.Client(project=None, credentials=credentials)
-    if not client._http.is_mtls:  # which has an adapter of its own
-        # By default ten connections are kept, and others are closed after each request, with a warning.
-        for scheme in ("https://", "http://"):
-            client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
-    return client, credentials
-
-
-def _account() -> str:
-    """Returns whose credentials are used, as far as they say so."""
-    try:
-        _, credentials = _connected()
-    except GoogleAuthError:
-        return "nobody"
-    names = (getattr(credentials, name, None) for name in ("service_account_email", "account"))
-    return next((name for name in names if isinstance(name, str) and name), "the application default credentials")
-
-
-def _explanation(error: Exception) -> str:
-    """Says what failed and what to do, in one line."""
-    if isinstance(error, RetryError) and isinstance(error.cause, Exception):
-        return f"after several tries, {_explanation(error.cause)}"
-    text = _text(error)
-    match error:
-        case DefaultCredentialsError():
-            return f"there are no credentials for Google Cloud: {text}; {_LOGIN}"
-        case RefreshError() | Unauthorized():
-            return f"the credentials of {_account()} were refused: {text}; {_LOGIN}"
-        case Forbidden():
-            return f"{_account()} has no permission: {text}; grant {_ROLES}"
-        case GoogleAPIError() | DataCorruption() | InvalidResponse():
-            return f"{text} (with the credentials of {_account()})"
-    return f"no answer from Google Cloud Storage: {text}; check the network"
-
-
-def _text(error: Exception) -> str:
-    """Returns the message of an error in one line, without the address by which anyone can continue an upload.
-
-    >>> _text(ConnectionError("no route to https://storage?upload_id=ABPtcPo-x&part=1"))
-    'no route to https://storage?upload_id=...&part=1'
-    """
-    text = str(getattr(error, "message", "") or (error.args[0] if error.args else "") or type(error).__name__)
-    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):  # unless the store says it in JSON
-        text = str(error.response.json()["error"]["message"])  # type: ignore[attr-defined]
-    return _UPLOAD_ID.sub("upload_id=...", " ".join(text.split()))[:_TEXT_CHARACTERS]

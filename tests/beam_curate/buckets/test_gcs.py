@@ -21,6 +21,7 @@ from google.cloud import storage
 from beam_curate.buckets import gcs
 from beam_curate.buckets.base import BucketError
 from beam_curate.buckets.gcs import GcsBucket
+from beam_curate.buckets.gcs_client import forget_client
 from beam_curate.buckets.patience import Patience
 from tests.support.object_servers import FakeGcs
 
@@ -46,9 +47,9 @@ class Account(google.auth.credentials.Credentials):
 
 @pytest.fixture(autouse=True)
 def fresh_client() -> Iterator[None]:
-    gcs._connect.cache_clear()
+    forget_client()
     yield
-    gcs._connect.cache_clear()
+    forget_client()
 
 
 def use(monkeypatch: pytest.MonkeyPatch, endpoint: str, *accounts: Account) -> None:
