@@ -6,7 +6,7 @@ from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from runners.base import Runner
 from runners.direct import DirectRunner
-from runners.flink import FlinkRunner
+from runners.flink.runner import FlinkRunner
 from runners.portable import CustomRunner, PortableRunner
 from runners.prism import PrismRunner
 

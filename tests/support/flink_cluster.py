@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from beam_curate.processes.server import Server, free_ports
-from runners import flink_rest
+from runners.flink import rest
 from tests.support.program import started_by
 from tools import engines
 
@@ -90,7 +90,7 @@ class FlinkCluster:
         self._start_java("JobManager", _CLUSTER)
         task_manager = self._start_java("TaskManager", _TASK_MANAGER)
         self.start_pool()
-        task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
+        task_manager.wait_until_ready(lambda: rest.slots(self.master) == SLOTS, _START_S)
 
     def start_pool(self) -> None:
         """Starts the worker pool as an image's sidecar does; its workers are this environment's Python."""

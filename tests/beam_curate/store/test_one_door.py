@@ -68,7 +68,7 @@ EXCEPTIONS = {
     "beam_curate/cli/verify.py": "checks a dataset at any path",
     "beam_curate/dataset/verify/verify.py": "checks a dataset at any path",
     "beam_curate/sources/outputs.py": "recognises outputs among input folders",
-    "runners/flink.py": "looks for the jar that the options name",
+    "runners/flink/runner.py": "looks for the jar that the options name",
     "runners/preflight.py": "compares the folders that the options name, and looks for models",
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from beam_curate.errors import UsageError
 from beam_curate.processes.server import listens
 from beam_curate.store.base import Store
-from runners import flink_rest
+from runners.flink import rest
 from runners.base import ANSWER_S, Runner, serving
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class FlinkRunner(Runner):
                 "--environment_type=EXTERNAL --environment_config=HOST:PORT for a worker pool, or "
                 "--environment_type=LOOPBACK for a trial in this process (docs/runners.md)"
             )
-        if not self._is_embedded and not listens(flink_rest.endpoint(flags.flink_master), ANSWER_S):
+        if not self._is_embedded and not listens(rest.endpoint(flags.flink_master), ANSWER_S):
             raise UsageError(f"no Flink answers at {flags.flink_master}; start it, or correct --flink_master")
         if not self._starts_job_server:
             return
@@ -65,7 +65,7 @@ class FlinkRunner(Runner):
         """Returns a job name to cancel it by, and all slots as parallelism: Flink itself would use one of them."""
         slots = 0
         if not self.flags.parallelism:
-            slots = self.units_in_hand if self._is_embedded else flink_rest.slots(self.flags.flink_master)
+            slots = self.units_in_hand if self._is_embedded else rest.slots(self.flags.flink_master)
         return [f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}", *([f"--parallelism={slots}"] if slots else [])]
 
     @property
@@ -98,7 +98,7 @@ class FlinkRunner(Runner):
         from apache_beam.options.pipeline_options import GoogleCloudOptions
 
         master, name = self.flags.flink_master, options.view_as(GoogleCloudOptions).job_name
-        if not self._is_embedded and not flink_rest.cancel(master, name):
+        if not self._is_embedded and not rest.cancel(master, name):
             print(f"The job {name} could not be cancelled; cancel it on Flink's page, {master}", flush=True)
         super().cancel(result, options)
 

@@ -1,0 +1,1 @@
+"""Flink: the runner, and the REST interface of a cluster."""
