@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from beam_curate.errors import UsageError
 from beam_curate.processes.server import listens
 from beam_curate.store.base import Store
-from runners.flink import rest
 from runners.base import ANSWER_S, Runner, serving
+from runners.flink import rest
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
