@@ -1,4 +1,9 @@
-"""What an object store is asked for and holds for each clip, as MinIO itself counts it."""
+"""What an object store is asked for and holds for each clip, as MinIO itself counts it.
+
+A clip costs six requests of the dear kind: its file, its record, its caption and its embedding are written, and the video
+and the embedding of the dataset are copies. Eleven more of a video, and some forty of the run, are shared by its clips:
+the fewer clips a video has, the more each of them costs.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +23,8 @@ from beam_curate.store.open import open_store
 from tests.support.object_servers import Minio, minio
 from tests.support.stores import PROFILE, upload
 
-VIDEOS = 3
-CLIPS = int(sys.argv[1]) if len(sys.argv) > 1 else 20  # of each video
+VIDEOS = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+CLIPS = int(sys.argv[2]) if len(sys.argv) > 2 else 48  # of each video: four minutes
 CLIP_S = 5
 FLAGS = ("--splitting-algorithm", "fixed-stride", "--fixed-stride-split-duration", str(CLIP_S), *DATASET)
 PROFILES = ("--input-s3-profile-name", PROFILE, "--output-s3-profile-name", PROFILE)

@@ -35,8 +35,9 @@ _MOST_NAMED = 10
 
 @dataclasses.dataclass(frozen=True)
 class MadeBefore:
-    """What earlier runs made of a video, according to its records and the journal."""
+    """What was made of a video, according to its records and the journal."""
 
+    journal: tuple[PurePosixPath, ...]
     num_chunks: int
     clips: frozenset[str]
     items: frozenset[str]
@@ -45,7 +46,8 @@ class MadeBefore:
 def made_before(output: Store, relative_path: str) -> MadeBefore:
     """Reads the records and the journal of a video."""
     record = readback.read(output, layout.processed_video(relative_path), readback.VIDEO)
-    entries = journal.read(output, relative_path)
+    of_journal = journal.keys(output, relative_path)
+    entries = journal.read(output, of_journal)
     num_chunks = max([record["num_clip_chunks"] if record else 0, *(entry["num_clip_chunks"] for entry in entries)])
     while output.exists(layout.processed_chunk(relative_path, num_chunks)):  # the record that counts them may be gone
         num_chunks += 1
@@ -55,6 +57,7 @@ def made_before(output: Store, relative_path: str) -> MadeBefore:
     ]
     made: list[Mapping[str, Any]] = [*(chunk for chunk in read if chunk), *entries]
     return MadeBefore(
+        tuple(of_journal),
         num_chunks,
         frozenset(clip for one in made for key in ("clips", "failed_clips") for clip in one.get(key, ())),
         frozenset(item for one in made for item in one.get("dataset_items", ())),
@@ -175,7 +178,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
     _write_or_delete(layout.processed_video(path), of_video, output, tags)
     skip = records.skip_record(context, video) if video.duplicate_of else None
     _write_or_delete(layout.skipped_video(path), skip, output, tags)
-    journal.remove(output, path)
+    journal.remove(output, path, was.journal)
     if not unsettled:
         output.make_durable(_written(context, video, chunks))
         output.write_json(marker, {"failures": len(all_failures), "video": video.uri})

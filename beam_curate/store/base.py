@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, ClassVar
@@ -90,7 +90,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def exists(self, key: Key) -> bool:
-        """Whether a key, or a folder of that name, is there."""
+        """Whether a key is there."""
 
     @abc.abstractmethod
     def delete(self, key: Key) -> None:
@@ -118,8 +118,13 @@ class Store(abc.ABC):
         return []
 
     @abc.abstractmethod
-    def delete_folder(self, folder: Key) -> None:
-        """Deletes all keys below a folder, as far as the storage lets it; nothing happens when there are none."""
+    def delete_folder(self, folder: Key, keys: Collection[Key] | None = None) -> None:
+        """Deletes all keys below a folder, as far as the storage lets it; nothing happens when there are none.
+
+        Args:
+            folder: Which one.
+            keys: All that is below it, where that is known: an object store then need not list it.
+        """
 
     @abc.abstractmethod
     def reclaim(self, folder: Key) -> Freed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,7 +27,8 @@ def write(output: Store, relative_path: str, entry: dict[str, Any]) -> None:
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(LocalStore(Path(folder)), "a.mp4", {"num_clip_chunks": 1, "clips": ["c1"], "dataset_items": []})
-        ...     [entry["clips"] for entry in read(LocalStore(Path(folder)), "a.mp4")]
+        ...     output = LocalStore(Path(folder))
+        ...     [entry["clips"] for entry in read(output, keys(output, "a.mp4"))]
         [['c1']]
     """
     data = json.dumps(entry, sort_keys=True).encode()
@@ -36,21 +37,35 @@ def write(output: Store, relative_path: str, entry: dict[str, Any]) -> None:
     output.make_durable([key])
 
 
-def read(output: Store, relative_path: str) -> list[Published]:
-    """Returns the entries of a video.
+def keys(output: Store, relative_path: str) -> list[PurePosixPath]:
+    """Returns the keys of the entries of a video.
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     read(LocalStore(Path(folder)), "a.mp4")
+        ...     keys(LocalStore(Path(folder)), "a.mp4")
         []
     """
-    return list(_entries(output, output.list_files(_folder(relative_path))))
+    return output.list_files(_folder(relative_path))
 
 
-def remove(output: Store, relative_path: str) -> None:
+def read(output: Store, entry_keys: Iterable[PurePosixPath]) -> list[Published]:
+    """Returns the entries of keys that `keys` returned.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from beam_curate.store.local import LocalStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read(LocalStore(Path(folder)), [])
+        []
+    """
+    return list(_entries(output, entry_keys))
+
+
+def remove(output: Store, relative_path: str, entry_keys: Collection[PurePosixPath]) -> None:
     """Deletes the journal of a video, which its records have replaced.
 
     Example:
@@ -59,11 +74,11 @@ def remove(output: Store, relative_path: str) -> None:
         >>> from beam_curate.store.local import LocalStore
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write(LocalStore(Path(folder)), "a.mp4", {"num_clip_chunks": 1, "clips": ["c1"], "dataset_items": []})
-        ...     remove(LocalStore(Path(folder)), "a.mp4")
-        ...     read(LocalStore(Path(folder)), "a.mp4")
+        ...     remove(LocalStore(Path(folder)), "a.mp4", keys(LocalStore(Path(folder)), "a.mp4"))
+        ...     keys(LocalStore(Path(folder)), "a.mp4")
         []
     """
-    output.delete_folder(_folder(relative_path))
+    output.delete_folder(_folder(relative_path), entry_keys)
 
 
 def read_all(output: Store) -> Iterator[Published]:

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -137,7 +137,7 @@ class LocalStore(Store):
             key / name for name, is_dir in entries if is_dir
         ]
 
-    def delete_folder(self, folder: Key) -> None:
+    def delete_folder(self, folder: Key, keys: Collection[Key] | None = None) -> None:
         """See `Store.delete_folder`."""
         shutil.rmtree(self._path(folder), ignore_errors=True)
 

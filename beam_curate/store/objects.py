@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -59,7 +59,7 @@ class ObjectStore(Store):
 
     def exists(self, key: Key) -> bool:
         """See `Store.exists`."""
-        return self.bucket.head(self._name(key)) is not None or self._any_below(key)
+        return self.bucket.head(self._name(key)) is not None
 
     def _any_below(self, folder: Key) -> bool:
         return next(self.bucket.list(self._below(folder)), None) is not None
@@ -83,10 +83,13 @@ class ObjectStore(Store):
         found = self.bucket.list(self._below(folder), folders=True)
         return [self._key(one) for one in found if isinstance(one, str)]
 
-    def delete_folder(self, folder: Key) -> None:
+    def delete_folder(self, folder: Key, keys: Collection[Key] | None = None) -> None:
         """See `Store.delete_folder`."""
         with contextlib.suppress(OSError):
-            self.bucket.delete(one.key for one in self.facts(folder))
+            if keys is None:
+                self.bucket.delete(one.key for one in self.facts(folder))
+            else:
+                self.bucket.delete(map(self._name, keys))
 
     def reclaim(self, folder: Key) -> Freed:
         """See `Store.reclaim`."""

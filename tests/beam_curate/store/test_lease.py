@@ -60,7 +60,7 @@ def test_a_run_elsewhere_that_was_killed_is_forgotten(bucket: MemoryBucket, outp
     with output.run_lock() as state:
         assert state is LockState.EXCLUSIVE
         assert not output.exists(layout.LEASES / "other")
-        assert not output.exists(layout.TMP)
+        assert output.list_files(layout.TMP, recursive=True) == []
 
     assert output.list_files(layout.LEASES) == []
 
