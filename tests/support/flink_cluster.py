@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from beam_curate.processes.server import Server, free_ports
 from runners.flink import rest
@@ -56,6 +57,10 @@ appender.out.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} %m%n
 """
 
 
+GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
+"""The port, the command and the environment of a worker pool."""
+
+
 class FlinkCluster:
     """A JobManager and a TaskManager with two slots, and a pool of Python workers that can be killed and restarted.
 
@@ -64,9 +69,12 @@ class FlinkCluster:
         pool: Address of the worker pool.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given_pool: GivenPool | None = None) -> None:
         self._folder = folder
+        self._given_pool = given_pool
         rpc, rest, pool = free_ports(3)
+        if given_pool:
+            pool = given_pool[0]
         self.master = f"localhost:{rest}"
         self.pool = f"localhost:{pool}"
         self._servers: list[tuple[str, Server]] = []
@@ -93,7 +101,10 @@ class FlinkCluster:
         task_manager.wait_until_ready(lambda: rest.slots(self.master) == SLOTS, _START_S)
 
     def start_pool(self) -> None:
-        """Starts the worker pool as an image's sidecar does; its workers are this environment's Python."""
+        """Starts the worker pool; its workers are this environment's Python, unless a pool was given."""
+        if self._given_pool:
+            self._start("pool", *self._given_pool[1:])
+            return
         command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
         command += [f"--service_port={self.pool.rpartition(':')[2]}", f"--container_executable={engines.BOOT}"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -138,9 +149,9 @@ class FlinkCluster:
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
+def flink_cluster(folder: Path, given_pool: GivenPool | None = None) -> Iterator[FlinkCluster]:
     """Runs a cluster and stops all of it at the end."""
-    cluster = FlinkCluster(folder)
+    cluster = FlinkCluster(folder, given_pool)
     try:
         with cluster.explained():
             cluster.start()
