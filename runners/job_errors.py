@@ -14,8 +14,8 @@ _EXPLANATIONS = {
     r"ModuleNotFoundError|Can't get attribute": "the workers lack packages of this environment; install the same "
     "version of beam-curate there",
 }
-# It says by itself what to do, and what it quotes of a refused connection is not about workers.
-_OF_A_STORE = re.compile(r"BucketError: (.+?)(?: \[while running .*)?$", re.MULTILINE)
+# They say by themselves what to do, and what they quote, such as a refused connection, is not about workers.
+_EXPLAINED = re.compile(r"(?:BucketError|WorkerError): (.+?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 def explain(message: str) -> str:
@@ -27,8 +27,8 @@ def explain(message: str) -> str:
     Args:
         message: The error that the driver gets from Prism, Flink or Beam, with tracebacks.
     """
-    if of_a_store := _OF_A_STORE.findall(message):
-        return str(of_a_store[-1])
+    if explained := _EXPLAINED.findall(message):
+        return str(explained[-1])
     of_grpc = re.search(r'details = "(.+)"', message)
     lines = message.strip().splitlines() or ["the runner gave no reason"]
     cause = of_grpc[1] if of_grpc else re.sub(r"^Pipeline \S+ failed in state \w+: ", "", lines[-1])

@@ -8,7 +8,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
 from beam_curate.options.flags import Group, flag
 from beam_curate.options.run import default_workspace
 from beam_curate.progress import terminal
+from beam_curate.versions import versions
 
 if TYPE_CHECKING:
     from beam_curate.cli.worker_check import Finding
@@ -126,12 +127,12 @@ def _check(parsed: argparse.Namespace) -> int:
 
     options = parsed.options
     if parsed.image:
-        versions, found = _ask(_engine(options.engine), parsed.image, options.gpus)
-        found += worker_check.compared(worker_check.versions(), versions)
+        there, found = _ask(_engine(options.engine), parsed.image, options.gpus)
+        found += worker_check.compared(versions(), there)
     else:
-        versions, found = worker_check.versions(), list(worker_check.findings(default_workspace()))
+        there, found = versions(), list(worker_check.findings(default_workspace()))
     if options.json:
-        print(json.dumps({"versions": versions, "findings": [dataclasses.asdict(one) for one in found]}))
+        print(json.dumps({"versions": there, "findings": [dataclasses.asdict(one) for one in found]}))
     else:
         for one in found:
             print(terminal.shown(f"{one.level}: {one.text}"))
@@ -147,7 +148,7 @@ def _engine(name: str) -> str:
     raise UsageError(f"there is no program {' or '.join(names)}: install one, or name another with --engine")
 
 
-def _ask(engine: str, image: str, gpus: bool) -> tuple[dict[str, str], list[Finding]]:
+def _ask(engine: str, image: str, gpus: bool) -> tuple[Mapping[str, str], list[Finding]]:
     """Runs the check in an image; returns the versions there, and what it found there and of the image itself."""
     from beam_curate.cli.worker_check import BOOT, Finding
 
@@ -166,14 +167,14 @@ def _ask(engine: str, image: str, gpus: bool) -> tuple[dict[str, str], list[Find
             [engine, "run", "--rm", *with_gpus, "--entrypoint", _CHECK[0], image, *_CHECK[1:]], may_fail=True
         )
         entrypoint = _run([engine, "image", "inspect", "--format", "{{json .Config.Entrypoint}}", image])
-    versions, found = _read(printed, image)
+    there, found = _read(printed, image)
     if (starts := json.loads(entrypoint)) != [str(BOOT)]:
         needed = f"runners need {json.dumps([str(BOOT)])} alone"
         found.append(Finding("error", f"the ENTRYPOINT of the image is {json.dumps(starts)}: {needed}"))
-    return versions, found
+    return there, found
 
 
-def _read(printed: str, image: str) -> tuple[dict[str, str], list[Finding]]:
+def _read(printed: str, image: str) -> tuple[Mapping[str, str], list[Finding]]:
     """Returns what the check printed as JSON, in the last line."""
     from beam_curate.cli.worker_check import Finding
 

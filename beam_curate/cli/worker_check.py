@@ -5,15 +5,14 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import os
-import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from beam_curate.versions import SAME, differences
 
 Level: TypeAlias = Literal["ok", "warning", "error"]
 
@@ -24,8 +23,6 @@ _DEFAULT_ENVIRONMENT = "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"
 _SHARED_MEMORY_GB = 1.0  # docker gives 64 MB; vLLM's processes pass frames through it
 _SCRATCH_GB = 20.0  # some sources and clips at once
 _START_S = 120.0
-_VERSIONS = {"beam-curate": "beam-curate", "Apache Beam": "apache-beam", "torch": "torch"}
-_SAME = ("Python", "machine", "Apache Beam", "beam-curate")
 _WORKER = "import apache_beam, beam_curate, runners, transforms"
 
 
@@ -42,21 +39,6 @@ class Finding:
     text: str
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of what runs the pipeline, by name; ``missing`` for what is not installed.
-
-    >>> versions()["Python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
-    True
-    """
-    found = {"Python": f"{sys.version_info.major}.{sys.version_info.minor}", "machine": platform.machine()}
-    for name, package in _VERSIONS.items():
-        try:
-            found[name] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
 def compared(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Finding]:
     """Yields what differs between the versions of the submitter and those of a worker, which have to be the same.
 
@@ -70,12 +52,11 @@ def compared(here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Find
         here: Of the submitter.
         there: Of a worker.
     """
-    different = [name for name in _SAME if here.get(name) != there.get(name)]
-    for name in different:
-        yield Finding("error", f"{name} is {there.get(name)} there and {here.get(name)} here: workers need the same")
-    if not different:
+    if different := differences(here, there):
+        yield from (Finding("error", f"{one}: workers need the same") for one in different)
+    else:
         yield Finding(
-            "ok", "versions are those of this computer: " + ", ".join(f"{name} {here[name]}" for name in _SAME)
+            "ok", "versions are those of this computer: " + ", ".join(f"{name} {here[name]}" for name in SAME)
         )
 
 

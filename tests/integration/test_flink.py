@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_curate import __version__
 from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
 from tests.support.needed import need
 from tests.support.program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
@@ -74,6 +75,37 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
         assert f"4 videos found, {len(finished)} done before" in printed
         assert counts(output).get("shots: cached", 0) == unfinished
     shutil.rmtree(output)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "beam_curate-0.0.9.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: beam-curate\nVersion: 0.0.9\n",
+            f"has other versions (beam-curate is 0.0.9 there and {__version__} here): install there what is",
+        ),
+        (
+            "sitecustomize.py",
+            "import sys; sys.modules['beam_curate'] = None",
+            "the workers lack packages of this environment; install the same version of beam-curate there",
+        ),
+    ],
+    ids=["another version", "no package"],
+)
+def test_workers_that_are_not_fit_are_told(
+    videos: Path, tmp_path: Path, cluster: FlinkCluster, name: str, content: str, told: str
+) -> None:
+    (tmp_path / "first" / name).parent.mkdir(parents=True)
+    (tmp_path / "first" / name).write_text(content)
+    cluster.kill_pool()
+    cluster.start_pool({"PYTHONPATH": str(tmp_path / "first")})  # Python looks there first
+    try:
+        printed = run(videos, tmp_path / "out", *FIXED_STRIDE, *cluster.flags, expect=1)
+        assert told in printed and "Traceback" not in printed
+    finally:
+        cluster.kill_pool()
+        cluster.start_pool()
 
 
 def stored(output: Path, stage: str) -> list[Path]:

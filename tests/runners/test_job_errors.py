@@ -30,6 +30,12 @@ def test_an_error_of_an_object_store_explains_itself() -> None:
     assert explain(OF_A_STORE) == "s3://footage/out/a.json: no answer; is the store up?"
 
 
+def test_so_does_one_of_a_worker() -> None:
+    said = "beam_curate.errors.WorkerError: the worker on gpu-1 has other versions (Python is 3.12 there): build anew"
+    message = f"{FLINK}java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received: {said}"
+    assert explain(message).startswith("the worker on gpu-1 has other versions")
+
+
 @pytest.mark.parametrize(
     ("message", "parts"),
     [

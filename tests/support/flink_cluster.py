@@ -64,8 +64,12 @@ class FlinkCluster:
         self.start_pool()
         task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
 
-    def start_pool(self) -> None:
-        """Starts the worker pool; its workers are this environment's Python, unless a pool was given."""
+    def start_pool(self, more: Mapping[str, str] | None = None) -> None:
+        """Starts the worker pool; its workers are this environment's Python, unless a pool was given.
+
+        Args:
+            more: Further environment variables of the pool and its workers.
+        """
         if self._given_pool:
             self._start("pool", *self._given_pool[1:])
             return
@@ -73,7 +77,7 @@ class FlinkCluster:
         command += [f"--service_port={self.pool.rpartition(':')[2]}", f"--container_executable={engines.BOOT}"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
-        self._start("pool", command, environment)
+        self._start("pool", command, environment | (more or {}))
 
     def kill_pool(self) -> None:
         """Kills the pool and its workers at once, as a lost machine does."""
