@@ -7,6 +7,8 @@ import re
 _EXPLANATIONS = {
     r"CANCELLED: client cancelled|StatusRuntimeException: UNAVAILABLE|Connection refused": "the Python workers are "
     "gone or never started; check that the worker pool is running, and its log",
+    r"TimeoutException: Waited .* for SettableFuture": "no Python worker took the work: they end at once, or the "
+    "worker pool cannot start them. Its log says why, such as a Python without Beam or beam-curate",
     r"StatusCode.UNAVAILABLE": "Prism or the job server is gone; --verbose shows its output",
     r"Insufficient number of network buffers": "Flink has too little network memory for this job; add "
     "`taskmanager.network.sort-shuffle.min-buffers: 16` to the configuration of its TaskManagers",

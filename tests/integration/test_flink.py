@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -77,32 +79,32 @@ def test_after_ctrl_c_and_the_loss_of_all_workers_the_same_command_goes_on(
     shutil.rmtree(output)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [
-        (
-            "beam_curate-0.0.9.dist-info/METADATA",
-            "Metadata-Version: 2.1\nName: beam-curate\nVersion: 0.0.9\n",
-            f"has other versions (beam-curate is 0.0.9 there and {__version__} here): install there what is",
-        ),
-        (
-            "sitecustomize.py",
-            "import sys; sys.modules['beam_curate'] = None",
-            "the workers lack packages of this environment; install the same version of beam-curate there",
-        ),
-    ],
-    ids=["another version", "no package"],
-)
-def test_workers_that_are_not_fit_are_told(
-    videos: Path, tmp_path: Path, cluster: FlinkCluster, name: str, content: str, told: str
-) -> None:
-    (tmp_path / "first" / name).parent.mkdir(parents=True)
-    (tmp_path / "first" / name).write_text(content)
-    cluster.kill_pool()
-    cluster.start_pool({"PYTHONPATH": str(tmp_path / "first")})  # Python looks there first
-    try:
+def test_workers_with_other_versions_are_told(videos: Path, tmp_path: Path, cluster: FlinkCluster) -> None:
+    facts = tmp_path / "first" / "beam_curate-0.0.9.dist-info" / "METADATA"
+    facts.parent.mkdir(parents=True)
+    facts.write_text("Metadata-Version: 2.1\nName: beam-curate\nVersion: 0.0.9\n")
+    with pool_that_sees(cluster, tmp_path / "first"):
         printed = run(videos, tmp_path / "out", *FIXED_STRIDE, *cluster.flags, expect=1)
-        assert told in printed and "Traceback" not in printed
+    assert f"has other versions (beam-curate is 0.0.9 there and {__version__} here): install there what" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.soak  # Flink waits for three minutes
+def test_workers_without_the_package_are_told(videos: Path, tmp_path: Path, cluster: FlinkCluster) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['beam_curate'] = None")
+    with pool_that_sees(cluster, tmp_path):
+        printed = run(videos, tmp_path / "out", *FIXED_STRIDE, *cluster.flags, expect=1)
+    assert "no Python worker took the work" in printed and "Its log says why" in printed
+    assert "Traceback" not in printed
+
+
+@contextlib.contextmanager
+def pool_that_sees(cluster: FlinkCluster, folder: Path) -> Iterator[None]:
+    """Restarts the pool with a folder in which Python looks first."""
+    cluster.kill_pool()
+    cluster.start_pool({"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])})
+    try:
+        yield
     finally:
         cluster.kill_pool()
         cluster.start_pool()

@@ -48,6 +48,11 @@ def test_so_does_one_of_a_worker() -> None:
             f"{FLINK}java.io.IOException: Insufficient number of network buffers: required 512, only 494 available",
             ["sort-shuffle.min-buffers: 16", "only 494"],
         ),
+        (
+            f"{FLINK}java.util.concurrent.TimeoutException: Waited 3 minutes (plus 1861386 nanoseconds delay) for "
+            "SettableFuture@1c2875da[status=PENDING]",
+            ["no Python worker took the work", "log", "Waited 3 minutes"],
+        ),
         (GRPC, ["--verbose", "Stream removed (Socket closed)"]),
         (WORKER, ["No space left on device", "DetectShots"]),
         ("", ["gave no reason"]),
