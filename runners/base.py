@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -20,6 +20,8 @@ from beam_curate.store.base import Store
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+    from beam_curate.plan.plan import Plan
 
 ANSWER_S = 5.0
 """How long a server may take to answer a check."""
@@ -44,16 +46,18 @@ class Runner:
     Attributes:
         is_local: Whether the stages always run on this computer, so that it is checked for models, memory and threads.
         reshuffle_waits: Whether a Reshuffle holds elements back until all of them have arrived.
+        shares_folders: Whether its workers can see folders of this computer, perhaps since they mount them, too.
         settings: As given.
         flags: The flags of Beam that `add_flags` declares.
     """
 
     is_local: ClassVar[bool] = False
     reshuffle_waits: ClassVar[bool] = True
+    shares_folders: ClassVar[bool] = True
 
     def __init__(self, settings: RunnerSettings) -> None:
         self.settings = settings
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser = _Parser(add_help=False, allow_abbrev=False)
         self.add_flags(parser)
         self.flags = parser.parse_known_args(settings.beam_args)[0]
 
@@ -62,6 +66,21 @@ class Runner:
         parser.add_argument("--job_endpoint")
         parser.add_argument("--environment_type")
         parser.add_argument("--experiments", "--experiment", action="append", default=[])
+
+    def mistakes(self, plan: Plan) -> Iterator[str]:
+        """Yields what would make a job of a plan fail, as far as that is known without asking a server.
+
+        Args:
+            plan: What is done.
+
+        Yields:
+            A sentence each: the problem, the flag, what to do.
+        """
+        yield from ()
+
+    def doubts(self, plan: Plan) -> Iterator[str]:
+        """Yields what may make such a job fail, or slow, a sentence each."""
+        yield from ()
 
     def check(self) -> None:
         """Checks, before the first video, that everything the runner needs is there.
@@ -110,7 +129,22 @@ class Runner:
         would have to do: below that, it can begin last and still end with the others.
         """
         sizes = [video.size_bytes for video in videos]
-        return not self.reshuffle_waits or 2 * self.threads * max(sizes, default=0) > sum(sizes)
+        return not self.reshuffle_waits or 2 * self.cores * max(sizes, default=0) > sum(sizes)
+
+    @property
+    def cores(self) -> int:
+        """The cores that a job has, as far as that is known."""
+        return self.threads
+
+    @property
+    def gpu_gb(self) -> float | None:
+        """Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known."""
+        return self.settings.gpu_gb
+
+    @property
+    def resource_hints(self) -> Mapping[str, str]:
+        """Hints of Beam for the stages with models that need a GPU; none where all workers are alike."""
+        return {}
 
     @property
     def workers_elsewhere(self) -> bool:
@@ -132,6 +166,9 @@ class Runner:
 
         yield create_runner(self.settings.name)
 
+    def submitted(self, result: PipelineResult, options: PipelineOptions) -> None:
+        """Says where a job can be followed, if it can; called as soon as it was submitted."""
+
     def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
         """Cancels a job.
 
@@ -141,6 +178,13 @@ class Runner:
         """
         if result is not None:
             result.cancel()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a wrong value as all mistakes are told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')} (a flag of Apache Beam)")
 
 
 @contextlib.contextmanager

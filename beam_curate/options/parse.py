@@ -215,6 +215,8 @@ def _notes(options: Options, accepted: set[str]) -> Iterator[str]:
             f"--threads {options.run.threads} is more than this program's {cores} cores, which makes a run slower and "
             "takes memory: leave it out"
         )
+    if options.run.gpu_only_where_needed and options.run.runner != "DataflowRunner":
+        yield "--gpu-only-where-needed has no effect without --runner=DataflowRunner"
     if "no_generate_embeddings" not in accepted:
         yield "video embeddings are not supported yet and are off (cosmos-curate makes them by default)"
     if dataset.generate_cosmos_predict_dataset == "disable":
