@@ -11,6 +11,7 @@ from beam_curate.plan.plan import Plan
 from transforms.chunk_stage import ChunkStage
 from transforms.cut_clips import CutClips
 from transforms.detect_shots import DetectShots
+from transforms.hints import with_hints
 from transforms.read_videos import ReadVideos
 from transforms.record_videos import RecordVideos
 from transforms.redistribute import Redistribute
@@ -48,8 +49,9 @@ def build(
         chunks = chunks | "DealOut" >> beam.Reshuffle()
     chunks = chunks | "CutClips" >> CutClips(plan.clips)
     for planned in plan.after_clips:  # captions, text embeddings, the windows of the dataset
+        hints = resource_hints if planned.needs_gpu else None
         if planned.name in barriers:
-            chunks = chunks | f"Before {planned.name}" >> Redistribute()
-        chunks = chunks | planned.name.capitalize() >> ChunkStage(planned, resource_hints if planned.needs_gpu else None)
+            chunks = chunks | f"Before {planned.name}" >> with_hints(Redistribute(), hints)
+        chunks = chunks | planned.name.capitalize() >> with_hints(ChunkStage(planned), hints)
     chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context)
     chunks | "RecordVideos" >> RecordVideos(plan.context, run, captions_in_ledger)

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from beam_curate.elements import Video
@@ -18,10 +19,15 @@ from beam_curate.processes.server import Server, listens
 from beam_curate.store.base import Store
 
 if TYPE_CHECKING:
+    from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
     from beam_curate.plan.plan import Plan
+    from beam_curate.report.workload import Workload
+
+PIPELINE = "pipeline.pb"
+"""The file with a job's graph, as Beam's protocol buffer ``Pipeline``."""
 
 ANSWER_S = 5.0
 """How long a server may take to answer a check."""
@@ -166,6 +172,40 @@ class Runner:
 
         yield create_runner(self.settings.name)
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns what a user should know of the workers: names and values."""
+        if self.is_local:
+            return [("workers", f"threads of this process; {self.threads} compute, {self.units_in_hand} units in hand")]
+        kind = self.flags.environment_type
+        return [("workers", f"--environment_type={kind}" if kind else "as the job server decides")]
+
+    def estimate(self, plan: Plan, work: Workload, price_table: str | None = None) -> Iterator[str]:
+        """Yields what a run may take, and cost where there are prices, a sentence each.
+
+        Args:
+            plan: What is done.
+            work: How much that is.
+            price_table: A file with other prices than those of this program.
+
+        Raises:
+            UsageError: The table cannot be read.
+        """
+        yield f"clips: about {rounded(work.clips_core_hours)} hours of a core"
+        if work.shots_core_hours:
+            yield f"shots: about {rounded(work.shots_core_hours)} hours of a core without a GPU, much less with one"
+        if work.windows:
+            yield f"captions: {rounded(work.windows)} windows; how long these take depends on the model and the GPU"
+
+    def write_job(self, pipeline: Pipeline, options: PipelineOptions, folder: Path) -> None:
+        """Writes what would be submitted into a folder, without asking anybody: at least ``pipeline.pb``.
+
+        Args:
+            pipeline: With the graph of the run.
+            options: Of the job.
+            folder: Exists.
+        """
+        (folder / PIPELINE).write_bytes(pipeline.to_runner_api().SerializeToString())
+
     def submitted(self, result: PipelineResult, options: PipelineOptions) -> None:
         """Says where a job can be followed, if it can; called as soon as it was submitted."""
 
@@ -185,6 +225,17 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message.removeprefix('argument ')} (a flag of Apache Beam)")
+
+
+def rounded(number: float) -> str:
+    """Returns a number with two digits that count: an estimate is no better.
+
+    >>> rounded(1234.5), rounded(37.2), rounded(0.123), rounded(0)
+    ('1,200', '37', '0.12', '0')
+    """
+    if number >= 100:
+        return f"{float(f'{number:.2g}'):,.0f}"
+    return f"{number:.2g}"
 
 
 @contextlib.contextmanager

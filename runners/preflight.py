@@ -157,8 +157,8 @@ def check_sources(plan: Plan, videos: Iterable[Video]) -> None:
         return
     if local := next((video.uri for video in videos if not scheme_of(video.uri)), None):
         raise UsageError(
-            f"{local} is on this computer, where the workers of --runner={plan.runner.name} cannot reach it: list gs:// or "
-            "s3:// URLs"
+            f"{local} is on this computer, where the workers of --runner={plan.runner.name} cannot reach it: list "
+            "gs:// or s3:// URLs"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -30,16 +29,9 @@ class ChunkStage(beam.PTransform):
 
     Attributes:
         planned: The stage, with the store of its results.
-        hints: What a worker of this stage is to have, as Beam's resource hints: by name, texts.
     """
 
     planned: PlannedStage[ClipChunk, ClipChunk]
-    hints: Mapping[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        """Hands the hints to Beam, which gives them to all that this is made of."""
-        if self.hints:
-            self.with_resource_hints(**self.hints)
 
     def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[ClipChunk]:
         """Returns the chunks with what the stage adds."""

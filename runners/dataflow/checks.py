@@ -78,6 +78,12 @@ def doubts(runner: DataflowRunner, plan: Plan) -> Iterator[str]:
             f"the memory of {runner.accelerator.kind} is not known here: add --gpu-memory-gb, so that models which fit "
             "together stay loaded side by side"
         )
+    of_type = machines.machine(runner.machine_type)
+    if runner.resource_hints and of_type and of_type.gpus:
+        yield (
+            f"--machine_type {runner.machine_type} is of the workers without models, which do not use its GPUs: "
+            f"take one such as {machines.DEFAULT_MACHINE_TYPE}"
+        )
     if runner.accelerator is not None and not runner.settings.needs_gpu:
         yield "no stage of this run has a model that needs a GPU: leave out the accelerator, which is paid for"
 
@@ -111,8 +117,8 @@ def _image(image: str | None) -> Iterator[str]:
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     if (of_beam := _IMAGE_OF_BEAM.search(image)) and of_beam[1] != ours:
         yield (
-            f"--sdk_container_image {image} has Python {of_beam[1]} and this program runs on {ours}: functions that are "
-            "sent to workers need the same one"
+            f"--sdk_container_image {image} has Python {of_beam[1]} and this program runs on {ours}: functions that "
+            "are sent to workers need the same one"
         )
 
 
@@ -128,13 +134,13 @@ def _job(runner: DataflowRunner) -> Iterator[str]:
     if not region:
         yield "--region is missing: name the region of the workers, such as europe-west4, best that of your buckets"
     elif zone := _ZONE.fullmatch(region):
-        yield f"--region {region} is a zone: give --region={zone[1]} (and --worker_zone={region} if it must be this one)"
+        yield f"--region {region} is a zone: give --region={zone[1]} (and --worker_zone={region} to stay in it)"
     elif not _REGION.fullmatch(region):
         yield f"--region {region!r} is no region: give one such as europe-west4"
     if flags.job_name and not re.fullmatch(JOB, flags.job_name):
         yield (
-            f"--job_name {flags.job_name!r} must consist of lower-case letters, digits and hyphens, begin with a letter "
-            "and not end with a hyphen"
+            f"--job_name {flags.job_name!r} must consist of lower-case letters, digits and hyphens, begin with a "
+            "letter and not end with a hyphen"
         )
     for flag in ("num_workers", "max_num_workers", "harness_threads"):
         number = getattr(flags, flag)
@@ -167,7 +173,7 @@ def _places(plan: Plan) -> Iterator[str]:
         ("--model-weights-path", str(plan.models.weights) if plan.models.weights else None),
     ):
         if value is not None and not scheme_of(value):
-            yield f"{flag} {value} is on this computer, where Dataflow's workers cannot reach it: give a gs:// or s3:// URL"
+            yield f"{flag} {value} is on this computer, where workers cannot reach it: give a gs:// or s3:// URL"
     if plan.required and plan.models.weights is None:
         names = ", ".join(one.model.name for one in plan.required)
         yield (
@@ -176,7 +182,7 @@ def _places(plan: Plan) -> Iterator[str]:
         )
     server = plan.model_server
     if isinstance(server, Endpoint) and urlsplit(server.url).hostname in _LOCAL_HOSTS:
-        yield f"--captioning-endpoint {server.url} is this computer, which Dataflow's workers cannot reach: name its host"
+        yield f"--captioning-endpoint {server.url} is this computer, which workers cannot reach: name its host"
 
 
 def _accelerator(runner: DataflowRunner) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _accelerator(runner: DataflowRunner) -> Iterator[str]:
     kind = runner.settings.gpu_only_where_needed
     if for_all and (hinted or kind):
         other = "--gpu-only-where-needed" if kind else "--resource_hints=accelerator"
-        yield f"{other} and worker_accelerator cannot be combined: the one is for some stages, the other for all workers"
+        yield f"{other} and worker_accelerator cannot be combined: one is for some stages, the other for all workers"
     if len({*for_all, *hinted}) > 1:
         yield f"there are several settings of accelerators ({', '.join([*for_all, *hinted])}): give one"
     if kind and runner.flags.flexrs_goal:
@@ -198,8 +204,8 @@ def _accelerator(runner: DataflowRunner) -> Iterator[str]:
     if accelerator is None:
         if runner.settings.needs_gpu and not [*for_all, *hinted]:
             yield (
-                f"--machine_type {runner.machine_type} is not known to take a GPU, and models of this run need one: take "
-                f"{machines.DEFAULT_GPU.machine_type}, or say which with "
+                f"--machine_type {runner.machine_type} is not known to take a GPU, and models of this run need one: "
+                f"take {machines.DEFAULT_GPU.machine_type}, or say which with "
                 "--dataflow_service_options='worker_accelerator=type:...;count:1;install-nvidia-driver:5xx'"
             )
         return
@@ -216,10 +222,10 @@ def _fitting(runner: DataflowRunner, accelerator: Accelerator) -> Iterator[str]:
     machine_type = runner.machine_type
     if not machine_type.startswith(gpu.series):
         yield (
-            f"--machine_type {machine_type} cannot have {gpu.kind}: take {gpu.machine_type}, or another that begins with "
-            f"{' or '.join(gpu.series)}"
+            f"--machine_type {machine_type} cannot have {gpu.kind}: take {gpu.machine_type}, or another that begins "
+            f"with {' or '.join(gpu.series)}"
         )
         return
     known = machines.machine(machine_type)
     if known and known.gpus is not None and known.gpus != accelerator.count:
-        yield f"--machine_type {machine_type} has {known.gpus} GPUs: give count:{known.gpus} instead of {accelerator.count}"
+        yield f"--machine_type {machine_type} has {known.gpus} GPUs: give count:{known.gpus}, not {accelerator.count}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beam_curate.errors import UsageError
@@ -16,8 +18,11 @@ from runners.dataflow import checks, machines
 from runners.dataflow.machines import Accelerator
 
 if TYPE_CHECKING:
+    from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
+
+    from beam_curate.report.workload import Workload
 
 _DISK_GB = 200
 _THREADS = 8  # where it is not known how many vCPUs a machine type has
@@ -161,8 +166,49 @@ class DataflowRunner(Runner):
 
     def submitted(self, result: PipelineResult, options: PipelineOptions) -> None:
         """Says where the job can be followed; see `Runner`."""
-        job = result.job_id()
-        print(f"Job {job}: {console_url(self.flags.region, job, self.flags.project)}", flush=True)
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        job, cloud = result.job_id(), options.view_as(GoogleCloudOptions)
+        print(f"Job {job}: {console_url(cloud.region, job, cloud.project)}", flush=True)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns what the workers are; see `Runner`."""
+        import apache_beam
+
+        from beam_curate import __version__
+
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        known = machines.machine(self.machine_type)
+        size = f" ({known.vcpus} vCPUs, {known.memory_gb:g} GB)" if known else ""
+        threads = self.flags.harness_threads or self.units_in_hand
+        where = {True: "stages with large models", False: "all workers"}[bool(self.resource_hints)]
+        return [
+            ("project", f"{self.flags.project or '?'}, region {self.flags.region or '?'}"),
+            ("image", self.flags.image or "?"),
+            ("in it", f"Python {python}, Apache Beam {apache_beam.__version__}, beam-curate {__version__}: as here"),
+            ("workers", f"{self.machine_type}{size}, {self.flags.disk_size_gb} GB of disk, {self._number}"),
+            ("threads", f"{threads} in one process a worker"),
+            ("accelerator", f"{self.accelerator}, {where}" if self.accelerator else "none"),
+        ]
+
+    @property
+    def _number(self) -> str:
+        if self.flags.max_num_workers:
+            return f"up to {self.flags.max_num_workers} of them"
+        return "as many as Dataflow finds right (--max_num_workers bounds it)"
+
+    def estimate(self, plan: Plan, work: Workload, price_table: str | None = None) -> Iterator[str]:
+        """Yields what workers may take and cost; see `Runner`."""
+        from runners.dataflow import cost
+
+        prices = cost.read_prices(price_table)
+        yield from cost.lines(self, cost.pools(self, plan, work, prices), prices)
+
+    def write_job(self, pipeline: Pipeline, options: PipelineOptions, folder: Path) -> None:
+        """Writes the job as Beam would submit it; see `Runner`."""
+        from runners.dataflow.offline import write_job
+
+        write_job(pipeline, options, folder)
 
 
 def console_url(region: str, job: str, project: str) -> str:
