@@ -117,8 +117,7 @@ def pools(runner: DataflowRunner, plan: Plan, work: Workload, prices: Prices) ->
     if not runner.resource_hints:  # shots are found on the GPU, in little time
         cores = work.clips_core_hours
         return [_pool("all stages", runner, prices, runner.machine_type, kind, count, cores, on_gpu)]
-    known = machines.GPUS.get(kind)
-    machine_type = known.machine_type if known else runner.machine_type
+    machine_type = accelerator.machine_type or runner.machine_type
     return [
         _pool("stages without large models", runner, prices, runner.machine_type, "", 0, cores, 0.0),
         _pool("stages with large models", runner, prices, machine_type, kind, count, 0.0, on_gpu),

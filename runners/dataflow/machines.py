@@ -113,17 +113,19 @@ class Accelerator:
     """A setting such as ``type:nvidia-l4;count:1;install-nvidia-driver:5xx``, understood.
 
     >>> Accelerator.parse("type:nvidia-l4;count:2;install-nvidia-driver")
-    Accelerator(kind='nvidia-l4', count=2, driver=True)
+    Accelerator(kind='nvidia-l4', count=2, driver=True, machine_type='')
 
     Attributes:
         kind: Of its GPUs.
         count: How many a worker has.
         driver: Whether a driver is installed.
+        machine_type: Of the workers that have them, where only some have; "" without.
     """
 
     kind: str
     count: int = 1
     driver: bool = True
+    machine_type: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Accelerator:
@@ -132,7 +134,7 @@ class Accelerator:
         Raises:
             ValueError: With what is wrong.
         """
-        kind, count, driver = "", "", False
+        kind, count, driver, machine_type = "", "", False, ""
         for part in filter(None, text.split(";")):
             name, _, value = part.partition(":")
             if name == "type":
@@ -141,13 +143,15 @@ class Accelerator:
                 count = value
             elif name == "install-nvidia-driver":
                 driver = True
+            elif name == "machine_type":
+                machine_type = value
             else:
-                raise ValueError(f"{part!r} is none of type:NAME, count:N and install-nvidia-driver")
+                raise ValueError(f"{part!r} is none of type:NAME, count:N, machine_type:NAME, install-nvidia-driver")
         if not kind:
             raise ValueError("it names no type:, such as type:nvidia-l4")
         if not count.isdecimal() or not int(count):
             raise ValueError("it names no count:, such as count:1")
-        return cls(kind, int(count), driver)
+        return cls(kind, int(count), driver, machine_type)
 
     @property
     def memory_gb(self) -> float | None:
@@ -155,4 +159,6 @@ class Accelerator:
         return GPUS[self.kind].memory_gb if self.kind in GPUS else None
 
     def __str__(self) -> str:
-        return f"type:{self.kind};count:{self.count}" + (f";{DRIVER}" if self.driver else "")
+        machine_type = f"machine_type:{self.machine_type}" if self.machine_type else ""
+        parts = (f"type:{self.kind}", f"count:{self.count}", machine_type, DRIVER if self.driver else "")
+        return ";".join(filter(None, parts))

@@ -115,7 +115,8 @@ class DataflowRunner(Runner):
         if not self.settings.needs_gpu:
             return None
         if kind := self.settings.gpu_only_where_needed:
-            return Accelerator(kind)
+            known = machines.GPUS.get(kind)
+            return Accelerator(kind, machine_type=known.machine_type if known else "")
         fitting = machines.gpu_for(self.flags.machine_type) if self.flags.machine_type else machines.DEFAULT_GPU
         if fitting is None:
             return None
@@ -136,10 +137,7 @@ class DataflowRunner(Runner):
     def resource_hints(self) -> Mapping[str, str]:
         """What stages with large models ask for; only where the user wants GPUs for them alone."""
         if self.settings.gpu_only_where_needed and self.accelerator is not None:
-            known = machines.GPUS.get(self.accelerator.kind)
-            of_type = machines.machine(known.machine_type) if known else None
-            memory = {"min_ram": f"{of_type.memory_gb:.0f}GB"} if of_type else {}
-            return {"accelerator": str(self.accelerator)} | memory
+            return {"accelerator": str(self.accelerator)}
         return {}
 
     @property
