@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -225,25 +223,16 @@ def test_the_patterns_are_those_of_beam() -> None:
     assert f"^{checks.BUCKET}$" == validator.GCS_BUCKET
 
 
-@contextlib.contextmanager
-def home_without_credentials(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")  # this machine is none of Google's
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    monkeypatch.delenv("CLOUDSDK_CONFIG", raising=False)
-    yield
-
-
 def test_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with home_without_credentials(monkeypatch, tmp_path):
-        with pytest.raises(UsageError, match="gcloud auth application-default login"):
-            check_credentials()
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-        with pytest.raises(UsageError, match=r"none\.json was not found"):
-            check_credentials()
-        file = tmp_path / "user.json"
-        file.write_text(
-            '{"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}', encoding="utf-8"
-        )
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # this machine is none of Google's
+    monkeypatch.delenv("CLOUDSDK_CONFIG", raising=False)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with pytest.raises(UsageError, match="gcloud auth application-default login"):
         check_credentials()
+    file = tmp_path / "user.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    with pytest.raises(UsageError, match=r"user\.json was not found"):
+        check_credentials()
+    file.write_text('{"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}')
+    check_credentials()
