@@ -26,6 +26,7 @@ HINT = "beam:resources:accelerator:v1"
 DATAFLOW = ("--runner=DataflowRunner", *PLACES, *CLOUD)
 COMMAND = ["-m", "beam_curate.cli.main", "plan"]
 ROOT = Path(__file__).parents[2]
+_GOOGLE_SECRETS = ("client_secret", "refresh_token")
 
 
 @dataclasses.dataclass
@@ -73,7 +74,7 @@ def parts(printed: str) -> list[str]:
 
 
 def test_attempts_to_reach_the_network_are_seen(tmp_path: Path) -> None:
-    ask = "import urllib.request, contextlib\nwith contextlib.suppress(OSError): urllib.request.urlopen('http://example.org')"
+    ask = "import contextlib, urllib.request as u\nwith contextlib.suppress(OSError): u.urlopen('http://example.org')"
     assert run_offline(["-c", ask], tmp_path).returncode == 0
     assert attempts_of(tmp_path)
 
@@ -183,6 +184,16 @@ def test_its_help_has_its_flags_and_those_of_a_run() -> None:
     assert "--plan-path" not in split.stdout
 
 
+def test_the_command_of_the_documentation(place: Path) -> None:
+    text = (ROOT / "docs" / "dataflow.md").read_text()
+    command = text.partition("    beam-curate plan ")[2].partition("\n\n")[0].replace("\\\n", " ")
+    flags = command.replace("PROJECT", "footage-team").replace("BUCKET", "bucket").split()
+    planned = plan(place, *flags)
+    assert "Estimate for 1,000 hours of video" in planned.printed
+    assert "on 20 workers at least" in planned.printed
+    assert not [line for line in planned.printed.splitlines() if line.startswith(("error", "warning"))]
+
+
 # Secrets.
 
 
@@ -207,9 +218,7 @@ def test_no_payload_holds_a_secret_or_a_path_of_the_submitter(place: Path) -> No
     )
     google = home / "google.json"
     google.write_text(
-        json.dumps(
-            {"type": "authorized_user", "client_id": "me", "client_secret": held["google"], "refresh_token": held["google"]}
-        )
+        json.dumps({"type": "authorized_user", "client_id": "me"} | dict.fromkeys(_GOOGLE_SECRETS, held["google"]))
     )
     planted = secrets.token_hex(16)  # it is looked for as well: the search has to find it
     planned = plan(

@@ -24,7 +24,9 @@ def no_default_region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLOUDSDK_COMPUTE_REGION", raising=False)
 
 
-def planned(*flags: str, cloud: tuple[str, ...] = CLOUD, places: tuple[str, ...] = PLACES) -> tuple[DataflowRunner, Plan]:
+def planned(
+    *flags: str, cloud: tuple[str, ...] = CLOUD, places: tuple[str, ...] = PLACES
+) -> tuple[DataflowRunner, Plan]:
     plan = make_plan(parse(["--runner=DataflowRunner", *places, *cloud, *flags]))
     runner = make_runner(plan.runner)
     assert isinstance(runner, DataflowRunner)
@@ -52,7 +54,12 @@ def without(name: str) -> tuple[str, ...]:
         (*WITH_MODELS, *MODELS, "--machine_type=a2-highgpu-1g"),
         (*WITH_MODELS, *MODELS, "--machine_type=a3-highgpu-8g"),
         (*WITH_MODELS, *MODELS, "--gpu-only-where-needed=nvidia-l4"),
-        (*WITH_MODELS, *MODELS, f"{ACCELERATOR}type:nvidia-new;count:1;install-nvidia-driver", "--machine_type=z9-new-8"),
+        (
+            *WITH_MODELS,
+            *MODELS,
+            f"{ACCELERATOR}type:nvidia-new;count:1;install-nvidia-driver",
+            "--machine_type=z9-new-8",
+        ),
         (*WITH_MODELS, *MODELS, "--resource_hints=accelerator=type:nvidia-l4;count:1;install-nvidia-driver"),
         # Captions from a server elsewhere, no dataset: no model of ours.
         ("--captioning-algorithm=openai", "--captioning-endpoint=http://models.internal:8000/v1"),
@@ -130,7 +137,7 @@ def test_places_that_workers_cannot_reach(place: str, flag: str, tmp_path: Path)
 def test_listed_videos_that_workers_cannot_reach(tmp_path: Path) -> None:
     _, plan = planned(places=("--input-video-list-json-path=list.json", "--output-clip-path=gs://bucket/out"))
     preflight.check_sources(plan, [Video("gs://bucket/a.mp4", "a.mp4", 1, "e")])
-    with pytest.raises(UsageError, match="/videos/a.mp4 is on this computer"):
+    with pytest.raises(UsageError, match=r"/videos/a\.mp4 is on this computer"):
         preflight.check_sources(plan, [Video("/videos/a.mp4", "a.mp4", 1, "e")])
 
 
@@ -180,7 +187,10 @@ def test_accelerators(flags: tuple[str, ...], message: str) -> None:
 
 def test_a_gpu_that_is_too_small() -> None:
     found = mistakes(*WITH_MODELS, *MODELS, "--machine_type=n1-standard-8")  # the GPU for it has 16 GB
-    assert [re.findall(r"needs about (\d+) GB .* has (\d+) GB", one)[0] for one in found] == [("19", "16"), ("20", "16")]
+    assert [re.findall(r"needs about (\d+) GB .* has (\d+) GB", one)[0] for one in found] == [
+        ("19", "16"),
+        ("20", "16"),
+    ]
 
 
 @pytest.mark.parametrize(
