@@ -33,6 +33,8 @@ _IMAGE_OF_BEAM = re.compile(r"beam_python(\d+\.\d+)_sdk")
 # Of flags whose values are keys. Beam writes every flag into the job, which all who may view jobs can read.
 _KEY_FLAG = re.compile(r"--\w*(secret|token|password|access_key|connection_string)\w*")
 _KEY_IN_URL = re.compile(r"://[^/\s]*:[^/\s]*@")
+# These let workers install, or the driver build or download, what the image has.
+_INSTALLING = ("requirements_file", "setup_file", "extra_package", "extra_packages", "prebuild_sdk_container_engine")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 _SYSTEM_GB = 60  # of a worker's disk: the operating system, and an image with torch and CUDA, packed and unpacked
 _GUIDE = "(docs/dataflow.md)"
@@ -54,6 +56,7 @@ def mistakes(runner: DataflowRunner, plan: Plan) -> Iterator[str]:
     """
     yield from _keys(runner.settings.beam_args)
     yield from _image(runner.flags.image)
+    yield from _not_for_this(runner.settings.beam_args)
     yield from _job(runner)
     yield from _staging(runner)
     yield from _places(plan)
@@ -120,6 +123,18 @@ def _image(image: str | None) -> Iterator[str]:
             f"--sdk_container_image {image} has Python {of_beam[1]} and this program runs on {ours}: functions that "
             "are sent to workers need the same one"
         )
+
+
+def _not_for_this(beam_args: tuple[str, ...]) -> Iterator[str]:
+    """Yields which flags of Beam have no place in a job whose program is in an image and whose input ends."""
+    given = {word.partition("=")[0].removeprefix("--") for word in beam_args}
+    for name in _INSTALLING:
+        if name in given:
+            yield f"--{name} adds packages to workers, whose image has all that they need: put others into it as well"
+    if "save_main_session" in given:
+        yield "--save_main_session sends along what the image has: leave it out"
+    if "streaming" in given:
+        yield "--streaming is for input that does not end: leave it out"
 
 
 def _job(runner: DataflowRunner) -> Iterator[str]:

@@ -108,6 +108,10 @@ def test_all_that_is_wrong_comes_in_one_message() -> None:
         ("--sdk_container_image=beam-curate:1", "names no registry"),
         ("--sdk_container_image=https://gcr.io/project/image", "without https://"),
         ("--sdk_container_image=apache/beam_python3.9_sdk:2.77.0", r"has Python 3\.9"),
+        ("--requirements_file=requirements.txt", "whose image has all that they need"),
+        ("--setup_file=setup.py", "whose image has all that they need"),
+        ("--save_main_session", "leave it out"),
+        ("--streaming", "leave it out"),
         ("--captioning-endpoint=http://localhost:8000/v1", "is this computer"),
     ],
 )
