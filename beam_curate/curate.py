@@ -63,7 +63,7 @@ def curate(plan: Plan, seen: Seen | None = None) -> int:
     counters.reset()
     restart_stages()
     preflight.check_packages()
-    make_runner(plan.runner).check()
+    preflight.check_runner(plan)
     output, sources = plan.output, plan.sources
     preflight.check_reachable(output)
     if seen is None:
@@ -73,6 +73,7 @@ def curate(plan: Plan, seen: Seen | None = None) -> int:
         listing = list_videos(sources.path, sources.list_path, extensions, place, profile, is_enough)
         seen = Seen(listing, recorded)
     check_found(seen.listing, sources.extensions)
+    preflight.check_sources(plan, seen.listing.videos)
     if seen.listing.searched:
         preflight.check_folders(seen.listing.root, output.location())
     with ledger.reading() as entries:

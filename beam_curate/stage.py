@@ -105,6 +105,11 @@ class PlannedStage(Generic[U, R]):
             return stored
         return self.results.put(unit, self.attempt(unit))
 
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether its model is made for a GPU; small ones run on processors as well."""
+        return self.stage.model is not None and self.stage.model.gpu_gb > 0
+
     def attempt(self, unit: U) -> R | Failure:
         """Runs the stage on a unit. An exception becomes the failure of the video, or of each clip of the chunk."""
         with CORES.urgency(self.position), counters.working(self.name, size(unit)):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from beam_curate.elements import Video
 from beam_curate.errors import UsageError
@@ -18,8 +19,15 @@ from beam_curate.processes.server import Server, listens
 from beam_curate.store.base import Store
 
 if TYPE_CHECKING:
+    from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+    from beam_curate.plan.plan import Plan
+    from beam_curate.report.workload import Workload
+
+PIPELINE = "pipeline.pb"
+"""The file with a job's graph, as Beam's protocol buffer ``Pipeline``."""
 
 ANSWER_S = 5.0
 """How long a server may take to answer a check."""
@@ -44,16 +52,18 @@ class Runner:
     Attributes:
         is_local: Whether the stages always run on this computer, so that it is checked for models, memory and threads.
         reshuffle_waits: Whether a Reshuffle holds elements back until all of them have arrived.
+        shares_folders: Whether its workers can see folders of this computer, perhaps since they mount them, too.
         settings: As given.
         flags: The flags of Beam that `add_flags` declares.
     """
 
     is_local: ClassVar[bool] = False
     reshuffle_waits: ClassVar[bool] = True
+    shares_folders: ClassVar[bool] = True
 
     def __init__(self, settings: RunnerSettings) -> None:
         self.settings = settings
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser = _Parser(add_help=False, allow_abbrev=False)
         self.add_flags(parser)
         self.flags = parser.parse_known_args(settings.beam_args)[0]
 
@@ -62,6 +72,21 @@ class Runner:
         parser.add_argument("--job_endpoint")
         parser.add_argument("--environment_type")
         parser.add_argument("--experiments", "--experiment", action="append", default=[])
+
+    def mistakes(self, plan: Plan) -> Iterator[str]:
+        """Yields what would make a job of a plan fail, as far as that is known without asking a server.
+
+        Args:
+            plan: What is done.
+
+        Yields:
+            A sentence each: the problem, the flag, what to do.
+        """
+        yield from ()
+
+    def doubts(self, plan: Plan) -> Iterator[str]:
+        """Yields what may make such a job fail, or slow, a sentence each."""
+        yield from ()
 
     def check(self) -> None:
         """Checks, before the first video, that everything the runner needs is there.
@@ -110,7 +135,22 @@ class Runner:
         would have to do: below that, it can begin last and still end with the others.
         """
         sizes = [video.size_bytes for video in videos]
-        return not self.reshuffle_waits or 2 * self.threads * max(sizes, default=0) > sum(sizes)
+        return not self.reshuffle_waits or 2 * self.cores * max(sizes, default=0) > sum(sizes)
+
+    @property
+    def cores(self) -> int:
+        """The cores that a job has, as far as that is known."""
+        return self.threads
+
+    @property
+    def gpu_gb(self) -> float | None:
+        """Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known."""
+        return self.settings.gpu_gb
+
+    @property
+    def resource_hints(self) -> Mapping[str, str]:
+        """Hints of Beam for the stages with models that need a GPU; none where all workers are alike."""
+        return {}
 
     @property
     def workers_elsewhere(self) -> bool:
@@ -132,6 +172,43 @@ class Runner:
 
         yield create_runner(self.settings.name)
 
+    def describe(self) -> list[tuple[str, str]]:
+        """Returns what a user should know of the workers: names and values."""
+        if self.is_local:
+            return [("workers", f"threads of this process; {self.threads} compute, {self.units_in_hand} units in hand")]
+        kind = self.flags.environment_type
+        return [("workers", f"--environment_type={kind}" if kind else "as the job server decides")]
+
+    def estimate(self, plan: Plan, work: Workload, price_table: str | None = None) -> Iterator[str]:
+        """Yields what a run may take, and cost where there are prices, a sentence each.
+
+        Args:
+            plan: What is done.
+            work: How much that is.
+            price_table: A file with other prices than those of this program.
+
+        Raises:
+            UsageError: The table cannot be read.
+        """
+        yield f"clips: about {rounded(work.clips_core_hours)} hours of a core"
+        if work.shots_core_hours:
+            yield f"shots: about {rounded(work.shots_core_hours)} hours of a core without a GPU, much less with one"
+        if work.windows:
+            yield f"captions: {rounded(work.windows)} windows; how long these take depends on the model and the GPU"
+
+    def write_job(self, pipeline: Pipeline, options: PipelineOptions, folder: Path) -> None:
+        """Writes what would be submitted into a folder, without asking anybody: at least ``pipeline.pb``.
+
+        Args:
+            pipeline: With the graph of the run.
+            options: Of the job.
+            folder: Exists.
+        """
+        (folder / PIPELINE).write_bytes(pipeline.to_runner_api().SerializeToString())
+
+    def submitted(self, result: PipelineResult, options: PipelineOptions) -> None:
+        """Says where a job can be followed, if it can; called as soon as it was submitted."""
+
     def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
         """Cancels a job.
 
@@ -141,6 +218,24 @@ class Runner:
         """
         if result is not None:
             result.cancel()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a wrong value as all mistakes are told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')} (a flag of Apache Beam)")
+
+
+def rounded(number: float) -> str:
+    """Returns a number with two digits that count: an estimate is no better.
+
+    >>> rounded(1234.5), rounded(37.2), rounded(0.123), rounded(0)
+    ('1,200', '37', '0.12', '0')
+    """
+    if number >= 100:
+        return f"{float(f'{number:.2g}'):,.0f}"
+    return f"{number:.2g}"
 
 
 @contextlib.contextmanager

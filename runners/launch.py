@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import apache_beam as beam
+from apache_beam.internal import cloudpickle_pickler
+from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import sdk_worker
@@ -55,6 +57,7 @@ def run_pipeline(
     logging.getLogger().setLevel(logging.INFO if verbose else logging.CRITICAL)
     options = PipelineOptions(runner.arguments())
     switch_off_timed_flushes()
+    name_files_without_folders()
     threading.excepthook = _log_uncaught
     worker_counts.disable()  # the driver needs no file with its own counters
     with contextlib.ExitStack() as stack:
@@ -78,6 +81,7 @@ def run_pipeline(
                 deal_out_chunks=deal_out,
                 barriers=barriers,
                 captions_in_ledger=captions_in_ledger,
+                resource_hints=runner.resource_hints,
             )
             _run(pipeline, runner, options)
 
@@ -98,11 +102,20 @@ def switch_off_timed_flushes() -> None:
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
+def name_files_without_folders() -> None:
+    """Lets the functions that are sent to workers name the files they come from by package, and not by folder.
+
+    Beam sends some of its own functions by value, and with each the full path of its source on this computer.
+    """
+    cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = cloudpickle.get_relative_path
+
+
 def _run(pipeline: beam.Pipeline, runner: Runner, options: PipelineOptions) -> None:
     """Runs a pipeline and waits for its end; cancels the job on Ctrl-C."""
     result = None
     try:
         result = pipeline.run()
+        runner.submitted(result, options)
         result.wait_until_finish()
     except KeyboardInterrupt:
         # In a thread: the driver leaves within seconds, whether or not a remote server answers.

@@ -134,10 +134,37 @@ def check_models(plan: Plan) -> list[str]:
     return []
 
 
+def check_runner(plan: Plan) -> None:
+    """Checks that a plan can be carried out by its runner, and that what the runner needs is there.
+
+    >>> from beam_curate.options.parse import parse
+    >>> from beam_curate.plan.plan import make_plan
+    >>> check_runner(make_plan(parse(["--input-video-path=in", "--output-clip-path=out"])))  # threads of this process
+
+    Raises:
+        UsageError: With all that would make the job fail, a line each.
+    """
+    runner = make_runner(plan.runner)
+    if wrong := list(runner.mistakes(plan)):
+        raise UsageError("\n".join(wrong))
+    runner.check()
+
+
+def check_sources(plan: Plan, videos: Iterable[Video]) -> None:
+    """Checks that workers can reach the videos of a list."""
+    if make_runner(plan.runner).shares_folders:
+        return
+    if local := next((video.uri for video in videos if not scheme_of(video.uri)), None):
+        raise UsageError(
+            f"{local} is on this computer, where the workers of --runner={plan.runner.name} cannot reach it: list "
+            "gs:// or s3:// URLs"
+        )
+
+
 def barriers(plan: Plan) -> frozenset[str]:
     """Returns the stages that begin when all chunks have passed those before, since their models do not fit together.
 
-    Of the GPUs of other computers only ``--gpu-memory-gb`` tells; without it, each model has them to itself.
+    Of the GPUs of other computers only the runner or ``--gpu-memory-gb`` tells; else each model has them to itself.
 
     >>> from beam_curate.options.parse import parse
     >>> from beam_curate.plan.plan import make_plan
@@ -148,8 +175,8 @@ def barriers(plan: Plan) -> frozenset[str]:
     on_gpu = [(stage, model.gpu_gb) for stage, model in models]
     if sum(gigabytes > 0 for _, gigabytes in on_gpu) < 2:
         return frozenset()
-    is_local = make_runner(plan.runner).is_local
-    gpu_gb = plan.runner.gpu_gb or (_smallest_gpu_gb() if is_local else 0.0)
+    runner = make_runner(plan.runner)
+    gpu_gb = runner.gpu_gb or (_smallest_gpu_gb() if runner.is_local else 0.0)
     if gpu_gb is None:
         return requirements.barriers([(stage, model.ram_gb) for stage, model in models], memory_gb())
     return requirements.barriers(on_gpu, gpu_gb)

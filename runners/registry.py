@@ -5,6 +5,7 @@ from __future__ import annotations
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from runners.base import Runner
+from runners.dataflow.runner import DataflowRunner
 from runners.direct import DirectRunner
 from runners.flink.runner import FlinkRunner
 from runners.portable import CustomRunner, PortableRunner
@@ -14,6 +15,7 @@ RUNNERS: dict[str, type[Runner]] = {
     "DirectRunner": DirectRunner,
     "PrismRunner": PrismRunner,
     "FlinkRunner": FlinkRunner,
+    "DataflowRunner": DataflowRunner,
     "PortableRunner": PortableRunner,
 }
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from beam_curate.cli import clean, demo, exit_status, image, models, split, verify
+from beam_curate.cli import clean, demo, exit_status, image, models, plan, split, verify
 from beam_curate.cli.command import show_help
 from beam_curate.errors import UsageError
 from beam_curate.options.command_line import unknown_flag
@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["split"]:
         return split.main(arguments[1:])  # it also takes flags of Apache Beam, which argparse would refuse
+    if arguments[:1] == ["plan"]:
+        return plan.main(arguments[1:])
     curates = arguments[:1] == ["demo"]
     return exit_status.run(lambda: _command(arguments), split.how_far if curates else None)
 
@@ -46,6 +48,7 @@ def _parser() -> Parser:
     show_help(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("split", help="Curate videos; the same as python -m beam_curate.run.")
+    commands.add_parser("plan", help="Say where split would run, what it would cost, and what is wrong.")
     for module in (demo, verify, models, image, clean):
         module.add(commands)
     return parser

@@ -30,6 +30,8 @@ from beam_curate.options.help import Parser, add_groups, add_version
 from beam_curate.options.run import RunOptions
 from beam_curate.options.sources import InputOptions
 
+_DESCRIPTION = "Turns source videos into captioned clips and a Cosmos-Predict2 training dataset."
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -56,11 +58,13 @@ class Parsed:
         options: Our options.
         beam_args: Flags for Apache Beam, unchanged, with their values.
         notes: Sentences to print at the start.
+        more: The options that the command has besides; None without such.
     """
 
     options: Options
     beam_args: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    more: Group | None = None
 
 
 def flag_lines(options: Options) -> dict[str, Any]:
@@ -80,7 +84,14 @@ def flag_lines(options: Options) -> dict[str, Any]:
     return lines
 
 
-def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool = True) -> Parsed:
+def parse(
+    argv: Sequence[str],
+    *,
+    prog: str = "beam-curate split",
+    for_run: bool = True,
+    description: str = _DESCRIPTION,
+    more: type[Group] | None = None,
+) -> Parsed:
     """Understands a command line.
 
     >>> parsed = parse(["--input-video-path", "footage", "--output-clip-path", "out", "--limit=10", "--streaming"])
@@ -91,6 +102,8 @@ def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool
         argv: Arguments without the program's name.
         prog: The program's name, for the help text.
         for_run: Whether an input and an output must be named.
+        description: What the command does, for the help text.
+        more: Flags that the command has besides those of a run; a config file does not have them.
 
     Raises:
         UsageError: With all that is wrong, a line each: the problem, the flag, what to do.
@@ -98,11 +111,13 @@ def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool
     """
     for option in ("-h", "--help", "--version"):
         if option in argv:
-            _parser(prog).parse_args([option])
+            _parser(prog, description, more).parse_args([option])
     known = by_name(GROUPS.values())
-    given = sort_arguments(argv, known)
+    given = sort_arguments(argv, known | by_name([more] if more else []))
     in_file, readable = _config(given, known)
     groups, refused = _checked_groups(in_file.values | given.values)
+    own, wrong = check_values(more, given.values) if more else (None, {})
+    refused |= wrong
     options = Options(**groups)
     in_file_only = in_file.values.keys() - given.values.keys()
     problems = [*given.problems, *in_file.problems]
@@ -114,7 +129,7 @@ def parse(argv: Sequence[str], *, prog: str = "beam-curate split", for_run: bool
         problems += contradictions_without([*contradictions, *_contradictions(options)], doubtful)
     if problems:
         raise UsageError("\n".join(problems))
-    return Parsed(options, tuple(given.beam), tuple(_notes(options, in_file.accepted | given.accepted)))
+    return Parsed(options, tuple(given.beam), tuple(_notes(options, in_file.accepted | given.accepted)), own)
 
 
 def _config(given: Arguments, known: Mapping[str, Flag]) -> tuple[Arguments, bool]:
@@ -142,15 +157,15 @@ def _checked_groups(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return groups, refused
 
 
-def _parser(prog: str) -> Parser:
+def _parser(prog: str, description: str, more: type[Group] | None) -> Parser:
     parser = Parser(
         prog=prog,
         usage=f"{prog} --input-video-path PATH --output-clip-path FOLDER [flags] [flags of Apache Beam]",
-        description="Turns source videos into captioned clips and a Cosmos-Predict2 training dataset.",
+        description=description,
         epilog=_EPILOG.format(prog=prog),
     )
     add_version(parser)
-    add_groups(parser, *GROUPS.values())
+    add_groups(parser, *([more] if more else []), *GROUPS.values())
     return parser
 
 
@@ -215,6 +230,8 @@ def _notes(options: Options, accepted: set[str]) -> Iterator[str]:
             f"--threads {options.run.threads} is more than this program's {cores} cores, which makes a run slower and "
             "takes memory: leave it out"
         )
+    if options.run.gpu_only_where_needed and options.run.runner != "DataflowRunner":
+        yield "--gpu-only-where-needed has no effect without --runner=DataflowRunner"
     if "no_generate_embeddings" not in accepted:
         yield "video embeddings are not supported yet and are off (cosmos-curate makes them by default)"
     if dataset.generate_cosmos_predict_dataset == "disable":

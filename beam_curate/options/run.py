@@ -33,7 +33,8 @@ class RunOptions(Group):
 
     runner: str = flag(
         "DirectRunner",
-        "Where the pipeline runs: DirectRunner or PrismRunner on this computer, FlinkRunner or PortableRunner on many.",
+        "Where the pipeline runs: DirectRunner or PrismRunner on this computer, FlinkRunner, DataflowRunner or "
+        "PortableRunner on many.",
         metavar="NAME",
     )
     workspace: LocalPath = flag(
@@ -108,5 +109,14 @@ class RunOptions(Group):
         gt=0,
         le=10_000,
         shown_default="of this computer's GPU; elsewhere one model at a time",
+    )
+    gpu_only_where_needed: str | None = flag(
+        None,
+        "On Dataflow: have GPUs of this kind, such as nvidia-l4, for the stages with large models alone, and workers "
+        "without a GPU for the others. That cuts the chain of stages: what is cut on one worker is read again from the "
+        "output by another, and each part waits for the one before it. It pays where cutting takes longer than "
+        "captions.",
+        metavar="GPU",
+        shown_default="all workers are alike",
     )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

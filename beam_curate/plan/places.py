@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from beam_curate.buckets.file_cache import FileCache
 from beam_curate.options.parse import Options
+from beam_curate.options.run import default_workspace
 from beam_curate.sources.reading import SourceReader
 from beam_curate.weights.fetch import WeightsSource
+
+WORKER_WORKSPACE = "/tmp/beam-curate-workspace"
+"""The workspace of workers that share no folder with this computer: they fill it from ``--model-weights-path``."""
+
+_APART = ("DataflowRunner",)
+
+
+def with_workers_workspace(options: Options) -> Options:
+    """Returns options whose workspace is one of the workers.
+
+    The default is below the home of whoever starts the run, which is nothing that a worker elsewhere could use.
+
+    >>> from beam_curate.options.run import RunOptions
+    >>> with_workers_workspace(Options(run=RunOptions("DataflowRunner"))).run.workspace
+    '/tmp/beam-curate-workspace'
+    """
+    if options.run.runner in _APART and options.run.workspace == default_workspace():
+        return dataclasses.replace(options, run=dataclasses.replace(options.run, workspace=WORKER_WORKSPACE))
+    return options
 
 
 def cache_of(options: Options) -> FileCache:

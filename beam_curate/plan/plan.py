@@ -15,7 +15,7 @@ from beam_curate.models.slot import ModelRef, load_ahead
 from beam_curate.options.parse import Options, Parsed, flag_lines
 from beam_curate.plan.engines import model_server
 from beam_curate.plan.fingerprints import digest, fingerprint
-from beam_curate.plan.places import cache_of, sources_of, weights_of
+from beam_curate.plan.places import cache_of, sources_of, weights_of, with_workers_workspace
 from beam_curate.plan.requirements import required_models
 from beam_curate.plan.settings import ModelSettings, ReportSettings, RunnerSettings, SourceSettings
 from beam_curate.plan.stages import limits_of, stages_of
@@ -114,7 +114,7 @@ def make_plan(parsed: Parsed) -> Plan:
     Args:
         parsed: A command line, understood.
     """
-    options = parsed.options
+    options = with_workers_workspace(parsed.options)
     output = open_store(options.input.output_clip_path, options.input.output_s3_profile_name, cache_of(options))
     stages = _planned(stages_of(options), options, output)
     with_dataset = options.dataset.generate_cosmos_predict_dataset == "predict2"
@@ -139,12 +139,20 @@ def make_plan(parsed: Parsed) -> Plan:
             run.repair,
             sources_of(options),
         ),
-        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose, run.gpu_memory_gb),
+        runner=RunnerSettings(
+            run.runner,
+            run.threads,
+            parsed.beam_args,
+            run.verbose,
+            run.gpu_memory_gb,
+            any(planned.needs_gpu for planned in stages),
+            run.gpu_only_where_needed,
+        ),
         models=ModelSettings(run.workspace, weights_of(options)),
         required=required_models(options),
         model_server=model_server(options),
         report=ReportSettings(
-            flag_lines(options),
+            flag_lines(parsed.options),
             parsed.notes,
             options.dataset.write_all_caption_json,
             options.dataset.write_video_summaries,

@@ -20,6 +20,8 @@ class RunnerSettings:
         beam_args: Flags of Apache Beam, unchanged, with their values.
         verbose: Whether logs of Beam and tracebacks of workers are shown.
         gpu_gb: Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known.
+        needs_gpu: Whether a stage has a model that is made for a GPU.
+        gpu_only_where_needed: The kind of GPU that stages with such models alone get; None where workers are alike.
     """
 
     name: str = "DirectRunner"
@@ -27,6 +29,8 @@ class RunnerSettings:
     beam_args: tuple[str, ...] = ()
     verbose: bool = False
     gpu_gb: float | None = None
+    needs_gpu: bool = False
+    gpu_only_where_needed: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

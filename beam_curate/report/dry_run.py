@@ -48,7 +48,7 @@ def print_dry_run(console: Console, plan: Plan, videos: Sequence[Video], barrier
     cores = os.cpu_count() or 1
     seen = [video for number, video in enumerate(videos) if number < _FETCHED or not scheme_of(video.uri)]
     with ThreadPoolExecutor(cores) as pool:
-        headers = list(pool.map(lambda video: _header(video, plan.sources.reader, limits), seen))
+        headers = list(pool.map(lambda video: header_of(video, plan.sources.reader, limits), seen))
     table = Table("video", "size", "length", "would be", box=None, pad_edge=False)
     core_s = bytes_out = 0.0
     for video, header in zip(seen, headers, strict=True):
@@ -115,31 +115,55 @@ def estimate(header: SourceHeader, plan: Plan) -> tuple[float, float]:
     What is published is a link to what is stored, and counts once. A clip of several windows is there as a whole and
     window by window. An embedding has as many tokens as T5 takes at most.
     """
-    detector, captioner = _detector(plan), plan.stage("captions")
-    encoder: CaptionEncoder | None = plan.stage("text")
-    rate = float(header.frame_rate)
-    frames = header.claimed_duration_s * rate
-    pixels = frames * header.width * header.height
-    uses_network = isinstance(detector, TransNetV2Detector)
-    core_s = pixels / _ENCODED_PIXELS_PER_S + (frames / _SHOT_FRAMES_PER_S if uses_network else 0.0)
-    size = pixels * _BITS_PER_PIXEL / 8
-    if encoder is None or not frames:
+    core_s = shots_core_s(header, plan) + clips_core_s(header)
+    size = _pixels(header) * _BITS_PER_PIXEL / 8
+    clips, windows = divided(header, plan)
+    if not plan.stage("text"):
         return core_s, size
+    embeddings = clips * windows * MAX_TOKENS * _BYTES_PER_TOKEN
+    return core_s, size * (2 if windows > 1 else 1) + embeddings
+
+
+def shots_core_s(header: SourceHeader, plan: Plan) -> float:
+    """Returns how long a core may take to find the shots of a video, without a GPU, in s."""
+    uses_network = isinstance(_detector(plan), TransNetV2Detector)
+    return _frames(header) / _SHOT_FRAMES_PER_S if uses_network else 0.0
+
+
+def clips_core_s(header: SourceHeader) -> float:
+    """Returns how long a core may take to cut the clips of a video, in s."""
+    return _pixels(header) / _ENCODED_PIXELS_PER_S
+
+
+def divided(header: SourceHeader, plan: Plan) -> tuple[float, int]:
+    """Returns (clips of a video, captioned windows of each of them), if its shots have a usual length.
+
+    For a dataset, windows count that are long enough for an item of it.
+    """
+    detector, captioner, frames = _detector(plan), plan.stage("captions"), _frames(header)
+    if captioner is None or not frames:
+        return 0.0, 0
+    encoder: CaptionEncoder | None = plan.stage("text")
+    min_frames, rate = encoder.min_frames if encoder else 0, float(header.frame_rate)
     if isinstance(detector, FixedStrideDetector):
         clip_frames = min(frames, detector.duration_s * rate)
     else:
-        shortest = max(detector.rules.min_length_s * rate, detector.rules.min_length_frames, encoder.min_frames)
+        shortest = max(detector.rules.min_length_s * rate, detector.rules.min_length_frames, min_frames)
         clip_frames = min(frames, max(_SHOT_S * rate, shortest))
-    windows = [
-        window
-        for window in captioner.windows.divide(round(clip_frames))
-        if window[1] - window[0] + 1 >= encoder.min_frames
-    ]
-    embeddings = frames / clip_frames * len(windows) * MAX_TOKENS * _BYTES_PER_TOKEN
-    return core_s, size * (2 if len(windows) > 1 else 1) + embeddings
+    windows = captioner.windows.divide(round(clip_frames))
+    return frames / clip_frames, sum(last - first + 1 >= min_frames for first, last in windows)
 
 
-def _header(video: Video, reader: SourceReader, limits: Limits) -> SourceHeader | Exception:
+def _frames(header: SourceHeader) -> float:
+    return header.claimed_duration_s * float(header.frame_rate)
+
+
+def _pixels(header: SourceHeader) -> float:
+    return _frames(header) * header.width * header.height
+
+
+def header_of(video: Video, reader: SourceReader, limits: Limits) -> SourceHeader | Exception:
+    """Returns what a video claims of itself, or why it cannot be read."""
     try:
         with reader.reading(video) as path:
             header: SourceHeader = decoder_pool.call("probe", path, limits=limits)

@@ -73,6 +73,8 @@ class Limits:
 class _Child:
     def __init__(self, limits: Limits) -> None:
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):  # a default timeout, which Beam's login at Google sets, would make reads fail early
+            end.setblocking(True)
         self.limits = limits
         self.tasks = 0
         self.busy = False

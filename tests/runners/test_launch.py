@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import pytest
+from apache_beam.internal import cloudpickle_pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.worker import data_plane
 
 from beam_curate import counters
 from beam_curate.plan.settings import RunnerSettings
-from runners.launch import switch_off_timed_flushes
+from runners.launch import name_files_without_folders, switch_off_timed_flushes
 from runners.registry import make_runner
+from tests.support.secrets import found_in
 
 THREADS = 4
 
@@ -97,3 +99,17 @@ def test_every_element_arrives_once_whatever_else_the_machine_does() -> None:
         stop.set()
         for other in others:
             other.join()
+
+
+def test_functions_that_are_sent_to_workers_name_no_folder_of_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = cloudpickle_pickler.DEFAULT_CONFIG
+    monkeypatch.setattr(config, "filepath_interceptor", config.filepath_interceptor)  # set back at the end
+
+    def folders() -> set[str]:
+        pipeline = beam.Pipeline()
+        _ = pipeline | beam.Create(["element"]) | beam.Map(str) | beam.Reshuffle()
+        return found_in(pipeline.to_runner_api().SerializeToString(), ["site-packages"])
+
+    assert folders()  # as Beam does it
+    name_files_without_folders()
+    assert not folders()

@@ -84,7 +84,7 @@ def test_without_prism(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     ("name", "flags", "message"),
     [
         ("DirectRuner", [], "choose DirectRunner, PrismRunner"),
-        ("DataflowRunner", [], "is not supported"),
+        ("SparkRunner", [], "is not supported"),
         ("PortableRunner", [], "--job_endpoint=HOST:PORT"),
         ("PortableRunner", [f"--job_endpoint={NOWHERE}"], f"no job server answers at {NOWHERE}"),
         ("PrismRunner", [f"--job_endpoint={NOWHERE}"], f"no job server answers at {NOWHERE}"),

@@ -4,6 +4,7 @@ import fcntl
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -400,6 +401,20 @@ def test_no_zombie_is_left_when_the_pool_closes(video):
     assert status(pid) == ""
     assert pid not in our_children()
     assert works(video)
+
+
+def test_a_default_timeout_of_sockets_harms_no_stream(video):
+    limits = Limits(timeout_s=29, memory_mb=1500)  # of no other test, so that no child is there from before
+    socket.setdefaulttimeout(60)  # as Beam does when it looks for Google's credentials
+    try:
+        answers = stream("shot_frames", video, limits=limits)
+        first = next(answers)
+        time.sleep(1)  # so that the child has to wait until there is room for its next message
+        assert len([first, *answers]) == len(list(stream("shot_frames", video, limits=limits)))
+        time.sleep(1)  # so that the child waits for its next task
+        assert works(video)
+    finally:
+        socket.setdefaulttimeout(None)
 
 
 def test_an_abandoned_stream_frees_its_slot(video):
