@@ -109,4 +109,10 @@ class RunOptions(Group):
         le=10_000,
         shown_default="of this computer's GPU; elsewhere one model at a time",
     )
+    detach: bool = flag(
+        False,
+        "Leave the job to a cluster and return as soon as it has begun there: beam-curate status OUTPUT tells how far "
+        "it is, beam-curate summarize OUTPUT writes the summary when it has ended. For FlinkRunner and PortableRunner "
+        "with workers on other computers.",
+    )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

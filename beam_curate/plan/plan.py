@@ -139,7 +139,7 @@ def make_plan(parsed: Parsed) -> Plan:
             run.repair,
             sources_of(options),
         ),
-        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose, run.gpu_memory_gb),
+        runner=RunnerSettings(run.runner, run.threads, parsed.beam_args, run.verbose, run.gpu_memory_gb, run.detach),
         models=ModelSettings(run.workspace, weights_of(options)),
         required=required_models(options),
         model_server=model_server(options),

@@ -20,6 +20,7 @@ class RunnerSettings:
         beam_args: Flags of Apache Beam, unchanged, with their values.
         verbose: Whether logs of Beam and tracebacks of workers are shown.
         gpu_gb: Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known.
+        detach: Whether the job is left to a cluster.
     """
 
     name: str = "DirectRunner"
@@ -27,6 +28,7 @@ class RunnerSettings:
     beam_args: tuple[str, ...] = ()
     verbose: bool = False
     gpu_gb: float | None = None
+    detach: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
