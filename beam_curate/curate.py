@@ -37,8 +37,8 @@ from runners.beam_import import import_beam
 from runners.registry import make_runner
 
 _NOT_ALONE = {
-    LockState.SHARED: "another run, or a job that it left to a cluster, is writing to this output folder; results stay "
-    "correct, but work may be done twice (beam-curate status tells more)",
+    LockState.SHARED: "another run is writing to this output folder, or a job that it began; results stay correct, but "
+    "work may be done twice (beam-curate status tells more)",
     LockState.UNAVAILABLE: "the file system of the output folder has no locks, so other runs that write to it are not "
     "noticed, and temporary files of killed runs stay in .work/tmp",
 }

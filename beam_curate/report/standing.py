@@ -233,12 +233,14 @@ def _sentence(one: Standing) -> str:
     if ended is not None:
         return f"ended after {format_duration(ended.seconds)}" + (f": {ended.aborted}" if ended.aborted else "")
     return {
-        "running": f"running{'' if one.driver else ' without a driver'}{heard}",
+        "running": f"running{' without a driver' if one.driver is False else ''}{heard}",
         "starting": "started; none of its workers was heard yet",
         "finished": "finished: all of its videos are done or failed, and nobody wrote the summary",
         "silent": f"over, it seems: none of its workers was heard for long{heard}",
         "stopped": f"stopped before its end: its driver is gone{heard}",
-    }.get(one.state, f"over: the cluster says that the job {one.state}")
+        "cancelled": "over: the cluster says that the job was cancelled",
+        "failed": "over: the cluster says that the job failed",
+    }[one.state]
 
 
 def _next(one: Standing, place: str) -> str:

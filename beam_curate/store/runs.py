@@ -196,7 +196,10 @@ def listed(output: Store, run: Run) -> Listed:
     videos: list[Video] = []
     chosen: list[Video] = []
     try:
-        for line in gzip.decompress(output.read(_videos(run))).splitlines():
+        lines = gzip.decompress(output.read(_videos(run))).splitlines()
+        if run.num_listed and not lines:
+            raise ValueError("it is empty")
+        for line in lines:
             *of_listing, duplicate_of, is_chosen = json.loads(line)
             videos.append(Video(*of_listing))
             if is_chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -20,7 +20,7 @@ class Count(CountingDoFn):
 
 def test_counts_are_metrics(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Output(tmp_path)))
+    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Output(tmp_path), PurePosixPath("run")))
     result = pipeline.run()
     result.wait_until_finish()
     counters = {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}
