@@ -26,6 +26,6 @@ def add(commands: Commands) -> None:
 
 
 def _summarize(parsed: argparse.Namespace) -> int:
-    from beam_curate.follow import summarize
+    from beam_curate.summarize import summarize
 
     return summarize(opened(parsed), terminal.console())
