@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from beam_curate.processes import holder
 from beam_curate.store import layout
 from beam_curate.store.base import Key, LockState, unique_name
-from beam_curate.store.runs import Runs
 
 if TYPE_CHECKING:
     from beam_curate.store.objects import ObjectStore
@@ -37,6 +36,8 @@ def lease(output: ObjectStore) -> Iterator[LockState]:
     Raises:
         OSError: The lease cannot be written or the others not be listed.
     """
+    from beam_curate.store.runs import Runs  # what has nothing to do needs no validation
+
     own, process = layout.LEASES / unique_name(), json.dumps(holder.this_process()).encode()
     output.write(own, process)
     ended = threading.Event()

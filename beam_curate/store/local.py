@@ -18,7 +18,6 @@ from beam_curate.elements import StoredFile
 from beam_curate.store import layout, run_lock
 from beam_curate.store.base import Freed, Key, LockState, Store, unique_name
 from beam_curate.store.files import copy_file, sha256_of
-from beam_curate.store.runs import Runs
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS)  # file systems that cannot, or need not
 _PROBE_BYTES = 4096  # an empty file fits on a full disk
@@ -247,6 +246,8 @@ class LocalStore(Store):
 
     def _clear(self) -> LockState:
         """Deletes what killed runs left unless a job goes on that one of them began; never through a link."""
+        from beam_curate.store.runs import Runs  # what has nothing to do needs no validation
+
         runs = Runs(self)
         if runs.going_on(self._now_s):
             return LockState.SHARED
