@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from beam_curate.buckets.file_cache import FileCache
 from beam_curate.follow import status
 from beam_curate.store.open import open_store
-from tests.support.program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
+from tests.support.program import FIXED_STRIDE, cli, command, run, snapshot, start, summary, table, told, wait_for
 from tests.support.stores import PROFILE, new_place
 
 CLIPS_ONLY = ("--no-generate-captions", "--generate-cosmos-predict-dataset=disable")
 OF_S3 = ("--output-s3-profile-name", PROFILE)
 WRITTEN = ("summary.json", "failures.jsonl", "v0/all_window_captions.json")
-
-
-def cli(*arguments: str | Path, expect: int = 0) -> str:
-    """What a command of `beam-curate` prints."""
-    script = "from beam_curate.cli.main import entry; entry()"
-    words = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    assert done.returncode == expect, done.stdout
-    return done.stdout
-
-
-def told(place: str | Path, *flags: str) -> dict[str, Any]:
-    return json.loads(cli("status", place, "--json", *flags))
-
-
-def table(printed: str) -> str:
-    """The table of a run and what follows it."""
-    lines = without_elapsed(printed).splitlines()
-    (first,) = [number for number, line in enumerate(lines) if line.startswith("videos     ")]
-    return "\n".join(line.rstrip() for line in lines[first:])
 
 
 def test_a_run_is_seen_from_elsewhere_and_its_summary_can_be_written_again(
