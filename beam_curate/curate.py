@@ -195,6 +195,8 @@ def _work(
         with contextlib.nullcontext() if run.detached else live(console, run.stages):
             broken = _run_pipeline(console, plan, runner, run, listed, entries)
         goes_on = _goes_on(runner, run) if broken else run.detached  # its job server may be gone, and the job not
+        if broken and goes_on:
+            broken += f"; its job goes on (beam-curate status {shlex.quote(output.location())})"
     finally:
         if not goes_on:
             with contextlib.suppress(OSError):  # a full disk, perhaps, of which the report will speak

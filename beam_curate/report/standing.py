@@ -58,6 +58,7 @@ class Standing:
         heard_ago_s: How long ago one of its processes was heard, in s; None where none was.
         counts: What its processes counted.
         videos: What became of its videos.
+        others: Names of earlier runs whose jobs may be at work, too.
     """
 
     state: str
@@ -68,6 +69,7 @@ class Standing:
     heard_ago_s: float | None
     counts: Mapping[str, int]
     videos: Videos
+    others: tuple[str, ...] = ()
 
     @property
     def stages(self) -> list[StageProgress]:
@@ -103,6 +105,7 @@ class Standing:
             "aborted": run.ended and run.ended.aborted,
             "videos": videos,
             "stages": stages,
+            "others": list(self.others),
         }
 
 
@@ -134,6 +137,7 @@ def standing(output: Store, known: Runs, run: Run, job_state: str | None) -> Sta
         heard_ago_s,
         counts,
         videos,
+        tuple(other.name for other in known.open_ones(now_s) if other != run),
     )
 
 
@@ -211,6 +215,8 @@ def print_standing(console: Console, one: Standing, place: str) -> None:
     )
     if stages := one.stages if one.counts.get(VIDEOS_TO_DO) else []:
         console.print(stage_table(one.seconds, stages, _rates(one, stages), console.width))
+    for other in one.others:
+        console.print(f"the job of an earlier run, {other}, may be at work, too")
     if hint := _next(one, place):
         console.print(hint)
 
@@ -235,12 +241,18 @@ def _sentence(one: Standing) -> str:
     return {
         "running": f"running{' without a driver' if one.driver is False else ''}{heard}",
         "starting": "started; none of its workers was heard yet",
-        "finished": "finished: all of its videos are done or failed, and nobody wrote the summary",
+        "finished": _finished(one.videos),
         "silent": f"over, it seems: none of its workers was heard for long{heard}",
         "stopped": f"stopped before its end: its driver is gone{heard}",
         "cancelled": "over: the cluster says that the job was cancelled",
         "failed": "over: the cluster says that the job failed",
     }[one.state]
+
+
+def _finished(videos: Videos) -> str:
+    if videos.to_do:
+        return f"over: its job has finished, and {videos.to_do:,} videos did not arrive at its end"
+    return "finished: all of its videos are done or failed, and nobody has written the summary"
 
 
 def _next(one: Standing, place: str) -> str:

@@ -280,10 +280,13 @@ class Runs:
             return now_s - self.began_s(run) < STARTS_S
         return now_s - heard_s < SILENT_S
 
+    def open_ones(self, now_s: float) -> list[Run]:
+        """Returns the runs whose jobs may be at work; see `may_go_on`."""
+        return [run for run in self._runs if self.may_go_on(run, now_s)]
+
     def going_on(self, now_s: Callable[[], float]) -> bool:
-        """Whether a job may be at work; see `may_go_on`. The time is only asked for where it matters."""
-        open_ones = [run for run in self._runs if run.ended is None and run.job is not None]
-        return bool(open_ones) and any(self.may_go_on(run, now) for now in [now_s()] for run in open_ones)
+        """Whether a job may be at work. The time is only asked for where it matters."""
+        return any(run.job and not run.ended for run in self._runs) and bool(self.open_ones(now_s()))
 
     def clear(self) -> None:
         """Deletes what runs left that are over, but not what is known of the last one."""

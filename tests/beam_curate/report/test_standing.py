@@ -144,6 +144,20 @@ def test_the_lock_tells_of_a_driver_on_another_computer(output: Output) -> None:
     assert driver_is_alive(output, run) is False
 
 
+def test_an_earlier_job_that_goes_on_is_named(output: Output) -> None:
+    heard(output, recorded(output, "1", job=JOB))
+    recorded(output, "2", job=JOB, ended=ENDED)
+    one = told(output)
+    assert one.run.name == "2"
+    assert one.others == ("1",)
+    assert "the job of an earlier run, 1, may be at work" in printed(one)
+
+
+def test_a_job_that_lost_videos_is_not_called_complete(output: Output) -> None:
+    recorded(output, job=JOB)
+    assert "3 videos did not arrive" in printed(told(output, "finished"))
+
+
 def test_a_driver_that_left_its_job_is_not_waited_for(output: Output) -> None:
     run = recorded(output, driver=ELSEWHERE, job=JOB, detached=True)
     with output.run_lock():  # of another run
