@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -260,9 +261,12 @@ class LocalStore(Store):
 
     def _now_s(self) -> float:
         """Returns the time by the clock of the file system, which may be another computer's."""
-        with self._temporary() as probe:
-            probe.touch()
-            return probe.stat().st_mtime
+        try:
+            with self._temporary() as probe:
+                probe.touch()
+                return probe.stat().st_mtime
+        except OSError:  # it is full, perhaps
+            return time.time()
 
     def is_locked(self) -> bool | None:
         """See `Store.is_locked`."""
