@@ -36,7 +36,7 @@ def build(
     Args:
         pipeline: An empty pipeline.
         plan: The stages of the run.
-        run: The temporary folder of the run.
+        run: The folder of the run.
         selection: The list of videos to work on; see `beam_curate.sources.selection`.
         deal_out_chunks: Whether the chunks of a video are distributed over the workers.
         barriers: Names of stages that begin when all chunks have passed the stages before.
@@ -44,14 +44,14 @@ def build(
         resource_hints: What the workers of stages whose models need a GPU are to have, where these are others.
     """
     videos = pipeline | "ReadVideos" >> ReadVideos(plan.output, selection)
-    chunks = videos | "DetectShots" >> DetectShots(plan.shots, plan.chunks)
+    chunks = videos | "DetectShots" >> DetectShots(plan.shots, plan.chunks, run)
     if deal_out_chunks:
         chunks = chunks | "DealOut" >> beam.Reshuffle()
-    chunks = chunks | "CutClips" >> CutClips(plan.clips)
+    chunks = chunks | "CutClips" >> CutClips(plan.clips, run)
     for planned in plan.after_clips:  # captions, text embeddings, the windows of the dataset
         hints = resource_hints if planned.needs_gpu else None
         if planned.name in barriers:
             chunks = chunks | f"Before {planned.name}" >> with_hints(Redistribute(), hints)
-        chunks = chunks | planned.name.capitalize() >> with_hints(ChunkStage(planned), hints)
-    chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context)
+        chunks = chunks | planned.name.capitalize() >> with_hints(ChunkStage(planned, run), hints)
+    chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context, run)
     chunks | "RecordVideos" >> RecordVideos(plan.context, run, captions_in_ledger)

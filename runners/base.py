@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from beam_curate.elements import Video
@@ -17,6 +19,7 @@ from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from beam_curate.processes.server import Server, listens
 from beam_curate.store.base import Store
+from beam_curate.store.runs import Job
 
 if TYPE_CHECKING:
     from apache_beam import Pipeline
@@ -34,6 +37,9 @@ ANSWER_S = 5.0
 
 _TIMED_FLUSH = "data_buffer_time_limit_ms"
 _START_S = 120.0
+_HAND_OVER_S = 300.0
+_POLL_S = 0.2
+_FINAL_STATES = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 _GRACE_S = 1.0  # the driver leaves within seconds of Ctrl-C
 
 
@@ -53,6 +59,7 @@ class Runner:
         is_local: Whether the stages always run on this computer, so that it is checked for models, memory and threads.
         reshuffle_waits: Whether a Reshuffle holds elements back until all of them have arrived.
         shares_folders: Whether its workers can see folders of this computer, perhaps since they mount them, too.
+        job_name: What the cluster calls the job.
         settings: As given.
         flags: The flags of Beam that `add_flags` declares.
     """
@@ -66,10 +73,12 @@ class Runner:
         parser = _Parser(add_help=False, allow_abbrev=False)
         self.add_flags(parser)
         self.flags = parser.parse_known_args(settings.beam_args)[0]
+        self.job_name: str = self.flags.job_name or f"beam-curate-{uuid.uuid4().hex[:8]}"
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """Declares the flags of Beam that this class reads itself; Beam gets all of them."""
         parser.add_argument("--job_endpoint")
+        parser.add_argument("--job_name")
         parser.add_argument("--environment_type")
         parser.add_argument("--experiments", "--experiment", action="append", default=[])
 
@@ -102,6 +111,46 @@ class Runner:
         endpoint = self.flags.job_endpoint
         if endpoint and endpoint != "embed" and not listens(endpoint, ANSWER_S):
             raise UsageError(f"no job server answers at {endpoint}; start it, or correct --job_endpoint")
+
+    @property
+    def can_detach(self) -> bool:
+        """Whether a job goes on when this process ends, once it is submitted."""
+        return False
+
+    def check_detached(self, output: Store) -> None:
+        """Checks that the job can go on without this process.
+
+        Args:
+            output: The output.
+
+        Raises:
+            UsageError: It cannot; with what to do.
+        """
+        if not self.can_detach:
+            raise UsageError(
+                f"--detach leaves the job to a cluster, and --runner={self.settings.name} with these flags works in "
+                "this process or needs it: leave out --detach, or use a cluster whose workers are elsewhere "
+                "(--runner=FlinkRunner --flink_master=HOST:8081 --environment_type=EXTERNAL; docs/runners.md)"
+            )
+
+    @property
+    def page(self) -> str:
+        """Where the cluster shows its jobs; empty where that is not known."""
+        return ""
+
+    @property
+    def job(self) -> Job | None:
+        """The job, where it goes on if this process is killed."""
+        return Job(self.settings.name, self.job_name, self.page) if self.can_detach else None
+
+    @classmethod
+    def state_of(cls, job: Job) -> str | None:
+        """Asks a cluster for the state of a job.
+
+        Returns:
+            ``running``, ``finished``, ``failed`` or ``cancelled``; None where it does not tell.
+        """
+        return None
 
     def defaults(self) -> list[str]:
         """Returns flags of Beam that apply where the user gives no others."""
@@ -208,6 +257,35 @@ class Runner:
 
     def submitted(self, result: PipelineResult, options: PipelineOptions) -> None:
         """Says where a job can be followed, if it can; called as soon as it was submitted."""
+
+    def stage(self, options: PipelineOptions, output: Store, run: PurePosixPath) -> None:
+        """Prepares what the job needs until it ends, perhaps without this process.
+
+        Args:
+            options: Of the job.
+            output: The output.
+            run: The folder of the run.
+        """
+        return
+
+    def hand_over(self, result: PipelineResult) -> None:
+        """Waits until a job needs this process no more.
+
+        Raises:
+            RuntimeError: It failed before, or this took too long.
+        """
+        deadline = time.monotonic() + _HAND_OVER_S
+        while not self.is_handed_over(result):
+            if result.state in _FINAL_STATES:
+                result.wait_until_finish()  # which raises the reason
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the job {self.job_name} was not accepted within {_HAND_OVER_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def is_handed_over(self, result: PipelineResult) -> bool:
+        """Whether a job needs this process no more."""
+        return str(result.state) == "RUNNING"
 
     def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
         """Cancels a job.

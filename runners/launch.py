@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from apache_beam.internal import cloudpickle_pickler
 from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.runners.worker import sdk_worker
 
 from beam_curate.elements import Video
@@ -24,7 +25,6 @@ from beam_curate.progress import worker_counts
 from beam_curate.sources.selection import write_selection
 from runners.base import Runner
 from runners.job_errors import explain
-from runners.registry import make_runner
 
 _CANCEL_S = 4.5  # a little more than two answers of a cluster
 _PORTION = 500  # videos
@@ -32,41 +32,47 @@ _PORTION = 500  # videos
 
 def run_pipeline(
     plan: Plan,
+    runner: Runner,
     run: PurePosixPath,
     videos: Sequence[Video],
     barriers: Collection[str],
     *,
     captions_in_ledger: bool = True,
+    detach: bool = False,
 ) -> None:
-    """Runs the pipeline of a plan to its end.
+    """Runs the pipeline of a plan to its end, or leaves it to the cluster.
 
     Where a barrier holds all chunks back, this computer works in portions of videos, so that memory stays bounded and
     videos are finished while the run goes on.
 
     Args:
-        plan: Stages, runner and output folder.
-        run: The temporary folder of the run.
+        plan: Stages and output folder.
+        runner: Where it runs.
+        run: The folder of the run.
         videos: What is to be done.
         barriers: Names of stages that begin when all chunks have passed the stages before.
         captions_in_ledger: Whether the ledger of the run holds all captions.
+        detach: Whether to return as soon as the job goes on without this process.
 
     Raises:
         RuntimeError: The job failed as a whole, or a server that the runner needs did not start.
     """
-    runner, verbose = make_runner(plan.runner), plan.runner.verbose
+    verbose = plan.runner.verbose
     logging.getLogger().setLevel(logging.INFO if verbose else logging.CRITICAL)
     options = PipelineOptions(runner.arguments())
     switch_off_timed_flushes()
     name_files_without_folders()
     threading.excepthook = _log_uncaught
-    worker_counts.disable()  # the driver needs no file with its own counters
+    end = runner.hand_over if detach else _wait
     with contextlib.ExitStack() as stack:
         if not verbose:
             stack.enter_context(_without_tracebacks())
-        if runner.workers_elsewhere:
-            stack.enter_context(worker_counts.collected(plan.output))
+        stack.enter_context(worker_counts.of_driver(plan.output, run, works=not runner.workers_elsewhere))
+        if runner.workers_elsewhere and not detach:
+            stack.enter_context(worker_counts.collected(plan.output, run))
         if runner.is_local:
             CORES.set_number(runner.threads)
+        runner.stage(options, plan.output, run)
         beam_runner = stack.enter_context(runner.running(options, plan.output))
         for number, portion in enumerate(_portions(videos, _PORTION if runner.is_local and barriers else len(videos))):
             selection = run / f"selection-{number}"
@@ -83,7 +89,7 @@ def run_pipeline(
                 captions_in_ledger=captions_in_ledger,
                 resource_hints=runner.resource_hints,
             )
-            _run(pipeline, runner, options)
+            _run(pipeline, runner, options, end)
 
 
 def _portions(videos: Sequence[Video], number: int) -> Iterator[list[Video]]:
@@ -110,13 +116,20 @@ def name_files_without_folders() -> None:
     cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = cloudpickle.get_relative_path
 
 
-def _run(pipeline: beam.Pipeline, runner: Runner, options: PipelineOptions) -> None:
-    """Runs a pipeline and waits for its end; cancels the job on Ctrl-C."""
+def _wait(result: PipelineResult) -> None:
+    """Waits for the end of a job."""
+    result.wait_until_finish()
+
+
+def _run(
+    pipeline: beam.Pipeline, runner: Runner, options: PipelineOptions, wait: Callable[[PipelineResult], None]
+) -> None:
+    """Runs a pipeline and waits as long as this process is needed; cancels the job on Ctrl-C."""
     result = None
     try:
         result = pipeline.run()
         runner.submitted(result, options)
-        result.wait_until_finish()
+        wait(result)
     except KeyboardInterrupt:
         # In a thread: the driver leaves within seconds, whether or not a remote server answers.
         cancelling = threading.Thread(target=runner.cancel, args=(result, options), daemon=True)

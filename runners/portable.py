@@ -9,6 +9,15 @@ from runners.base import Runner
 class PortableRunner(Runner):
     """Wherever the job server at ``--job_endpoint`` runs jobs."""
 
+    @property
+    def can_detach(self) -> bool:
+        """Whether workers are elsewhere: the job server stays."""
+        return self.workers_elsewhere and self.flags.job_endpoint not in (None, "embed")
+
+    def defaults(self) -> list[str]:
+        """Returns a job name to find it by."""
+        return [f"--job_name={self.job_name}"]
+
     def check(self) -> None:
         """Checks that there is a job server; see `Runner`."""
         super().check()

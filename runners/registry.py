@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
+from beam_curate.store.runs import Job
 from runners.base import Runner
 from runners.dataflow.runner import DataflowRunner
 from runners.direct import DirectRunner
@@ -18,6 +19,16 @@ RUNNERS: dict[str, type[Runner]] = {
     "DataflowRunner": DataflowRunner,
     "PortableRunner": PortableRunner,
 }
+
+
+def state_of(job: Job) -> str | None:
+    """Asks the cluster of a job for its state; see `Runner.state_of`.
+
+    >>> state_of(Job("PortableRunner", "curate")) is None  # a job server is not asked
+    True
+    """
+    runner = RUNNERS.get(job.runner)
+    return runner.state_of(job) if runner else None
 
 
 def make_runner(settings: RunnerSettings) -> Runner:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from pathlib import PurePosixPath
 
 import apache_beam as beam
 
@@ -22,29 +22,32 @@ class ChunkStage(beam.PTransform):
     >>> from beam_curate.plan.plan import make_plan
     >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
     >>> (captions,) = plan.after_clips
-    >>> isinstance(beam.Pipeline() | beam.Create([]) | ChunkStage(captions), beam.PCollection)
+    >>> isinstance(beam.Pipeline() | beam.Create([]) | ChunkStage(captions, PurePosixPath("run")), beam.PCollection)
     True
 
-    In a pipeline: ``chunks | "Captions" >> ChunkStage(planned)``; see `beam_curate.pipeline`.
+    In a pipeline: ``chunks | "Captions" >> ChunkStage(planned, run)``; see `beam_curate.pipeline`.
 
     Attributes:
         planned: The stage, with the store of its results.
+        run: The folder of the run.
     """
 
     planned: PlannedStage[ClipChunk, ClipChunk]
+    run: PurePosixPath
 
     def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[ClipChunk]:
         """Returns the chunks with what the stage adds."""
         if self.planned.stage.model is None:
-            return chunks | "Process" >> beam.ParDo(Process(self.planned))
-        return chunks | infer(self.planned) | "Result" >> beam.Map(_second)
+            return chunks | "Process" >> beam.ParDo(Process(self.planned, self.run))
+        output = self.planned.results.output
+        return chunks | infer(self.planned) | "Result" >> beam.ParDo(Result(output, self.run))
 
 
 class Process(CountingDoFn):
     """Passes each chunk through a stage without a model."""
 
-    def __init__(self, planned: PlannedStage[ClipChunk, ClipChunk]) -> None:
-        super().__init__(planned.results.output)
+    def __init__(self, planned: PlannedStage[ClipChunk, ClipChunk], run: PurePosixPath) -> None:
+        super().__init__(planned.results.output, run)
         self._planned = planned
 
     def process(self, chunk: ClipChunk) -> list[ClipChunk]:
@@ -53,5 +56,9 @@ class Process(CountingDoFn):
             return [self._planned.process(chunk)]  # type: ignore[list-item]  # a chunk's failures are in its clips
 
 
-def _second(pair: tuple[Any, Any]) -> Any:
-    return pair[1]
+class Result(CountingDoFn):
+    """Takes the results of a stage from what Beam's RunInference returns."""
+
+    def process(self, pair: tuple[ClipChunk, ClipChunk]) -> list[ClipChunk]:
+        """Returns the result."""
+        return [pair[1]]

@@ -34,7 +34,7 @@ class RecordVideos(beam.PTransform):
 
     Attributes:
         context: What all records have in common.
-        run: The temporary folder of the run.
+        run: The folder of the run.
         captions: Whether the ledger holds captions.
     """
 
@@ -51,9 +51,8 @@ class Record(CountingDoFn):
     """Records a video when its last chunk arrives."""
 
     def __init__(self, context: RecordContext, run: PurePosixPath, captions: bool = True) -> None:
-        super().__init__(context.output)
+        super().__init__(context.output, run)
         self._context = context
-        self._run = run
         self._captions = captions
 
     def start_bundle(self) -> None:

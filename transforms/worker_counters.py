@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
+from pathlib import PurePosixPath
 from typing import Any
 
 import apache_beam as beam
@@ -21,10 +22,12 @@ class CountingDoFn(beam.DoFn):
 
     Args:
         output: The output, in which workers leave their counters.
+        run: The folder of the run there.
     """
 
-    def __init__(self, output: Store) -> None:
+    def __init__(self, output: Store, run: PurePosixPath) -> None:
         self._output = output
+        self._run = run
         self._versions = versions()  # of the program that submits the job
 
     def setup(self) -> None:
@@ -39,7 +42,7 @@ class CountingDoFn(beam.DoFn):
                 "is installed here, or build its image anew"
             )
         counters.listen(_to_beam)
-        worker_counts.write_to(self._output)
+        worker_counts.write_to(self._output, self._run)
 
     def finish_bundle(self) -> None:
         """Writes the counters now: runners end a worker's process as soon as its stage is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePosixPath
 
 import apache_beam as beam
 
@@ -19,7 +20,7 @@ class WriteCosmosDataset(beam.PTransform):
     >>> from beam_curate.options.parse import parse
     >>> from beam_curate.plan.plan import make_plan
     >>> plan = make_plan(parse(["--input-video-path=in", "--output-clip-path=out"]))
-    >>> published = beam.Pipeline() | beam.Create([]) | WriteCosmosDataset(plan.context)
+    >>> published = beam.Pipeline() | beam.Create([]) | WriteCosmosDataset(plan.context, PurePosixPath("run"))
     >>> isinstance(published, beam.PCollection)
     True
 
@@ -27,20 +28,22 @@ class WriteCosmosDataset(beam.PTransform):
 
     Attributes:
         context: What all records have in common.
+        run: The folder of the run.
     """
 
     context: RecordContext
+    run: PurePosixPath
 
     def expand(self, chunks: beam.PCollection[ClipChunk]) -> beam.PCollection[ClipChunk]:
         """Returns the chunks as published."""
-        return chunks | "Publish" >> beam.ParDo(Publish(self.context))
+        return chunks | "Publish" >> beam.ParDo(Publish(self.context, self.run))
 
 
 class Publish(CountingDoFn):
     """Publishes one chunk."""
 
-    def __init__(self, context: RecordContext) -> None:
-        super().__init__(context.output)
+    def __init__(self, context: RecordContext, run: PurePosixPath) -> None:
+        super().__init__(context.output, run)
         self._context = context
 
     def process(self, chunk: ClipChunk) -> list[ClipChunk]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from beam_curate.cli import clean, demo, exit_status, image, models, plan, split, verify
+from beam_curate.cli import clean, demo, exit_status, image, models, plan, split, status, summarize, verify
 from beam_curate.cli.command import show_help
 from beam_curate.errors import UsageError
 from beam_curate.options.command_line import unknown_flag
@@ -49,7 +49,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("split", help="Curate videos; the same as python -m beam_curate.run.")
     commands.add_parser("plan", help="Say where split would run, what it would cost, and what is wrong.")
-    for module in (demo, verify, models, image, clean):
+    for module in (demo, status, summarize, verify, models, image, clean):
         module.add(commands)
     return parser
 

@@ -119,4 +119,10 @@ class RunOptions(Group):
         metavar="GPU",
         shown_default="all workers are alike",
     )
+    detach: bool = flag(
+        False,
+        "Leave the job to a cluster and return as soon as it has begun there: beam-curate status OUTPUT tells how far "
+        "it is, beam-curate summarize OUTPUT writes the summary when it has ended. For FlinkRunner and PortableRunner "
+        "with workers on other computers.",
+    )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")

@@ -147,6 +147,7 @@ def make_plan(parsed: Parsed) -> Plan:
             run.gpu_memory_gb,
             any(planned.needs_gpu for planned in stages),
             run.gpu_only_where_needed,
+            run.detach,
         ),
         models=ModelSettings(run.workspace, weights_of(options)),
         required=required_models(options),

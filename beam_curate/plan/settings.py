@@ -22,6 +22,7 @@ class RunnerSettings:
         gpu_gb: Memory of a worker's GPU in GB (10^9 bytes); None where it is that of this computer, or not known.
         needs_gpu: Whether a stage has a model that is made for a GPU.
         gpu_only_where_needed: The kind of GPU that stages with such models alone get; None where workers are alike.
+        detach: Whether the job is left to a cluster.
     """
 
     name: str = "DirectRunner"
@@ -31,6 +32,7 @@ class RunnerSettings:
     gpu_gb: float | None = None
     needs_gpu: bool = False
     gpu_only_where_needed: str | None = None
+    detach: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ def arrive(output: Store, run: PurePosixPath, chunk: ClipChunk) -> list[ClipChun
 
     Args:
         output: The output.
-        run: The temporary folder of the run.
+        run: The folder of the run.
         chunk: As published.
     """
     if chunk.num_chunks == 1:

@@ -24,7 +24,7 @@ def settle(context: RecordContext, run: PurePosixPath, ledger: Ledger, videos: S
 
     Args:
         context: Of the run.
-        run: The temporary folder of the run.
+        run: The folder of the run.
         ledger: All entries of the run.
         videos: Those selected.
 

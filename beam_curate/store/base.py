@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, ClassVar
 
 from beam_curate.elements import StoredFile
-from beam_curate.store import layout
 from beam_curate.store.files import json_bytes, sha256_of
 
 _ATTEMPTS = 10  # to read what another writer created, while a third one deletes it
@@ -110,6 +109,10 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def list_modified(self, folder: Key) -> Iterator[tuple[str, float]]:
+        """Yields all keys below a folder, each with the time when it was written, in s since 1970, by the storage."""
+
+    @abc.abstractmethod
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """Returns the folders in a folder, in a fixed order; none where there is no such folder."""
 
@@ -185,12 +188,21 @@ class Store(abc.ABC):
     def run_lock(self) -> AbstractContextManager[LockState]:
         """Shares the lock of the output while a run lasts and tells whether other runs have it.
 
-        Two runs at once are allowed. Only a run that has the lock for itself deletes temporary files of killed runs.
+        Two runs at once are allowed. Only a run that has the lock for itself deletes temporary files of killed runs,
+        and only if no job goes on that one of them began; see `beam_curate.store.runs`.
         """
+
+    @abc.abstractmethod
+    def is_locked(self) -> bool | None:
+        """Whether a run holds the lock of the output now; None where that cannot be told. Nothing is written."""
 
     def check_reachable(self) -> None:
         """Raises OSError where the storage does not answer or refuses to; nothing is written."""
         return
+
+    def shared_folder(self, key: Key) -> Path | None:
+        """Makes a folder that all computers of a cluster see at the same path; None where the storage has none."""
+        return None
 
     @abc.abstractmethod
     def check_writable(self) -> str | None:
@@ -277,26 +289,6 @@ class Store(abc.ABC):
             with path.open("wb") as file:
                 yield file
             self.put_file(path, key)
-
-    @contextlib.contextmanager
-    def temporary_folder(self) -> Iterator[PurePosixPath]:
-        """Gives a folder of the output for keys that all workers see, deleted at the end of the block.
-
-        Example:
-            >>> import tempfile
-            >>> from beam_curate.store.local import LocalStore
-            >>> with tempfile.TemporaryDirectory() as root:
-            ...     output = LocalStore(Path(root))
-            ...     with output.temporary_folder() as folder:
-            ...         _ = output.write(folder / "a.json", b"{}")
-            ...     output.exists(folder)
-            False
-        """
-        folder = layout.TMP / unique_name()
-        try:
-            yield folder
-        finally:
-            self.delete_folder(folder)
 
 
 def unique_name() -> str:

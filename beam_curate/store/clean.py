@@ -77,7 +77,7 @@ def clean(output: Store) -> Cleaned:
 def _fingerprint_folders(output: Store, notes: list[str]) -> Iterator[PurePosixPath]:
     """Yields the folders whose names are fingerprints: of results, done markers and files."""
     found = _folders(output, layout.WORK, notes)
-    stages = [folder for folder in found if folder not in (layout.FILES, layout.TMP, layout.PUBLISHED)]
+    stages = [folder for folder in found if folder not in (layout.FILES, layout.TMP, layout.RUNS, layout.PUBLISHED)]
     if layout.FILES in found:
         stages += _folders(output, layout.FILES, notes)
     for stage in stages:

@@ -31,7 +31,9 @@ NOT_FOR_TRAINING = "NOT_FOR_TRAINING.txt"
 WORK = PurePosixPath(".work")
 TMP = WORK / "tmp"  # temporary files; deleted by a run that is alone
 LEASES = WORK / "leases"  # of runs on an object store; see `beam_curate.store.lease`
-WORKER_COUNTS = TMP / "counts"  # see `beam_curate.progress.worker_counts`
+RUNS = (
+    WORK / "runs"
+)  # what each run was asked, and a folder of what it keeps until it ends; see `beam_curate.store.runs`
 PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
 DONE = WORK / "done"  # done markers, one folder per fingerprint, in folders that are listed at the same time
 FILES = WORK / "files"  # files that belong to cached results
@@ -120,12 +122,22 @@ def done_name(relative_path: str, size_bytes: int, etag: str) -> PurePosixPath:
     return PurePosixPath(hashlib.sha256(name.encode()).hexdigest()[:2]) / name
 
 
-def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:
-    """What a run keeps of a video until it ends, in its temporary folder.
+def worker_counts(run: PurePosixPath) -> PurePosixPath:
+    """Where the processes that work for a run leave their counters; see `beam_curate.progress.worker_counts`.
 
     Example:
-        >>> str(of_run(TMP / "run", "arrived", Video("/in/a.mp4", "a.mp4", 900, "17")))[:30]
-        '.work/tmp/run/arrived/823bd49b'
+        >>> str(worker_counts(RUNS / "run"))
+        '.work/runs/run/counts'
+    """
+    return run / "counts"
+
+
+def of_run(run: PurePosixPath, what: str, video: Video) -> PurePosixPath:
+    """What a run keeps of a video until it ends, in its folder.
+
+    Example:
+        >>> str(of_run(RUNS / "run", "arrived", Video("/in/a.mp4", "a.mp4", 900, "17")))[:31]
+        '.work/runs/run/arrived/823bd49b'
     """
     return run / what / hashlib.sha256(video.uri.encode(errors="surrogateescape")).hexdigest()
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import threading
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beam_curate.processes import holder
 from beam_curate.store import layout
 from beam_curate.store.base import Key, LockState, unique_name
 
@@ -29,7 +28,7 @@ EXPIRES_S = 4 * RENEWED_S
 def lease(output: ObjectStore) -> Iterator[LockState]:
     """Holds a lease while the block lasts and says whether other runs hold one.
 
-    A run that is alone deletes the temporary objects of killed runs.
+    A run that is alone deletes the temporary objects of killed runs, unless a job of theirs may go on.
 
     Args:
         output: The output.
@@ -37,17 +36,22 @@ def lease(output: ObjectStore) -> Iterator[LockState]:
     Raises:
         OSError: The lease cannot be written or the others not be listed.
     """
-    own, holder = layout.LEASES / unique_name(), _holder()
-    output.write(own, holder)
+    from beam_curate.store.runs import Runs  # what has nothing to do needs no validation
+
+    own, process = layout.LEASES / unique_name(), json.dumps(holder.this_process()).encode()
+    output.write(own, process)
     ended = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(output, own, holder, ended), daemon=True)
+    renewing = threading.Thread(target=_renew, args=(output, own, process, ended), daemon=True)
     try:
         # What is there before the others are listed: a run that begins meanwhile has its own.
-        left = output.list_files(layout.TMP, recursive=True)
-        others = _others(output, own)
+        left, runs = output.list_files(layout.TMP, recursive=True), Runs(output)
+        leases = _leases(output)
+        now_s = max(leases.values())  # that of the own one, which was written last
+        others = _others(output, own, leases, now_s) or runs.going_on(lambda: now_s)
         if not others:
             for key in left:
                 output.delete(key)
+            runs.clear()
         renewing.start()
         yield LockState.SHARED if others else LockState.EXCLUSIVE
     finally:
@@ -58,53 +62,47 @@ def lease(output: ObjectStore) -> Iterator[LockState]:
             output.delete(own)
 
 
-def _renew(output: ObjectStore, own: Key, holder: bytes, ended: threading.Event) -> None:
+def is_held(output: ObjectStore) -> bool:
+    """Whether a run holds a lease, as far as the clock of this computer tells.
+
+    Raises:
+        OSError: They cannot be listed.
+    """
+    oldest_s = time.time() - EXPIRES_S
+    return any(
+        written_s > oldest_s and not _has_died(output, layout.LEASES / name)
+        for name, written_s in _leases(output).items()
+    )
+
+
+def _renew(output: ObjectStore, own: Key, process: bytes, ended: threading.Event) -> None:
     while not ended.wait(RENEWED_S):
         with contextlib.suppress(OSError):  # the next time, perhaps
-            output.write(own, holder)
+            output.write(own, process)
 
 
-def _others(output: ObjectStore, own: Key) -> bool:
+def _leases(output: ObjectStore) -> dict[str, float]:
+    """Returns when each lease was written, by the clock of the store, in s."""
+    return {one.key.rpartition("/")[2]: one.modified_s for one in output.facts(layout.LEASES)}
+
+
+def _others(output: ObjectStore, own: Key, leases: dict[str, float], now_s: float) -> bool:
     """Whether other runs hold a lease; those that ended without giving it back are deleted."""
-    leases = {one.key.rpartition("/")[2]: one.modified_s for one in output.facts(layout.LEASES)}
-    now = max(leases.values())  # that of the own one, which was written last
     others = False
-    for name, written in leases.items():
+    for name, written_s in leases.items():
         key = layout.LEASES / name
         if key == own:
             continue
-        if now - written > EXPIRES_S or _has_died(output, key):
+        if now_s - written_s > EXPIRES_S or _has_died(output, key):
             output.delete(key)
         else:
             others = True
     return others
 
 
-def _holder() -> bytes:
-    """Returns which process of which computer holds a lease."""
-    return json.dumps({"computer": _computer(), "pid": os.getpid(), "started": _started(os.getpid())}).encode()
-
-
 def _has_died(output: ObjectStore, key: Key) -> bool:
     """Whether the holder of a lease was a process of this computer that is no longer there."""
     try:
-        holder = json.loads(output.read(key))
-        return holder["computer"] == _computer() and _started(holder["pid"]) != holder["started"]
-    except (OSError, ValueError, LookupError, TypeError):
+        return holder.is_alive(json.loads(output.read(key))) is False
+    except (OSError, ValueError, AttributeError):
         return False
-
-
-def _computer() -> str:
-    """Returns what tells this computer, or container, from others, since it was started."""
-    with contextlib.suppress(OSError):
-        boot, pids = Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")
-        return f"{socket.gethostname()} {boot} {pids}"
-    return socket.gethostname()
-
-
-def _started(pid: int) -> str | None:
-    """Returns when a process began, in the kernel's ticks; None if it is not there."""
-    try:
-        return Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, ValueError, IndexError):
-        return None

@@ -63,7 +63,7 @@ class LedgerWriter:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from beam_curate.store.local import LocalStore
-        >>> video, folder = Video("/in/a.mp4", "a.mp4", 900, "17"), of_run("4c1f", PurePosixPath(".work/tmp/run"))
+        >>> video, folder = Video("/in/a.mp4", "a.mp4", 900, "17"), of_run("4c1f", PurePosixPath(".work/runs/run"))
         >>> with tempfile.TemporaryDirectory() as root, reading() as ledger:
         ...     writer = LedgerWriter(LocalStore(Path(root)), folder, lambda video: print(video.uri))
         ...     writer.add(Entry(video))
@@ -226,12 +226,12 @@ def of_run(fingerprint: str, run: PurePosixPath) -> PurePosixPath:
     """Returns the folder of the ledger of a run.
 
     Example:
-        >>> str(of_run("4c1f", PurePosixPath(".work/tmp/run")))
+        >>> str(of_run("4c1f", PurePosixPath(".work/runs/run")))
         '.work/ledger/4c1f/run'
 
     Args:
         fingerprint: Under which videos are done.
-        run: The temporary folder of the run.
+        run: The folder of the run.
     """
     return layout.ledger(fingerprint) / run.name
 

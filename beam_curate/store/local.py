@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -94,6 +95,13 @@ class LocalStore(Store):
 
     def list_tags(self, folder: Key) -> Iterator[tuple[str, str]]:
         """See `Store.list_tags`: size and time of the last change; links to folders are not followed."""
+        return ((key, _tag(facts)) for key, facts in self._facts(folder))
+
+    def list_modified(self, folder: Key) -> Iterator[tuple[str, float]]:
+        """See `Store.list_modified`; links to folders are not followed."""
+        return ((key, facts.st_mtime) for key, facts in self._facts(folder))
+
+    def _facts(self, folder: Key) -> Iterator[tuple[str, os.stat_result]]:
         root = self._path(folder)
         start = len(str(self.root)) + 1
         pending = [str(root)]
@@ -111,7 +119,7 @@ class LocalStore(Store):
                     facts = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # it was deleted meanwhile
                     continue
-                yield entry.path[start:], _tag(facts)
+                yield entry.path[start:], facts
 
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""
@@ -235,7 +243,40 @@ class LocalStore(Store):
 
     def run_lock(self) -> AbstractContextManager[LockState]:
         """See `Store.run_lock`."""
-        return run_lock.run_lock(self.root / layout.WORK, self.root / layout.TMP)
+        return run_lock.run_lock(self.root / layout.WORK, self._clear)
+
+    def _clear(self) -> LockState:
+        """Deletes what killed runs left unless a job goes on that one of them began; never through a link."""
+        from beam_curate.store.runs import Runs  # what has nothing to do needs no validation
+
+        runs = Runs(self)
+        if runs.going_on(self._now_s):
+            return LockState.SHARED
+        work, tmp = self.root / layout.WORK, self.root / layout.TMP
+        if not work.is_symlink() and not tmp.is_symlink():
+            shutil.rmtree(tmp, ignore_errors=True)
+        if not work.is_symlink() and not (self.root / layout.RUNS).is_symlink():
+            runs.clear()
+        return LockState.EXCLUSIVE
+
+    def _now_s(self) -> float:
+        """Returns the time by the clock of the file system, which may be another computer's."""
+        try:
+            with self._temporary() as probe:
+                probe.touch()
+                return probe.stat().st_mtime
+        except OSError:  # it is full, perhaps
+            return time.time()
+
+    def is_locked(self) -> bool | None:
+        """See `Store.is_locked`."""
+        return run_lock.is_locked(self.root / layout.WORK)
+
+    def shared_folder(self, key: Key) -> Path:
+        """See `Store.shared_folder`."""
+        path = self._path(key)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""

@@ -78,6 +78,11 @@ class ObjectStore(Store):
         start = len(self._below(""))
         return ((one.key[start:], one.etag) for one in self.facts(folder))
 
+    def list_modified(self, folder: Key) -> Iterator[tuple[str, float]]:
+        """See `Store.list_modified`."""
+        start = len(self._below(""))
+        return ((one.key[start:], one.modified_s) for one in self.facts(folder))
+
     def list_folders(self, folder: Key) -> list[PurePosixPath]:
         """See `Store.list_folders`."""
         found = self.bucket.list(self._below(folder), folders=True)
@@ -184,6 +189,10 @@ class ObjectStore(Store):
     def run_lock(self) -> AbstractContextManager[LockState]:
         """See `Store.run_lock`."""
         return lease.lease(self)
+
+    def is_locked(self) -> bool:
+        """See `Store.is_locked`."""
+        return lease.is_held(self)
 
     def check_reachable(self) -> None:
         """See `Store.check_reachable`: the bucket is there, and can be listed."""

@@ -1,12 +1,10 @@
-"""The lock of an output folder: whether another run works on it, and deleting what killed runs left."""
+"""The lock of an output folder: whether another run works on it."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,23 +13,23 @@ from beam_curate.store.base import LockState
 
 
 @contextlib.contextmanager
-def run_lock(work: Path, tmp: Path) -> Iterator[LockState]:
+def run_lock(work: Path, alone: Callable[[], LockState]) -> Iterator[LockState]:
     """Holds a shared lock while a run lasts, where locks can be had, and says whether other runs hold one.
 
-    Each run shares the lock; a run is known to be alone when it had the lock exclusively for a moment. Only then are
-    the temporary files of killed runs deleted.
+    Each run shares the lock; a run is known to be alone when it had the lock exclusively for a moment.
 
     Args:
         work: Folder of the lock, created where it is not there.
-        tmp: Folder of temporary files.
+        alone: Is called in that moment; it clears what killed runs left, and returns the state.
 
     Raises:
         OSError: The folder of the lock cannot be made.
 
     Example:
         >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder, run_lock(Path(folder), Path(folder, "tmp")) as state:
-        ...     print(state.name)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with run_lock(Path(folder), lambda: LockState.EXCLUSIVE) as state:
+        ...         print(state.name)
         EXCLUSIVE
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -42,12 +40,27 @@ def run_lock(work: Path, tmp: Path) -> Iterator[LockState]:
             return
         stack.enter_context(lock)
         state = _take(lock)
-        if state is LockState.EXCLUSIVE and not os.path.islink(work) and not os.path.islink(tmp):
-            shutil.rmtree(tmp, ignore_errors=True)  # never through a link, which may lead anywhere
+        if state is LockState.EXCLUSIVE:
+            state = alone()
         if state is not LockState.UNAVAILABLE:
             with contextlib.suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_SH)
         yield state
+
+
+def is_locked(work: Path) -> bool | None:
+    """Whether a run holds the lock; None where that cannot be told.
+
+    Example:
+        >>> is_locked(Path("/no/such/folder")) is None
+        True
+    """
+    try:
+        with (work / "lock").open("rb") as lock:
+            state = _take(lock)
+    except OSError:
+        return None
+    return None if state is LockState.UNAVAILABLE else state is LockState.SHARED
 
 
 def _open(path: Path) -> IO[bytes] | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 _ANSWER_S = 5.0
 _CANCEL_ANSWER_S = 2.0  # of each of two calls: the driver leaves within seconds, also where all cores are busy
-_FINAL_STATES = ("FINISHED", "CANCELED", "FAILED")
+_FINAL_STATES = {"FINISHED": "finished", "CANCELED": "cancelled", "FAILED": "failed"}
+_NOT_YET = ("INITIALIZING",)  # until then its client may still be needed
 
 
 def endpoint(master: str) -> str:
@@ -33,6 +34,31 @@ def slots(master: str) -> int:
     with contextlib.suppress(OSError, ValueError, KeyError):
         return int(_ask(master, "overview", _ANSWER_S)["slots-total"])
     return 0
+
+
+def page(master: str) -> str:
+    """Returns the URL of Flink's page, without what else a URL can hold.
+
+    >>> page("localhost:8081/"), page("https://team:key@flink.example")
+    ('http://localhost:8081', 'https://flink.example:443')
+    """
+    return f"{urllib.parse.urlsplit(_url(master)).scheme}://{endpoint(master)}"
+
+
+def state(master: str, job_name: str) -> str | None:
+    """Returns ``running``, ``finished``, ``failed`` or ``cancelled``; None if the cluster does not know the job.
+
+    Of several jobs of that name, the one that began last counts.
+
+    >>> state("localhost:1", "curate") is None  # where no cluster answers
+    True
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        jobs = [job for job in _ask(master, "jobs/overview", _ANSWER_S)["jobs"] if job["name"] == job_name]
+        latest = max(jobs, key=lambda job: job["start-time"], default=None)
+        if latest is not None and latest["state"] not in _NOT_YET:
+            return _FINAL_STATES.get(latest["state"], "running")
+    return None
 
 
 def cancel(master: str, job_name: str) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from beam_curate.buckets.base import scheme_of
 from beam_curate.errors import UsageError
 from beam_curate.processes.server import listens
 from beam_curate.store.base import Store
+from beam_curate.store.runs import Job
 from runners.base import ANSWER_S, Runner, serving
 from runners.flink import rest
 
@@ -35,6 +36,7 @@ class FlinkRunner(Runner):
         parser.add_argument("--parallelism", type=int)
         parser.add_argument("--flink_submit_uber_jar", action="store_true")
         parser.add_argument("--flink_job_server_jar")
+        parser.add_argument("--artifacts_dir")
         parser.add_argument("--job_server_java_launcher", default="java")
         parser.add_argument("--output_executable_path")
 
@@ -66,7 +68,31 @@ class FlinkRunner(Runner):
         slots = 0
         if not self.flags.parallelism:
             slots = self.units_in_hand if self._is_embedded else rest.slots(self.flags.flink_master)
-        return [f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}", *([f"--parallelism={slots}"] if slots else [])]
+        return [f"--job_name={self.job_name}", *([f"--parallelism={slots}"] if slots else [])]
+
+    @property
+    def can_detach(self) -> bool:
+        """Whether workers are elsewhere, and Flink is not inside the job server of this process."""
+        return self.workers_elsewhere and (bool(self.flags.job_endpoint) or not self._is_embedded)
+
+    def check_detached(self, output: Store) -> None:
+        """Checks also that what workers need to start is kept where they find it; see `Runner`."""
+        super().check_detached(output)
+        if self._starts_job_server and not self.flags.artifacts_dir and scheme_of(output.location()):
+            raise UsageError(
+                "--detach with an output in an object store needs --artifacts_dir=FOLDER, which this computer and all "
+                "TaskManagers see at the same path: workers are started from what is staged there (docs/runners.md)"
+            )
+
+    @property
+    def page(self) -> str:
+        """Flink's page, if it is known; see `Runner`."""
+        return "" if self._is_embedded else rest.page(self.flags.flink_master)
+
+    @classmethod
+    def state_of(cls, job: Job) -> str | None:
+        """Asks Flink; see `Runner`."""
+        return rest.state(job.page, job.name) if job.page else None
 
     @property
     def workers_elsewhere(self) -> bool:
@@ -85,13 +111,29 @@ class FlinkRunner(Runner):
 
         flink, jobs = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions)
         flink.flink_master = flink_runner.FlinkRunner.add_http_scheme(flink.flink_master)
-        # TaskManagers read the staged artifacts as files, so they must be where TaskManagers see the output as well.
         with output.scratch() as staged:
             jobs.artifacts_dir = jobs.artifacts_dir or str(staged)
             command, endpoint = flink_runner.FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
             options.view_as(PortableOptions).job_endpoint = endpoint
             with serving("Beam's job server for Flink", command, endpoint):
                 yield flink_runner.FlinkRunner()
+
+    def stage(self, options: PipelineOptions, output: Store, run: PurePosixPath) -> None:
+        """Has artifacts staged in the folder of the run.
+
+        TaskManagers read them as files, so they must be where TaskManagers see the output as well.
+        """
+        from apache_beam.options.pipeline_options import JobServerOptions
+
+        jobs = options.view_as(JobServerOptions)
+        if self._starts_job_server and not jobs.artifacts_dir and (folder := output.shared_folder(run / "staged")):
+            jobs.artifacts_dir = str(folder)
+
+    def is_handed_over(self, result: PipelineResult) -> bool:
+        """Whether Flink has the job: the job server says that it runs before it has submitted it."""
+        if self._is_embedded:
+            return super().is_handed_over(result)
+        return rest.state(self.flags.flink_master, self.job_name) is not None
 
     def cancel(self, result: PipelineResult | None, options: PipelineOptions) -> None:
         """Cancels the job on the cluster, which Beam's job server does not; see `Runner`."""

@@ -18,7 +18,7 @@ DATASET = ("--generate-cosmos-predict-dataset", "predict2", "--text-encoder", "t
 def fused_stages(*, deal_out_chunks: bool = False, barriers: tuple[str, ...] = ()) -> int:
     """How many stages Beam's local runner makes of the flow."""
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    run = PurePosixPath(".work/tmp/run")
+    run = PurePosixPath(".work/runs/run")
     build(pipeline, plan_of(*DATASET), run, run / "selection", deal_out_chunks=deal_out_chunks, barriers=barriers)
     _, stages = FnApiRunner().create_stages(pipeline.to_runner_api())
     ends = (common_urns.primitives.IMPULSE.urn,)

@@ -12,9 +12,22 @@ from pathlib import Path
 import pytest
 
 from beam_curate import __version__
+from runners.flink import rest
 from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
 from tests.support.needed import need
-from tests.support.program import FIXED_STRIDE, command, run, snapshot, start, summary, wait_for, without_elapsed
+from tests.support.program import (
+    FIXED_STRIDE,
+    cli,
+    command,
+    run,
+    snapshot,
+    start,
+    summary,
+    table,
+    told,
+    wait_for,
+    without_elapsed,
+)
 from tools import engines
 
 WITHIN_S = 200
@@ -108,6 +121,82 @@ def pool_that_sees(cluster: FlinkCluster, folder: Path) -> Iterator[None]:
     finally:
         cluster.kill_pool()
         cluster.start_pool()
+
+
+def test_a_job_that_is_left_to_the_cluster_is_followed_and_summed_up(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
+) -> None:
+    output, expected, of_direct = direct
+    flags = (*FIXED_STRIDE, *cluster.flags)
+    with cluster.explained():
+        printed = run(videos, output, *flags, "--detach")
+        assert f"goes on on http://{cluster.master} without this program" in printed
+        seen = told(output)
+        if seen["job"]["state"] == "running":
+            assert seen["state"] == "running" and not seen["driver_is_alive"]
+            assert "may still be at work" in cli("summarize", output, expect=2)
+            assert "wait until it ends" in cli("clean", output, expect=2)
+        wait_for(lambda: told(output)["job"]["state"] != "running", within_s=WITHIN_S)
+        seen = told(output)
+        assert (seen["state"], seen["job"]["state"]) == ("finished", "finished")
+        assert (seen["videos"]["done"], seen["videos"]["to_do"]) == (4, 0)
+        assert not (output / "summary.json").exists()
+        assert table(cli("summarize", output)) == table(of_direct)
+        assert snapshot(output) == expected
+        of_direct_counts = {"clips: done", "captions: done", "windows: done", "videos done"}
+        assert of_direct_counts <= counts(output).keys()
+        assert told(output)["state"] == "ended"
+        assert left(output) == []
+        assert "Nothing to do" in run(videos, output, *flags)
+        assert snapshot(output) == expected
+    shutil.rmtree(output)
+
+
+def test_a_job_whose_driver_was_killed_is_followed_and_summed_up(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
+) -> None:
+    output, expected, _ = direct
+    flags = (*FIXED_STRIDE, *cluster.flags)
+    with cluster.explained():
+        process = start(command(videos, output, *flags))
+        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
+        process.kill()
+        process.communicate()
+        seen = told(output)
+        assert seen["state"] == "running" and not seen["driver_is_alive"] and not seen["detached"]
+        wait_for(lambda: told(output)["state"] != "running", within_s=WITHIN_S)
+        assert told(output)["state"] == "finished"
+        cli("summarize", output)
+        assert snapshot(output) == expected
+        assert "4 videos found, 4 done before, 0 to do" in run(videos, output, *flags)
+    shutil.rmtree(output)
+
+
+def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
+) -> None:
+    output, expected, _ = direct
+    with cluster.explained():
+        run(videos, output, *FIXED_STRIDE, *cluster.flags, "--detach")
+        wait_for(lambda: stored(output, "clips"), within_s=WITHIN_S)
+        job = told(output)["job"]
+        assert rest.cancel(job["page"], job["name"])
+        wait_for(lambda: told(output)["state"] == "cancelled", within_s=WITHIN_S)
+        before = told(output)["videos"]
+        assert before["to_do"]
+        printed = cli("summarize", output, expect=1)
+        assert "are not recorded and are still to do" in printed
+        assert summary(output)["beam_curate"]["num_failed_videos"] >= before["to_do"]
+        printed = run(videos, output, *FIXED_STRIDE)
+        assert counts(output).get("shots: cached", 0) > 0
+        assert snapshot(output) == expected
+    shutil.rmtree(output)
+
+
+def left(output: Path) -> list[Path]:
+    """What runs keep until they end."""
+    folders = (output / ".work" / "tmp", output / ".work" / "runs")
+    return [path for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()]
 
 
 def stored(output: Path, stage: str) -> list[Path]:

@@ -173,7 +173,7 @@ def killed(site: Site, choose: random.Random) -> None:
 def two_at_once(site: Site, choose: random.Random) -> None:
     """A second run begins while the first one works: both end well, and the second says that it is not alone."""
     first = site.start()
-    wait_for(lambda: any("selection-" in key for key in site.keys(f"{OUTPUT}/.work/tmp/")), first)
+    wait_for(lambda: any("selection-" in key for key in site.keys(f"{OUTPUT}/.work/runs/")), first)
     second = site.start()
     assert ANOTHER_RUN not in ended(first)
     assert ANOTHER_RUN in ended(second)

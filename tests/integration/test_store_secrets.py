@@ -71,7 +71,7 @@ def payload_of(pipeline: beam.Pipeline) -> bytes:
 
 def graph_of(plan: Plan) -> bytes:
     pipeline = beam.Pipeline()
-    run = PurePosixPath(".work/tmp/run")
+    run = PurePosixPath(".work/runs/run")
     build(pipeline, plan, run, run / "selection", deal_out_chunks=True, barriers=["text"])
     return payload_of(pipeline)
 

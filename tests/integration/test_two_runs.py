@@ -18,7 +18,7 @@ ALIVE = "another run is writing to this output"
 def both(source: Path, output: Path, *flags: str) -> tuple[str, str]:
     """Starts a second run while a first one works; returns what they printed."""
     first = start(command(source, output, *flags))
-    wait_for(lambda: list((output / ".work" / "tmp").glob("*/selection-0")), first)
+    wait_for(lambda: list((output / ".work" / "runs").glob("*/selection-0")), first)
     second = start(command(source, output, *flags))
     printed = first.communicate(timeout=600)[0], second.communicate(timeout=600)[0]
     assert (first.returncode, second.returncode) == (0, 0), printed

@@ -15,6 +15,8 @@ from beam_curate.elements import Video
 from beam_curate.errors import UsageError
 from beam_curate.plan.settings import RunnerSettings
 from beam_curate.store.local import LocalStore
+from beam_curate.store.open import open_store
+from beam_curate.store.runs import Job
 from runners.base import Runner
 from runners.prism import PrismRunner
 from runners.registry import RUNNERS, make_runner
@@ -54,6 +56,56 @@ def value(arguments: list[str], flag: str) -> str | None:
     """The value of a flag of Beam, of which the last one counts."""
     values = [word.partition("=")[2] for word in arguments if word.startswith(f"{flag}=")]
     return values[-1] if values else None
+
+
+ELSEWHERE = ("--environment_type=EXTERNAL", "--environment_config=localhost:50000")
+HERE = ("--environment_type=LOOPBACK",)
+CLUSTER = ("--flink_master=localhost:8081",)
+SERVER = ("--job_endpoint=localhost:8099",)
+
+
+@pytest.mark.parametrize(
+    ("name", "beam_args", "expected"),
+    [
+        ("DirectRunner", (), False),
+        ("PrismRunner", (), False),
+        ("PrismRunner", SERVER, False),
+        ("FlinkRunner", (*CLUSTER, *ELSEWHERE), True),
+        ("FlinkRunner", (*CLUSTER, *HERE), False),
+        ("FlinkRunner", ELSEWHERE, False),  # Flink is inside the job server that this process starts
+        ("FlinkRunner", (*SERVER, *ELSEWHERE), True),  # and that one stays
+        ("FlinkRunner", (*SERVER, *HERE), False),
+        ("FlinkRunner", SERVER, False),
+        ("PortableRunner", (*SERVER, *ELSEWHERE), True),
+        ("PortableRunner", SERVER, True),  # containers, by default
+        ("PortableRunner", (*SERVER, *HERE), False),
+        ("PortableRunner", ("--job_endpoint=embed", *ELSEWHERE), False),
+    ],
+)
+def test_a_job_is_left_alone_only_where_it_goes_on(name: str, beam_args: tuple[str, ...], expected: bool) -> None:
+    one = runner(name, *beam_args)
+    output = LocalStore(Path("/nowhere"))
+    assert one.can_detach is expected
+    if expected:
+        one.check_detached(output)
+        assert one.job is not None and one.job.name == one.job_name == value(one.arguments(), "--job_name")
+    else:
+        with pytest.raises(UsageError, match="--detach leaves the job to a cluster"):
+            one.check_detached(output)
+        assert one.job is None
+
+
+def test_what_workers_start_from_must_outlast_this_computer() -> None:
+    output = open_store("s3://bucket/out")
+    with pytest.raises(UsageError, match="--artifacts_dir"):
+        runner("FlinkRunner", *CLUSTER, *ELSEWHERE).check_detached(output)
+    for more in (("--artifacts_dir=/shared/artifacts",), SERVER):
+        runner("FlinkRunner", *CLUSTER, *ELSEWHERE, *more).check_detached(output)
+
+
+def test_the_page_of_a_job_has_no_credentials_in_it() -> None:
+    job = runner("FlinkRunner", "--flink_master=https://team:key@flink.example", "--job_name=curate", *ELSEWHERE).job
+    assert job == Job("FlinkRunner", "curate", "https://flink.example:443")
 
 
 @pytest.fixture

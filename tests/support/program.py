@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tools import engines
 
@@ -46,6 +47,27 @@ def run(source: Path | str, output: Path | str, *flags: str, expect: int = 0) ->
     )
     assert done.returncode == expect, done.stdout
     return done.stdout
+
+
+def cli(*arguments: str | Path, expect: int = 0) -> str:
+    """What a command of `beam-curate` prints."""
+    script = "from beam_curate.cli.main import entry; entry()"
+    words = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert done.returncode == expect, done.stdout
+    return done.stdout
+
+
+def told(place: str | Path, *flags: str) -> dict[str, Any]:
+    """What `beam-curate status` tells scripts."""
+    return json.loads(cli("status", place, "--json", *flags))
+
+
+def table(printed: str) -> str:
+    """The table at the end of a run, with what follows it."""
+    lines = without_elapsed(printed).splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("videos     ")]
+    return "\n".join(line.rstrip() for line in lines[first:])
 
 
 def without_elapsed(printed: str) -> str:

@@ -20,6 +20,7 @@ from tests.support.program import FIXED_STRIDE, command, seen, start
 BUCKET, INPUT, OUTPUT = "footage", "in", "out"
 PROFILE = "team"
 CLIPS = f"{OUTPUT}/.work/clips/"  # the results of the stage that reads the sources a second time
+_RUNS = f"{OUTPUT}/.work/runs/"
 _TEMPORARY = (f"{OUTPUT}/.work/tmp/", f"{OUTPUT}/.work/leases/")
 _PADDING_BYTES = 3 << 20
 _RUN_S = 240
@@ -102,7 +103,8 @@ class Site:
 
     def temporary(self) -> list[str]:
         """What a run should not have left."""
-        return [key for prefix in _TEMPORARY for key in self.keys(prefix)]
+        of_runs = [key for key in self.keys(_RUNS) if "/" in key.removeprefix(_RUNS)]
+        return [*of_runs, *(key for prefix in _TEMPORARY for key in self.keys(prefix))]
 
 
 def ended(process: subprocess.Popen[str], expect: int = 0, within_s: float = _RUN_S) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_stages_with_and_without_a_model_share_the_limit(tmp_path: Path, monkeyp
     concurrency.set_limit(LIMIT)
     layout, busy = Output(tmp_path), Busy()
     chunk, stage = make_chunk([make_clip(layout, "a")]), planned(busy, layout)
-    plain, handler = Process(stage), StageHandler(stage)
+    plain, handler = Process(stage, PurePosixPath("run")), StageHandler(stage)
     with ThreadPoolExecutor(12) as threads:
         results = [threads.submit(lambda: list(plain.process(chunk))) for _ in range(6)]
         results += [threads.submit(handler.run_inference, [chunk], NoModel()) for _ in range(6)]

@@ -13,7 +13,7 @@ from beam_curate.store import ledger
 from tests.support.facts import make_chunk, make_context, make_video_element
 from transforms.record_videos import Record
 
-RUN = PurePosixPath(".work/tmp/run")
+RUN = PurePosixPath(".work/runs/run")
 VIDEO = make_video_element()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import apache_beam as beam
 import pytest
@@ -23,7 +23,7 @@ class Count(CountingDoFn):
 
 def test_counts_are_metrics(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Output(tmp_path)))
+    _ = pipeline | beam.Create([2, 3]) | beam.ParDo(Count(Output(tmp_path), PurePosixPath("run")))
     result = pipeline.run()
     result.wait_until_finish()
     counters = {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}
@@ -33,7 +33,7 @@ def test_counts_are_metrics(tmp_path: Path) -> None:
 
 def test_a_worker_with_other_versions_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transforms.worker_counters.versions", lambda: versions() | {"Apache Beam": "2.0"})
-    submitted = Count(Output(tmp_path))
+    submitted = Count(Output(tmp_path), PurePosixPath("run"))
     monkeypatch.undo()
     with pytest.raises(WorkerError, match=r"Apache Beam is 2\.\d+\.\d there and 2\.0 here.*install there what is"):
         submitted.setup()

@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -218,12 +219,29 @@ def test_scratch_is_gone_afterwards_also_after_an_error(store: Store) -> None:
     assert store.list_files("", recursive=True) == []
 
 
-def test_a_temporary_folder_is_gone_afterwards_also_after_an_error(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.temporary_folder() as folder:
-        store.write(folder / "a" / "b", b"x")
-        assert pickle.loads(pickle.dumps(store)).read(folder / "a" / "b") == b"x"
-        raise ZeroDivisionError
-    assert store.list_files("", recursive=True) == []
+def test_times_of_keys_are_those_of_writing(store: Store) -> None:
+    begun_s = time.time()
+    store.write("folder/b", b"x")
+    store.write("folder/deep/a", b"y")
+    first = dict(store.list_modified("folder"))
+    assert set(first) == {"folder/b", "folder/deep/a"}
+    assert all(begun_s - 2 < modified_s < time.time() + 2 for modified_s in first.values())
+    time.sleep(1.1)  # object stores tell whole seconds
+    store.write("folder/b", b"x")
+    again = dict(store.list_modified("folder"))
+    assert again["folder/b"] > first["folder/b"]
+    assert again["folder/deep/a"] == first["folder/deep/a"]
+    assert list(store.list_modified("elsewhere")) == []
+
+
+def test_a_folder_that_is_shared_is_in_the_output(store: Store) -> None:
+    folder = store.shared_folder("folder/deep")
+    assert store.shared_folder("folder/deep") == folder
+    if folder is not None:
+        (folder / "a").write_bytes(b"x")
+        assert store.read("folder/deep/a") == b"x"
+        store.delete_folder("folder")
+        assert not folder.exists()
 
 
 def test_a_finished_file_moves_in_and_replaces(store: Store) -> None:
@@ -373,5 +391,7 @@ def test_runs_know_of_each_other(store: Store) -> None:
             (LockState.EXCLUSIVE, LockState.SHARED),
             (LockState.UNAVAILABLE, LockState.UNAVAILABLE),
         )
+        assert store.is_locked() is (None if first is LockState.UNAVAILABLE else True)
     with store.run_lock() as third:
         assert third is first
+    assert not store.is_locked()

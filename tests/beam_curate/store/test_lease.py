@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from beam_curate.buckets.file_cache import FileCache
+from beam_curate.processes import holder
 from beam_curate.store import layout, lease
 from beam_curate.store.base import LockState
 from beam_curate.store.objects import ObjectStore
@@ -67,7 +68,8 @@ def test_a_run_elsewhere_that_was_killed_is_forgotten(bucket: MemoryBucket, outp
 
 def test_a_run_on_this_computer_that_was_killed_is_forgotten_at_once(output: ObjectStore) -> None:
     hold = (
-        "import sys; from beam_curate.store import lease; print(lease._holder().decode(), flush=True); sys.stdin.read()"
+        "import json, sys; from beam_curate.processes import holder; "
+        "print(json.dumps(holder.this_process()), flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -80,9 +82,9 @@ def test_a_run_on_this_computer_that_was_killed_is_forgotten_at_once(output: Obj
 
 
 def test_a_number_that_another_process_has_now_is_no_sign_of_life(output: ObjectStore) -> None:
-    holder = json.loads(lease._holder()) | {"started": "1"}
-    assert holder["pid"] == os.getpid()
-    output.write(layout.LEASES / "other", json.dumps(holder).encode())
+    other = holder.this_process() | {"started": "1"}
+    assert other["pid"] == os.getpid()
+    output.write(layout.LEASES / "other", json.dumps(other).encode())
     with output.run_lock() as state:
         assert state is LockState.EXCLUSIVE
 

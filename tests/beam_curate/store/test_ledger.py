@@ -17,7 +17,7 @@ from beam_curate.store.outcomes import outcome, rare_records
 from beam_curate.store.recorded import Recorded
 from tests.support.facts import make_chunk, make_clip, make_context, make_failure, make_video_element, make_window
 
-FOLDER = ledger.of_run("A", PurePosixPath(".work/tmp/run"))
+FOLDER = ledger.of_run("A", PurePosixPath(".work/runs/run"))
 VIDEO = make_video_element("deep/a\tvideo \u2028 ü.mp4")
 COPY = make_video_element("copy.mp4", duplicate_of="deep/good.mp4")
 

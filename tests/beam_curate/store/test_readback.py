@@ -18,9 +18,10 @@ from beam_curate.records.recorder import made_before, publish_chunk, record_vide
 from beam_curate.records.records import RecordContext
 from beam_curate.report.summary import RunFacts, write_summary
 from beam_curate.sources.selection import Selection
-from beam_curate.store import journal
+from beam_curate.store import journal, layout
 from beam_curate.store.clean import clean
 from beam_curate.store.outcomes import outcome, rare_records
+from beam_curate.store.runs import Runs
 from tests.support.facts import items, make_chunk, make_clip, make_context, make_failure, make_video_element, tree
 from tests.support.output import Output
 from tests.support.selection import selected
@@ -215,11 +216,14 @@ def test_journals_of_any_content_are_read(context: RecordContext) -> None:
 @pytest.mark.parametrize("what", TEXTS)
 def test_counts_and_fingerprints_of_any_content_are_read(context: RecordContext, what: str) -> None:
     output = context.output
-    counts = output.tmp / "counts" / "w.json"
+    counts = output.runs / "run" / "counts" / "w.json"
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_bytes(TEXTS[what])
-    with worker_counts.collected(output):
+    with worker_counts.collected(output, layout.RUNS / "run"):
         pass
+    counts.parents[1].with_suffix(".json").write_bytes(TEXTS[what])
+    counts.parents[1].with_suffix(".videos.gz").write_bytes(TEXTS[what])
+    assert Runs(output).latest is None
     output.fingerprints.write_bytes(TEXTS[what])
     with pytest.raises(UsageError):
         clean(output)
