@@ -6,7 +6,6 @@ import argparse
 import functools
 import logging
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +41,12 @@ class DataflowRunner(Runner):
     """
 
     shares_folders = False
+    can_detach = True
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """Declares the flags of the job, its workers and the places that it is staged in."""
         super().add_flags(parser)
-        for name in ("project", "region", "staging_location", "temp_location", "job_name", "template_location"):
+        for name in ("project", "region", "staging_location", "temp_location", "template_location"):
             parser.add_argument(f"--{name}")
         parser.add_argument("--sdk_container_image", "--worker_harness_container_image", dest="image")
         parser.add_argument("--machine_type", "--worker_machine_type", dest="machine_type")
@@ -80,7 +80,7 @@ class DataflowRunner(Runner):
         if "use_multiple_sdk_containers" not in ",".join(self.flags.experiments).split(","):
             experiments.append(_ONE_PROCESS)
         given = [
-            f"--job_name=beam-curate-{uuid.uuid4().hex[:8]}",
+            f"--job_name={self.job_name}",
             "--sdk_location=container",
             f"--experiments={','.join(experiments)}",
             f"--number_of_worker_harness_threads={self.units_in_hand}",
@@ -168,6 +168,15 @@ class DataflowRunner(Runner):
 
         job, cloud = result.job_id(), options.view_as(GoogleCloudOptions)
         print(f"Job {job}: {console_url(cloud.region, job, cloud.project)}", flush=True)
+
+    def is_handed_over(self, result: PipelineResult) -> bool:
+        """Whether Dataflow has the job: it has once it is submitted."""
+        return True
+
+    @property
+    def page(self) -> str:
+        """The page of all jobs; see `Runner`."""
+        return f"https://console.cloud.google.com/dataflow/jobs?project={self.flags.project}"
 
     def describe(self) -> list[tuple[str, str]]:
         """Returns what the workers are; see `Runner`."""
