@@ -1,4 +1,4 @@
-"""Installs Prism, Flink and object stores into a cache outside the checkout, for tests and for trying them out.
+"""Installs Prism, Flink, object stores and a Kubernetes API server into a cache outside the checkout, for tests.
 
 `make engines` runs this. Existing installations are left alone. Each one is built in a temporary folder and renamed at
 the end, so that an interrupted run leaves nothing half installed.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,11 @@ JOB_SERVER = "2.62.0"
 MINIO_COMMIT = "0.0.0-20260212201848-7aac2a2c5b7c"
 FAKE_GCS_RELEASE = "1.56.1"
 VERSITYGW_RELEASE = "1.8.0"
+# Helm is the release whose Kubernetes libraries are those of this Kubernetes: all are built as one, for half the time.
+KUBERNETES = "1.34.4"
+ETCD_RELEASE = "3.6.4"
+HELM_RELEASE = "3.19.5"
+FLINK_OPERATOR = "1.10.0"
 
 CACHE = Path(
     os.environ.get("BEAM_CURATE_ENGINES")
@@ -39,6 +46,10 @@ FLINK_LIB = CACHE / f"flink-{FLINK}" / "lib"
 JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.jar"
 MINIO = CACHE / f"minio-{MINIO_COMMIT}" / "minio"
 FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
+HELM = CACHE / f"kubernetes-{KUBERNETES}" / "helm"
+ETCD = HELM.with_name("etcd")
+KUBE_APISERVER = HELM.with_name("kube-apiserver")
+FLINK_CRD = CACHE / f"flink-operator-{FLINK_OPERATOR}" / "flinkdeployments.yml"
 VERSITYGW = CACHE / f"versitygw-{VERSITYGW_RELEASE}" / "versitygw"  # for a benchmark; see `install`
 
 # What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
@@ -89,6 +100,39 @@ def install_versitygw(folder: Path) -> None:
     _go_install(f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_RELEASE}", folder)
 
 
+def install_kubernetes(folder: Path) -> None:
+    """Builds Helm and the two servers that make up a Kubernetes without nodes: the API server and etcd.
+
+    Kubernetes refers to parts of itself by folders that its module does not hold: each is replaced by its own module.
+    Nothing is optimised, which takes longer than all that the tests do with it.
+    """
+    _require("go", "Go (https://go.dev/doc/install)")
+    environment = {"GOFLAGS": "", "CGO_ENABLED": "0"}
+    module = json.loads(
+        _run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"], environment, folder)
+    )
+    parts = re.findall(r"^\s*(\S+) => \./staging/", Path(module["GoMod"]).read_text(), re.MULTILINE)
+    lines = ["module engines", f"require k8s.io/kubernetes v{KUBERNETES}", f"require helm.sh/helm/v3 v{HELM_RELEASE}"]
+    lines += [f"require go.etcd.io/etcd/server/v3 v{ETCD_RELEASE}"]
+    lines += [f"replace {part} => {part} v0{KUBERNETES[1:]}" for part in parts]
+    (folder / "go.mod").write_text("\n".join(lines))
+    programs = ["k8s.io/kubernetes/cmd/kube-apiserver", "go.etcd.io/etcd/server/v3", "helm.sh/helm/v3/cmd/helm"]
+    build = ["go", "build", "-mod=mod", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w", "-o", f"{folder}/"]
+    _run([*build, *programs], environment, folder)
+    (folder / "server").rename(folder / ETCD.name)
+
+
+def install_flink_crd(folder: Path) -> None:
+    """Extracts the schema of a FlinkDeployment, as Flink's Kubernetes operator gives it to the API server."""
+    _require("mvn", "Maven (apt-get install maven)")
+    artifact = f"org.apache.flink:flink-kubernetes-operator-api:{FLINK_OPERATOR}"
+    _run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"])
+    (jar,) = folder.glob("*.jar")
+    with zipfile.ZipFile(jar) as archive:
+        (folder / FLINK_CRD.name).write_bytes(archive.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"))
+    jar.unlink()
+
+
 def install_flink(folder: Path) -> None:
     """Extracts Flink's jars from the package that PyFlink depends on, which holds a whole distribution."""
     package = f"apache-flink-libraries=={FLINK}"
@@ -128,6 +172,8 @@ ENGINES: dict[Path, Callable[[Path], None]] = {
     JOB_SERVER_JAR: install_job_server,
     MINIO: install_minio,
     FAKE_GCS: install_fake_gcs,
+    HELM: install_kubernetes,
+    FLINK_CRD: install_flink_crd,
 }
 ON_DEMAND: dict[Path, Callable[[Path], None]] = {VERSITYGW: install_versitygw}
 
@@ -187,10 +233,12 @@ def _require(program: str, name: str) -> None:
         raise EngineError(f"the program {program} is missing; install {name}")
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
+    """Runs a program to its end, in a folder; returns what it printed."""
     done = subprocess.run(
         command,
         env=os.environ | (environment or {}),
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -198,6 +246,7 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     )
     if done.returncode:
         raise EngineError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-3000:]}")
+    return done.stdout
 
 
 def _manifest_lines(attributes: dict[str, str]) -> Iterator[str]:

@@ -1,0 +1,196 @@
+"""A Kubernetes without nodes, etcd and the API server alone, and what Helm makes of the chart."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from beam_curate.processes.server import Server, free_ports
+from runners.flink import CHART
+from tools import engines
+
+NAMESPACE = "curation"
+"""A namespace that admits only pods of the level "restricted" of the Pod Security Standards."""
+
+_START_S = 120
+_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+}
+
+
+class ApiServer:
+    """An API server that knows Flink's custom resources; asked over REST as kubectl asks.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        port, clients, peers = free_ports(3)
+        self.url = f"https://127.0.0.1:{port}"
+        self._certificate = folder / "apiserver.crt"
+        self._token = secrets.token_hex(16)
+        (folder / "tokens.csv").write_text(f"{self._token},test,test,system:masters\n")
+        self._servers: list[Server] = []
+        etcd = f"http://127.0.0.1:{clients}"
+        peer = f"http://127.0.0.1:{peers}"
+        command = [str(engines.ETCD), "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd]
+        command += ["--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+        self._servers.append(Server("etcd", [*command, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]))
+        key = _service_account_key(folder / "key.pem")
+        command = [str(engines.KUBE_APISERVER), f"--etcd-servers={etcd}", f"--secure-port={port}"]
+        command += ["--bind-address=127.0.0.1", f"--cert-dir={folder}", f"--token-auth-file={folder / 'tokens.csv'}"]
+        command += [
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://test",
+            f"--service-account-key-file={key}",
+        ]
+        command += [f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.0.0.0/24"]
+        # Its controllers would make the service accounts that pods name: there are none here.
+        command += ["--disable-admission-plugins=ServiceAccount"]
+        self._servers.append(Server("kube-apiserver", command))
+
+    def prepare(self) -> None:
+        """Waits until it answers, and gives it Flink's custom resources and the namespace."""
+        self._servers[-1].wait_until_ready(self._is_ready, _START_S)
+        self.create(yaml.safe_load(engines.FLINK_CRD.read_text()), dry_run=False)
+        self.create(_NAMESPACE, dry_run=False)
+        self._servers[-1].wait_until_ready(lambda: self._serves("flink.apache.org/v1beta1"), _START_S)
+
+    def create(self, resource: Mapping[str, Any], *, dry_run: bool = True) -> str:
+        """Asks for a resource to be created, with its fields checked strictly; returns why not, or nothing."""
+        folder = self._folder(resource["apiVersion"])
+        kinds = json.loads(self._ask(folder))["resources"]
+        (found,) = (kind for kind in kinds if kind["kind"] == resource["kind"] and "/" not in kind["name"])
+        place = f"/namespaces/{NAMESPACE}" if found["namespaced"] else ""
+        query = "fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        try:
+            self._ask(f"{folder}{place}/{found['name']}?{query}", json.dumps(resource).encode())
+        except urllib.error.HTTPError as error:
+            return json.load(error)["message"]
+        return ""
+
+    def stop(self) -> None:
+        """Ends both servers."""
+        for server in reversed(self._servers):
+            server.stop()
+
+    def _is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self._certificate.exists() and self._ask("/readyz") == b"ok"
+        return False
+
+    def _serves(self, version: str) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(json.loads(self._ask(self._folder(version)))["resources"])
+        return False
+
+    @staticmethod
+    def _folder(version: str) -> str:
+        return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+    def _ask(self, path: str, body: bytes | None = None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        context = ssl.create_default_context(cafile=str(self._certificate))
+        request = urllib.request.Request(f"{self.url}{path}", body, headers)
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+            return answer.read()
+
+
+@contextlib.contextmanager
+def api_server(folder: Path) -> Iterator[ApiServer]:
+    """Runs an API server, and stops it at the end."""
+    server = ApiServer(folder)
+    try:
+        server.prepare()
+        yield server
+    finally:
+        server.stop()
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Helm, without its user's settings."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
+    return subprocess.run([str(engines.HELM), *arguments], capture_output=True, text=True, env=environment, timeout=60)
+
+
+def template(
+    folder: Path, values: Mapping[str, Any], release: str = "curate", *flags: str
+) -> subprocess.CompletedProcess[str]:
+    """Renders the chart with a file of values, as `helm install` does."""
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(dict(values)))
+    return helm("template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(file), *flags)
+
+
+def rendered(folder: Path, values: Mapping[str, Any], release: str = "curate") -> list[dict[str, Any]]:
+    """The resources that the chart makes of values."""
+    done = template(folder, values, release)
+    assert done.returncode == 0, done.stderr
+    return [resource for resource in yaml.safe_load_all(done.stdout) if resource]
+
+
+def only(resources: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The one resource of a kind."""
+    (found,) = (resource for resource in resources if resource["kind"] == kind)
+    return found
+
+
+def pods(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pods that come of resources, by component.
+
+    Those of Flink are completed by what its operator adds: image and resources of the main container.
+    """
+    templates = []
+    for resource in resources:
+        spec = resource.get("spec", {})
+        if resource["kind"] == "FlinkDeployment":
+            for part in ("jobManager", "taskManager"):
+                pod = json.loads(json.dumps(spec[part]["podTemplate"]))
+                (main,) = (one for one in pod["spec"]["containers"] if one["name"] == "flink-main-container")
+                size = {
+                    "cpu": str(spec[part]["resource"]["cpu"]),
+                    "memory": spec[part]["resource"]["memory"].replace("m", "Mi"),
+                }
+                main |= {"image": spec["image"], "resources": {"requests": size, "limits": size}}
+                templates.append(pod)
+        elif "template" in spec:
+            templates.append(spec["template"])
+    return {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": pod["metadata"] | {"name": "pod"},
+            "spec": pod["spec"],
+        }
+        for pod in templates
+    }
+
+
+def containers(pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """All containers of a pod by name."""
+    return {one["name"]: one for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])}
+
+
+def _service_account_key(path: Path) -> Path:
+    """Writes a key, without which the API server does not start."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    path.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return path
