@@ -112,7 +112,13 @@ def install_kubernetes(folder: Path) -> None:
         _run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"], environment, folder)
     )
     parts = re.findall(r"^\s*(\S+) => \./staging/", Path(module["GoMod"]).read_text(), re.MULTILINE)
-    lines = ["module engines", f"require k8s.io/kubernetes v{KUBERNETES}", f"require helm.sh/helm/v3 v{HELM_RELEASE}"]
+    # The line about Go lets it leave out what dependencies of dependencies name and nothing here uses.
+    lines = [
+        "module engines",
+        "go 1.24.0",
+        f"require k8s.io/kubernetes v{KUBERNETES}",
+        f"require helm.sh/helm/v3 v{HELM_RELEASE}",
+    ]
     lines += [f"require go.etcd.io/etcd/server/v3 v{ETCD_RELEASE}"]
     lines += [f"replace {part} => {part} v0{KUBERNETES[1:]}" for part in parts]
     (folder / "go.mod").write_text("\n".join(lines))

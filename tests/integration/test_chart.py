@@ -83,10 +83,11 @@ VALUES: dict[str, dict[str, Any]] = {
                 "output_clip_path": "/shared/out",
                 "limit": 1000000,
                 "cache-gb": 50.5,
+                "keep-duplicates": True,
                 "generate-embeddings": False,
                 "captioning-prompt-text": 'Say what "happens":\n- in {{ one }} sentence',
             },
-            "extraArgs": ["--max_bundle_size=100", "--parallelism=7"],
+            "extraArgs": ["--parallelism=7", "--", "--max_bundle_size=100"],
             "backoffLimit": 0,
         },
     },
@@ -223,9 +224,9 @@ def test_what_is_given_arrives(tmp_path: Path) -> None:
     assert parsed.options.input.input_video_path == given["input_video_path"]
     assert parsed.options.input.limit == 1_000_000
     assert parsed.options.run.cache_gb == 50.5
-    assert parsed.options.text.generate_embeddings is False
+    assert parsed.options.input.keep_duplicates is True
     assert parsed.options.caption.captioning_prompt_text == given["captioning-prompt-text"]
-    assert parsed.beam_args[-2:] == ("--max_bundle_size=100", "--parallelism=7")
+    assert parsed.beam_args[-2:] == ("--parallelism=7", "--max_bundle_size=100")
     assert parsed_command(rendered(tmp_path, VALUES["volumes of a class"]), tmp_path).options.run.gpu_memory_gb == 80
 
 
@@ -266,7 +267,6 @@ def test_credentials_are_mounted_where_work_is_done_and_nowhere_else(tmp_path: P
         ({"run": {"config": {"output_clip_path": "s3://a/b"}}}, "run.config: input-video-path is missing"),
         ({"run": {"config": CONFIG | {"runner": "DirectRunner"}}}, "run.config: leave out runner and config"),
         ({"run": {"config": CONFIG | {"limit": [1]}}}, "at '/run/config/limit'"),
-        ({"run": {"config": CONFIG | {"limit": None}}}, "at '/run/config/limit'"),
         ({"run": {"conf": CONFIG}}, "at '/run': additional properties 'conf' not allowed"),
         ({"workerPool": {}}, "additional properties 'workerPool' not allowed"),
         ({"taskManager": {"replicas": 0}}, "at '/taskManager/replicas': minimum: got 0, want 1"),

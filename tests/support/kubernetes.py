@@ -124,7 +124,13 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs Helm, without its user's settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
-    return subprocess.run([str(engines.HELM), *arguments], capture_output=True, text=True, env=environment, timeout=60)
+    command = [
+        str(engines.HELM),
+        *arguments,
+        "--kube-version",
+        engines.KUBERNETES,
+    ]  # its own default is set by releases
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
 
 def template(
@@ -161,10 +167,8 @@ def pods(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             for part in ("jobManager", "taskManager"):
                 pod = json.loads(json.dumps(spec[part]["podTemplate"]))
                 (main,) = (one for one in pod["spec"]["containers"] if one["name"] == "flink-main-container")
-                size = {
-                    "cpu": str(spec[part]["resource"]["cpu"]),
-                    "memory": spec[part]["resource"]["memory"].replace("m", "Mi"),
-                }
+                memory = spec[part]["resource"]["memory"].upper() + "i"  # Flink's m and g
+                size = {"cpu": str(spec[part]["resource"]["cpu"]), "memory": memory}
                 main |= {"image": spec["image"], "resources": {"requests": size, "limits": size}}
                 templates.append(pod)
         elif "template" in spec:
@@ -191,6 +195,6 @@ def _service_account_key(path: Path) -> Path:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
     path.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
     return path
