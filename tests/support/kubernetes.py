@@ -29,6 +29,12 @@ _NAMESPACE = {
     "kind": "Namespace",
     "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
 }
+_RUNTIME_CLASS = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "nvidia"},
+    "handler": "nvidia",
+}
 
 
 class ApiServer:
@@ -64,10 +70,11 @@ class ApiServer:
         self._servers.append(Server("kube-apiserver", command))
 
     def prepare(self) -> None:
-        """Waits until it answers, and gives it Flink's custom resources and the namespace."""
+        """Waits until it answers, and gives it Flink's schema, the namespace and a class for pods with GPUs."""
         self._servers[-1].wait_until_ready(self._is_ready, _START_S)
         self.create(yaml.safe_load(engines.FLINK_CRD.read_text()), dry_run=False)
         self.create(_NAMESPACE, dry_run=False)
+        self.create(_RUNTIME_CLASS, dry_run=False)
         self._servers[-1].wait_until_ready(lambda: self._serves("flink.apache.org/v1beta1"), _START_S)
 
     def create(self, resource: Mapping[str, Any], *, dry_run: bool = True) -> str:
