@@ -10,11 +10,11 @@ BIN := .venv/bin
 demo: .venv/made
 	$(BIN)/beam-curate demo
 
-# Tests of Prism, Flink and object stores are skipped where these are missing, unless BEAM_CURATE_REQUIRE_SERVERS is set.
+# Tests of Prism, Flink, Kubernetes and stores are skipped where these are missing, unless BEAM_CURATE_REQUIRE_SERVERS is set.
 test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Prism, Flink and object stores, into a cache outside this folder: 620 MB, several minutes once.
+# Prism, Flink, Kubernetes and object stores, into a cache outside this folder: 850 MB, several minutes once.
 engines: .venv/made
 	$(BIN)/python tools/engines.py
 

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
+import beam_curate
 from beam_curate.options.parse import Parsed, parse
+from runners.flink import CHART
 from tests.support.kubernetes import (
-    CHART,
+    AS_RELEASED,
+    NAMESPACE,
     ApiServer,
     api_server,
     containers,
+    file_of,
     helm,
     only,
     pods,
@@ -70,8 +74,7 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "nodeSelector": {"pool": "small"},
         "tolerations": [{"operator": "Exists"}],
-        "flink": {"version": "1.19", "image": {"tag": "1.19.3"}, "configuration": {"web.timeout": "60000"}},
-        "jobServer": {"image": {"repository": "apache/beam_flink1.19_job_server"}},
+        "flink": {"version": "1.19", "configuration": {"web.timeout": "60000"}},
     },
     "a shared file system and more flags": MINIMAL
     | SHARED
@@ -113,9 +116,7 @@ def resources(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict[str, 
 
 
 def test_helm_finds_nothing_to_complain_of(tmp_path: Path) -> None:
-    file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(MINIMAL))
-    done = helm("lint", "--strict", str(CHART), "--values", str(file))
+    done = helm("lint", "--strict", str(CHART), *AS_RELEASED, "--values", file_of(MINIMAL, tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -191,6 +192,21 @@ def test_the_gpu_is_the_pools_and_flink_starts_after_it(tmp_path: Path) -> None:
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
     assert volumes[mounts["/tmp"]]["emptyDir"]["sizeLimit"] == "100Gi"
+
+
+@pytest.mark.parametrize("version", ["1.19", "1.20"])
+def test_one_value_is_the_version_of_flink(tmp_path: Path, version: str) -> None:
+    resources = rendered(tmp_path, MINIMAL | {"flink": {"version": version}})
+    flink = only(resources, "FlinkDeployment")["spec"]
+    assert flink["flinkVersion"] == f"v{version.replace('.', '_')}"
+    assert flink["image"].startswith(f"flink:{version}.")
+    (server,) = containers(pods(resources)["jobserver"]).values()
+    assert server["image"] == f"apache/beam_flink{version}_job_server:{engines.BEAM}"
+    assert f"--flink_version={version}" in containers(pods(resources)["run"])["run"]["args"]
+
+
+def test_the_chart_has_the_version_of_the_program() -> None:
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["version"] == beam_curate.__version__
 
 
 def test_without_a_gpu_none_is_asked_for(tmp_path: Path) -> None:
@@ -297,13 +313,29 @@ def test_names_that_flink_refuses_are_told(tmp_path: Path, release: str, told: s
     assert told in done.stderr
 
 
-def test_every_upgrade_and_every_change_is_a_job_of_its_own(tmp_path: Path) -> None:
-    """A Job cannot be changed, neither by Helm nor by what applies its templates."""
+def test_every_change_is_a_job_of_its_own(tmp_path: Path) -> None:
+    """What applies templates without counting revisions cannot change a Job either."""
     changed = copy.deepcopy(MINIMAL)
     changed["run"]["config"]["limit"] = 10
     names = [only(rendered(tmp_path, values), "Job")["metadata"]["name"] for values in (MINIMAL, changed, MINIMAL)]
     assert names[0] == names[2] != names[1]
-    assert all(len(name) <= 63 for name in names)
+
+
+def test_a_release_is_installed_run_again_and_removed(tmp_path: Path, server: ApiServer) -> None:
+    place = ("--namespace", NAMESPACE, "--kubeconfig", str(server.kubeconfig(tmp_path / "kubeconfig")))
+    chart = (str(CHART), *place, "--values", file_of(MINIMAL, tmp_path))
+    jobs = []
+    for command in ("install", "upgrade", "upgrade"):
+        done = helm(command, "curate", *chart)
+        assert done.returncode == 0, done.stderr
+        assert "curates into s3://datasets/day1" in done.stdout
+        assert server.names("flink.apache.org/v1beta1", "flinkdeployments") == ["curate-beam-curate"]
+        jobs += server.names("batch/v1", "jobs")
+    assert len(set(jobs)) == len(jobs) == 3  # each has one, and those before are gone
+    done = helm("uninstall", "curate", *place)
+    assert done.returncode == 0, done.stderr
+    for version, plural in (("batch/v1", "jobs"), ("apps/v1", "deployments"), ("v1", "services"), ("v1", "secrets")):
+        assert server.names(version, plural) == []
 
 
 def parsed_command(resources: list[dict[str, Any]], folder: Path) -> Parsed:

@@ -131,6 +131,16 @@ def test_the_commands_of_the_chart_do_the_work_also_after_a_lost_driver(
     shutil.rmtree(output)
 
 
+def test_a_cluster_with_too_few_slots_is_given_up(cluster: FlinkCluster) -> None:
+    command = [sys.executable, "-m", "runners.flink.ready", f"--flink_master={cluster.master}", "--wait-s=1"]
+    command += [f"--slots={SLOTS + 1}", f"--job_endpoint={cluster.master}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S)
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        f"waiting for Flink at {cluster.master}: {SLOTS} of {SLOTS + 1} slots\nerror: gave up"
+    )
+
+
 @contextlib.contextmanager
 def job_server(arguments: list[str], endpoint: str, folder: Path) -> Iterator[None]:
     """Runs Beam's job server with a folder for temporary files that nobody else has, as in a pod."""

@@ -23,6 +23,9 @@ from tools import engines
 NAMESPACE = "curation"
 """A namespace that admits only pods of the level "restricted" of the Pod Security Standards."""
 
+AS_RELEASED = ("--kube-version", engines.KUBERNETES)
+"""What a release of Helm takes by default, and one built from its modules does not know."""
+
 _START_S = 120
 _NAMESPACE = {
     "apiVersion": "v1",
@@ -90,6 +93,23 @@ class ApiServer:
             return json.load(error)["message"]
         return ""
 
+    def names(self, version: str, plural: str) -> list[str]:
+        """Returns the names of the resources of a kind in the namespace."""
+        listed = json.loads(self._ask(f"{self._folder(version)}/namespaces/{NAMESPACE}/{plural}"))["items"]
+        return [item["metadata"]["name"] for item in listed]
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Writes a file by which Helm reaches it."""
+        cluster = {"server": self.url, "certificate-authority": str(self._certificate)}
+        content = {
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": self._token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "current-context": "test",
+        }
+        path.write_text(yaml.safe_dump(content))
+        return path
+
     def stop(self) -> None:
         """Ends both servers."""
         for server in reversed(self._servers):
@@ -131,22 +151,21 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs Helm, without its user's settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
-    command = [
-        str(engines.HELM),
-        *arguments,
-        "--kube-version",
-        engines.KUBERNETES,
-    ]  # its own default is set by releases
+    command = [str(engines.HELM), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
 
-def template(
-    folder: Path, values: Mapping[str, Any], release: str = "curate", *flags: str
-) -> subprocess.CompletedProcess[str]:
+def template(folder: Path, values: Mapping[str, Any], release: str = "curate") -> subprocess.CompletedProcess[str]:
     """Renders the chart with a file of values, as `helm install` does."""
+    options = ("--namespace", NAMESPACE, *AS_RELEASED, "--values", file_of(values, folder))
+    return helm("template", release, str(CHART), *options)
+
+
+def file_of(values: Mapping[str, Any], folder: Path) -> str:
+    """Writes a file of values; returns its path."""
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(dict(values)))
-    return helm("template", release, str(CHART), "--namespace", NAMESPACE, "--values", str(file), *flags)
+    return str(file)
 
 
 def rendered(folder: Path, values: Mapping[str, Any], release: str = "curate") -> list[dict[str, Any]]:

@@ -44,6 +44,19 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- printf "%s:%s" $repository $tag -}}
 {{- end -}}
 
+{{- define "beam-curate.flinkImage" -}}
+{{- $tags := dict "1.19" "1.19.3-scala_2.12-java11" "1.20" "1.20.4-scala_2.12-java11" -}}
+{{- $image := .Values.flink.image -}}
+{{- $tag := $image.tag | default (get $tags .Values.flink.version) -}}
+{{- include "beam-curate.image" (list "flink.image" (dict "repository" $image.repository "tag" $tag)) -}}
+{{- end -}}
+
+{{- define "beam-curate.jobServerImage" -}}
+{{- $image := .Values.jobServer.image -}}
+{{- $repository := $image.repository | default (printf "apache/beam_flink%s_job_server" .Values.flink.version) -}}
+{{- include "beam-curate.image" (list "jobServer.image" (dict "repository" $repository "tag" $image.tag)) -}}
+{{- end -}}
+
 {{/* Of every pod. The group is that of the volumes; users are those of the containers. */}}
 {{- define "beam-curate.podSecurity" -}}
 runAsNonRoot: true
