@@ -113,17 +113,18 @@ def install_kubernetes(folder: Path) -> None:
     )
     parts = re.findall(r"^\s*(\S+) => \./staging/", Path(module["GoMod"]).read_text(), re.MULTILINE)
     # The line about Go lets it leave out what dependencies of dependencies name and nothing here uses.
-    lines = [
-        "module engines",
-        "go 1.24.0",
-        f"require k8s.io/kubernetes v{KUBERNETES}",
-        f"require helm.sh/helm/v3 v{HELM_RELEASE}",
-    ]
-    lines += [f"require go.etcd.io/etcd/server/v3 v{ETCD_RELEASE}"]
+    lines = ["module engines", "go 1.24.0", f"require k8s.io/kubernetes v{KUBERNETES}"]
+    lines += [f"require go.etcd.io/etcd/server/v3 v{ETCD_RELEASE}", f"require helm.sh/helm/v3 v{HELM_RELEASE}"]
     lines += [f"replace {part} => {part} v0{KUBERNETES[1:]}" for part in parts]
     (folder / "go.mod").write_text("\n".join(lines))
     programs = ["k8s.io/kubernetes/cmd/kube-apiserver", "go.etcd.io/etcd/server/v3", "helm.sh/helm/v3/cmd/helm"]
-    build = ["go", "build", "-mod=mod", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w", "-o", f"{folder}/"]
+    major, minor, _ = KUBERNETES.split(".")
+    # As their releases are built: Helm and the API server tell each other which Kubernetes they know and are.
+    known, own = "helm.sh/helm/v3/pkg/chartutil.k8sVersion", "k8s.io/component-base/version.git"
+    facts = {f"{known}Major": major, f"{known}Minor": minor, f"{own}Major": major, f"{own}Minor": minor}
+    facts[f"{own}Version"] = f"v{KUBERNETES}"
+    linking = " ".join(["-ldflags=-s -w", *(f"-X {name}={value}" for name, value in facts.items())])
+    build = ["go", "build", "-mod=mod", "-gcflags=all=-N -l -dwarf=false", linking, "-o", f"{folder}/"]
     _run([*build, *programs], environment, folder)
     (folder / "server").rename(folder / ETCD.name)
 

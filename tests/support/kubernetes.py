@@ -23,9 +23,6 @@ from tools import engines
 NAMESPACE = "curation"
 """A namespace that admits only pods of the level "restricted" of the Pod Security Standards."""
 
-AS_RELEASED = ("--kube-version", engines.KUBERNETES)
-"""What a release of Helm takes by default, and one built from its modules does not know."""
-
 _START_S = 120
 _NAMESPACE = {
     "apiVersion": "v1",
@@ -157,7 +154,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def template(folder: Path, values: Mapping[str, Any], release: str = "curate") -> subprocess.CompletedProcess[str]:
     """Renders the chart with a file of values, as `helm install` does."""
-    options = ("--namespace", NAMESPACE, *AS_RELEASED, "--values", file_of(values, folder))
+    options = ("--namespace", NAMESPACE, "--values", file_of(values, folder))
     return helm("template", release, str(CHART), *options)
 
 
