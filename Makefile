@@ -14,7 +14,7 @@ demo: .venv/made
 test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Prism, Flink, Kubernetes and object stores, into a cache outside this folder: 850 MB, several minutes once.
+# Prism, Flink, Kubernetes and object stores, into a cache outside this folder: 930 MB, several minutes once.
 engines: .venv/made
 	$(BIN)/python tools/engines.py
 

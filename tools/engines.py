@@ -49,7 +49,8 @@ FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
 HELM = CACHE / f"kubernetes-{KUBERNETES}" / "helm"
 ETCD = HELM.with_name("etcd")
 KUBE_APISERVER = HELM.with_name("kube-apiserver")
-FLINK_CRD = CACHE / f"flink-operator-{FLINK_OPERATOR}" / "flinkdeployments.yml"
+FLINK_OPERATOR_LIB = CACHE / f"flink-operator-{FLINK_OPERATOR}" / "lib"
+FLINK_CRD = FLINK_OPERATOR_LIB.with_name("flinkdeployments.yml")
 VERSITYGW = CACHE / f"versitygw-{VERSITYGW_RELEASE}" / "versitygw"  # for a benchmark; see `install`
 
 # What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
@@ -65,7 +66,7 @@ ADD_EXPORTS = ("java.base/sun.net.util",)
 _POM = """<project>
   <modelVersion>4.0.0</modelVersion><groupId>engines</groupId><artifactId>engines</artifactId><version>1</version>
   <dependencies><dependency>
-    <groupId>org.apache.beam</groupId><artifactId>beam-runners-flink-{flink}</artifactId><version>{version}</version>
+    <groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
   </dependency></dependencies>
 </project>
 """
@@ -129,9 +130,12 @@ def install_kubernetes(folder: Path) -> None:
     (folder / "server").rename(folder / ETCD.name)
 
 
-def install_flink_crd(folder: Path) -> None:
-    """Extracts the schema of a FlinkDeployment, as Flink's Kubernetes operator gives it to the API server."""
-    _require("mvn", "Maven (apt-get install maven)")
+def install_flink_operator(folder: Path) -> None:
+    """Downloads what of Flink's Kubernetes operator makes deployments, and the schema that it gives to the API server.
+
+    The operator itself is an image, which is in no Maven mirror.
+    """
+    _copy_dependencies(folder, "org.apache.flink", "flink-kubernetes-standalone", FLINK_OPERATOR)
     artifact = f"org.apache.flink:flink-kubernetes-operator-api:{FLINK_OPERATOR}"
     _run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"])
     (jar,) = folder.glob("*.jar")
@@ -156,11 +160,8 @@ def install_flink(folder: Path) -> None:
 
 def install_job_server(folder: Path) -> None:
     """Downloads Beam's job server for Flink with one jar to start it by, as `--flink_job_server_jar` expects."""
-    _require("mvn", "Maven (apt-get install maven)")
-    _require("java", "Java 17 (apt-get install openjdk-17-jre-headless)")
-    flink_minor = FLINK.rpartition(".")[0]
-    (folder / "pom.xml").write_text(_POM.format(flink=flink_minor, version=JOB_SERVER))
-    _run(["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory=lib"])
+    _require("java", "Java 17 (apt-get install openjdk-17-jdk-headless)")
+    _copy_dependencies(folder, "org.apache.beam", f"beam-runners-flink-{FLINK.rpartition('.')[0]}", JOB_SERVER)
     attributes = {
         "Manifest-Version": "1.0",
         "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
@@ -180,7 +181,7 @@ ENGINES: dict[Path, Callable[[Path], None]] = {
     MINIO: install_minio,
     FAKE_GCS: install_fake_gcs,
     HELM: install_kubernetes,
-    FLINK_CRD: install_flink_crd,
+    FLINK_OPERATOR_LIB: install_flink_operator,
 }
 ON_DEMAND: dict[Path, Callable[[Path], None]] = {VERSITYGW: install_versitygw}
 
@@ -233,6 +234,13 @@ def _locked() -> Iterator[None]:
 def _go_install(package: str, folder: Path) -> None:
     _require("go", "Go (https://go.dev/doc/install)")
     _run(["go", "install", package], {"GOBIN": str(folder), "GOFLAGS": ""})
+
+
+def _copy_dependencies(folder: Path, group: str, artifact: str, version: str) -> None:
+    """Downloads an artifact of Maven and all that it needs into the folder `lib`."""
+    _require("mvn", "Maven (apt-get install maven)")
+    (folder / "pom.xml").write_text(_POM.format(group=group, artifact=artifact, version=version))
+    _run(["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory=lib"])
 
 
 def _require(program: str, name: str) -> None:

@@ -22,6 +22,7 @@ from tests.support.kubernetes import (
     file_of,
     helm,
     only,
+    operated,
     pods,
     rendered,
     template,
@@ -109,6 +110,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """What Flink's operator makes of each of `VALUES`."""
+    need(engines.HELM, "javac", engines.FLINK_OPERATOR_LIB)
+    folder = tmp_path_factory.mktemp("operator")
+    made = operated([rendered(folder, values) for values in VALUES.values()], folder)
+    return dict(zip(VALUES, made, strict=True))
+
+
 @pytest.fixture(params=VALUES)
 def resources(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict[str, Any]]:
     return rendered(tmp_path, VALUES[request.param])
@@ -123,6 +133,32 @@ def test_the_api_server_takes_every_resource_and_every_pod(resources: list[dict[
     for resource in (*resources, *pods(resources).values()):
         assert server.create(resource) == "", resource
     assert pods(resources).keys() == {"jobserver", "jobmanager", "taskmanager", "run"}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_api_server_takes_what_flinks_operator_makes(
+    name: str, operator: dict[str, list[dict[str, Any]]], server: ApiServer
+) -> None:
+    assert [deployment["metadata"]["name"] for deployment in operator[name]] == [
+        "curate-beam-curate",
+        "curate-beam-curate-taskmanager",
+    ]
+    for deployment in operator[name]:
+        assert server.create(deployment) == "", deployment
+        for pod in pods([deployment]).values():
+            assert server.create(pod) == "", pod
+
+
+def test_flinks_operator_keeps_the_pool_as_the_chart_has_it(
+    operator: dict[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    for name, values in VALUES.items():
+        _, made = operator[name]
+        before, after = (pods(source)["taskmanager"] for source in (rendered(tmp_path, values), [made]))
+        assert after["spec"]["initContainers"] == as_told(before["spec"]["initContainers"])
+        assert [container["name"] for container in after["spec"]["containers"]] == ["flink-main-container"]
+        for volume in as_told(before["spec"]["volumes"]):
+            assert volume in after["spec"]["volumes"]
 
 
 @pytest.mark.parametrize(
@@ -335,6 +371,14 @@ def test_a_release_is_installed_run_again_and_removed(tmp_path: Path, server: Ap
     assert done.returncode == 0, done.stderr
     for version, plural in (("batch/v1", "jobs"), ("apps/v1", "deployments"), ("v1", "services"), ("v1", "secrets")):
         assert server.names(version, plural) == []
+
+
+def as_told(content: Any) -> Any:
+    """The content with quantities as texts, as Kubernetes writes them."""
+    if isinstance(content, dict):
+        quantities = content.keys() >= {"cpu"} or "nvidia.com/gpu" in content
+        return {key: str(value) if quantities else as_told(value) for key, value in content.items()}
+    return [as_told(one) for one in content] if isinstance(content, list) else content
 
 
 def parsed_command(resources: list[dict[str, Any]], folder: Path) -> Parsed:

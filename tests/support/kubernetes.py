@@ -207,6 +207,25 @@ def pods(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def operated(resources: Sequence[Sequence[dict[str, Any]]], folder: Path) -> list[list[dict[str, Any]]]:
+    """The deployments that Flink's operator makes of each FlinkDeployment, of JobManager and TaskManagers.
+
+    Its own code makes them, as far as it can be had without its image. One Java does all, since it starts slowly.
+    """
+    files = []
+    for number, each in enumerate(resources):
+        for part in ("jobManager", "taskManager"):
+            template = {"apiVersion": "v1", "kind": "Pod"} | only(each, "FlinkDeployment")["spec"][part]["podTemplate"]
+            files.append(folder / f"{part}-{number}.json")
+            files[-1].write_text(json.dumps(template))
+    program = Path(__file__).with_name("FlinkOperator.java")
+    command = ["java", "-cp", f"{engines.FLINK_OPERATOR_LIB}/*", str(program), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    made = [resource for resource in yaml.safe_load_all(done.stdout) if resource]
+    return [made[start : start + 2] for start in range(0, len(made), 2)]
+
+
 def containers(pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All containers of a pod by name."""
     return {one["name"]: one for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])}
