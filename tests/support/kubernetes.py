@@ -8,6 +8,7 @@ import os
 import secrets
 import ssl
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,31 +51,41 @@ class ApiServer:
         self._certificate = folder / "apiserver.crt"
         self._token = secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f"{self._token},test,test,system:masters\n")
-        self._servers: list[Server] = []
-        etcd = f"http://127.0.0.1:{clients}"
-        peer = f"http://127.0.0.1:{peers}"
-        command = [str(engines.ETCD), "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd]
-        command += ["--advertise-client-urls", etcd, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        self._servers.append(Server("etcd", [*command, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]))
         key = _service_account_key(folder / "key.pem")
-        command = [str(engines.KUBE_APISERVER), f"--etcd-servers={etcd}", f"--secure-port={port}"]
-        command += ["--bind-address=127.0.0.1", f"--cert-dir={folder}", f"--token-auth-file={folder / 'tokens.csv'}"]
-        command += [
-            "--authorization-mode=RBAC",
-            "--service-account-issuer=https://test",
-            f"--service-account-key-file={key}",
+        etcd, peer = f"http://127.0.0.1:{clients}", f"http://127.0.0.1:{peers}"
+        storage = {
+            "data-dir": folder / "etcd",
+            "listen-client-urls": etcd,
+            "advertise-client-urls": etcd,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "unsafe-no-fsync": "true",
+        }
+        serving = {
+            "etcd-servers": etcd,
+            "bind-address": "127.0.0.1",
+            "secure-port": port,
+            "cert-dir": folder,  # it makes a certificate there
+            "token-auth-file": folder / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-account-issuer": "https://test",
+            "service-account-key-file": key,
+            "service-account-signing-key-file": key,
+            "service-cluster-ip-range": "10.0.0.0/24",
+            # Controllers, of which there are none here, would make the service accounts that pods name.
+            "disable-admission-plugins": "ServiceAccount",
+        }
+        self._servers = [
+            Server(program.name, [str(program), *(f"--{name}={value}" for name, value in options.items())])
+            for program, options in ((engines.ETCD, storage), (engines.KUBE_APISERVER, serving))
         ]
-        command += [f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.0.0.0/24"]
-        # Its controllers would make the service accounts that pods name: there are none here.
-        command += ["--disable-admission-plugins=ServiceAccount"]
-        self._servers.append(Server("kube-apiserver", command))
 
     def prepare(self) -> None:
         """Waits until it answers, and gives it Flink's schema, the namespace and a class for pods with GPUs."""
         self._servers[-1].wait_until_ready(self._is_ready, _START_S)
-        self.create(yaml.safe_load(engines.FLINK_CRD.read_text()), dry_run=False)
-        self.create(_NAMESPACE, dry_run=False)
-        self.create(_RUNTIME_CLASS, dry_run=False)
+        for resource in (yaml.safe_load(engines.FLINK_CRD.read_text()), _NAMESPACE, _RUNTIME_CLASS):
+            assert self.create(resource, dry_run=False) == ""
         self._servers[-1].wait_until_ready(lambda: self._serves("flink.apache.org/v1beta1"), _START_S)
 
     def create(self, resource: Mapping[str, Any], *, dry_run: bool = True) -> str:
@@ -146,10 +157,12 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Helm, without its user's settings."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
-    command = [str(engines.HELM), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    """Runs Helm, without its user's settings and without leaving caches in the home folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE", "XDG_"))}
+    with tempfile.TemporaryDirectory() as home:
+        command = [str(engines.HELM), *arguments]
+        environment["HOME"] = home
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
 
 def template(folder: Path, values: Mapping[str, Any], release: str = "curate") -> subprocess.CompletedProcess[str]:
