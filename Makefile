@@ -10,11 +10,11 @@ BIN := .venv/bin
 demo: .venv/made
 	$(BIN)/beam-curate demo
 
-# Tests of Prism, Flink and object stores are skipped where these are missing, unless BEAM_CURATE_REQUIRE_SERVERS is set.
+# Tests of Prism, Flink, Kubernetes and stores are skipped where these are missing, unless BEAM_CURATE_REQUIRE_SERVERS is set.
 test: .venv/made $(if $(BEAM_CURATE_REQUIRE_SERVERS),engines)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Prism, Flink and object stores, into a cache outside this folder: 620 MB, several minutes once.
+# Prism, Flink, Kubernetes and object stores, into a cache outside this folder: 930 MB, several minutes once.
 engines: .venv/made
 	$(BIN)/python tools/engines.py
 
@@ -48,6 +48,7 @@ bench: .venv/made
 	$(BIN)/python benchmarks/run_all.py
 
 .venv/made: setup.py pyproject.toml
+	@test ! -L .venv || { echo ".venv is a link, and what it leads to would be replaced: remove the link" >&2; exit 1; }
 	@test -n "$(PYTHON)" || { echo "No Python 3.12 or 3.11 was found. Install one of them with its venv module:" \
 	"apt install python3.12-venv (Debian, Ubuntu), dnf install python3.12 (Fedora), pyenv install 3.12, or" \
 	"uv python install 3.12. One elsewhere is named with: make PYTHON=/path/to/python3.12" >&2; exit 1; }

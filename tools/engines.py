@@ -1,4 +1,4 @@
-"""Installs Prism, Flink and object stores into a cache outside the checkout, for tests and for trying them out.
+"""Installs Prism, Flink, object stores and a Kubernetes API server into a cache outside the checkout, for tests.
 
 `make engines` runs this. Existing installations are left alone. Each one is built in a temporary folder and renamed at
 the end, so that an interrupted run leaves nothing half installed.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +32,11 @@ JOB_SERVER = "2.62.0"
 MINIO_COMMIT = "0.0.0-20260212201848-7aac2a2c5b7c"
 FAKE_GCS_RELEASE = "1.56.1"
 VERSITYGW_RELEASE = "1.8.0"
+# Helm is the release whose Kubernetes libraries are those of this Kubernetes: all are built as one, for half the time.
+KUBERNETES = "1.34.4"
+ETCD_RELEASE = "3.6.4"
+HELM_RELEASE = "3.19.5"
+FLINK_OPERATOR = "1.10.0"
 
 CACHE = Path(
     os.environ.get("BEAM_CURATE_ENGINES")
@@ -41,12 +48,17 @@ FLINK_LIB = CACHE / f"flink-{FLINK}" / "lib"
 JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.jar"
 MINIO = CACHE / f"minio-{MINIO_COMMIT}" / "minio"
 FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
+HELM = CACHE / f"kubernetes-{KUBERNETES}" / "helm"
+ETCD = HELM.with_name("etcd")
+KUBE_APISERVER = HELM.with_name("kube-apiserver")
+FLINK_OPERATOR_LIB = CACHE / f"flink-operator-{FLINK_OPERATOR}" / "lib"
+FLINK_CRD = FLINK_OPERATOR_LIB.with_name("flinkdeployments.yml")
 VERSITYGW = CACHE / f"versitygw-{VERSITYGW_RELEASE}" / "versitygw"  # for a benchmark; see `install`
 
 _POM = """<project>
   <modelVersion>4.0.0</modelVersion><groupId>engines</groupId><artifactId>engines</artifactId><version>1</version>
   <dependencies><dependency>
-    <groupId>org.apache.beam</groupId><artifactId>beam-runners-flink-{flink}</artifactId><version>{version}</version>
+    <groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
   </dependency></dependencies>
 </project>
 """
@@ -81,6 +93,49 @@ def install_versitygw(folder: Path) -> None:
     _go_install(f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_RELEASE}", folder)
 
 
+def install_kubernetes(folder: Path) -> None:
+    """Builds Helm and the two servers that make up a Kubernetes without nodes: the API server and etcd.
+
+    Kubernetes refers to parts of itself by folders that its module does not hold: each is replaced by its own module.
+    Nothing is optimised, which takes longer than all that the tests do with it.
+    """
+    _require("go", "Go (https://go.dev/doc/install)")
+    environment = {"GOFLAGS": "", "CGO_ENABLED": "0"}
+    module = json.loads(
+        _run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"], environment, folder)
+    )
+    parts = re.findall(r"^\s*(\S+) => \./staging/", Path(module["GoMod"]).read_text(), re.MULTILINE)
+    # The line about Go lets it leave out what dependencies of dependencies name and nothing here uses.
+    lines = ["module engines", "go 1.24.0", f"require k8s.io/kubernetes v{KUBERNETES}"]
+    lines += [f"require go.etcd.io/etcd/server/v3 v{ETCD_RELEASE}", f"require helm.sh/helm/v3 v{HELM_RELEASE}"]
+    lines += [f"replace {part} => {part} v0{KUBERNETES[1:]}" for part in parts]
+    (folder / "go.mod").write_text("\n".join(lines))
+    programs = ["k8s.io/kubernetes/cmd/kube-apiserver", "go.etcd.io/etcd/server/v3", "helm.sh/helm/v3/cmd/helm"]
+    major, minor, _ = KUBERNETES.split(".")
+    # As their releases are built: Helm and the API server tell each other which Kubernetes they know and are.
+    known, own = "helm.sh/helm/v3/pkg/chartutil.k8sVersion", "k8s.io/component-base/version.git"
+    facts = {f"{known}Major": major, f"{known}Minor": minor, f"{own}Major": major, f"{own}Minor": minor}
+    facts[f"{own}Version"] = f"v{KUBERNETES}"
+    linking = " ".join(["-ldflags=-s -w", *(f"-X {name}={value}" for name, value in facts.items())])
+    build = ["go", "build", "-mod=mod", "-gcflags=all=-N -l -dwarf=false", linking, "-o", f"{folder}/"]
+    _run([*build, *programs], environment, folder)
+    (folder / "server").rename(folder / ETCD.name)
+
+
+def install_flink_operator(folder: Path) -> None:
+    """Downloads what of Flink's Kubernetes operator makes deployments, and the schema that it gives to the API server.
+
+    The operator itself is an image, which is in no Maven mirror.
+    """
+    _copy_dependencies(folder, "org.apache.flink", "flink-kubernetes-standalone", FLINK_OPERATOR)
+    artifact = f"org.apache.flink:flink-kubernetes-operator-api:{FLINK_OPERATOR}"
+    _run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"])
+    (jar,) = folder.glob("*.jar")
+    with zipfile.ZipFile(jar) as archive:
+        (folder / FLINK_CRD.name).write_bytes(archive.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"))
+    jar.unlink()
+
+
 def install_flink(folder: Path) -> None:
     """Extracts Flink's jars from the package that PyFlink depends on, which holds a whole distribution."""
     package = f"apache-flink-libraries=={FLINK}"
@@ -97,11 +152,8 @@ def install_flink(folder: Path) -> None:
 
 def install_job_server(folder: Path) -> None:
     """Downloads Beam's job server for Flink with one jar to start it by, as `--flink_job_server_jar` expects."""
-    _require("mvn", "Maven (apt-get install maven)")
-    _require("java", "Java 17 (apt-get install openjdk-17-jre-headless)")
-    flink_minor = FLINK.rpartition(".")[0]
-    (folder / "pom.xml").write_text(_POM.format(flink=flink_minor, version=JOB_SERVER))
-    _run(["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory=lib"])
+    _require("java", "Java 17 (apt-get install openjdk-17-jdk-headless)")
+    _copy_dependencies(folder, "org.apache.beam", f"beam-runners-flink-{FLINK.rpartition('.')[0]}", JOB_SERVER)
     attributes = {
         "Manifest-Version": "1.0",
         "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
@@ -120,6 +172,8 @@ ENGINES: dict[Path, Callable[[Path], None]] = {
     JOB_SERVER_JAR: install_job_server,
     MINIO: install_minio,
     FAKE_GCS: install_fake_gcs,
+    HELM: install_kubernetes,
+    FLINK_OPERATOR_LIB: install_flink_operator,
 }
 ON_DEMAND: dict[Path, Callable[[Path], None]] = {VERSITYGW: install_versitygw}
 
@@ -174,15 +228,24 @@ def _go_install(package: str, folder: Path) -> None:
     _run(["go", "install", package], {"GOBIN": str(folder), "GOFLAGS": ""})
 
 
+def _copy_dependencies(folder: Path, group: str, artifact: str, version: str) -> None:
+    """Downloads an artifact of Maven and all that it needs into the folder `lib`."""
+    _require("mvn", "Maven (apt-get install maven)")
+    (folder / "pom.xml").write_text(_POM.format(group=group, artifact=artifact, version=version))
+    _run(["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory=lib"])
+
+
 def _require(program: str, name: str) -> None:
     if shutil.which(program) is None:
         raise EngineError(f"the program {program} is missing; install {name}")
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
+    """Runs a program to its end, in a folder; returns what it printed."""
     done = subprocess.run(
         command,
         env=os.environ | (environment or {}),
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -190,6 +253,7 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     )
     if done.returncode:
         raise EngineError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout[-3000:]}")
+    return done.stdout
 
 
 def _manifest_lines(attributes: dict[str, str]) -> Iterator[str]:

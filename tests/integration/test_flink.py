@@ -6,14 +6,19 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from beam_curate import __version__
 from runners.flink import rest
+from beam_curate.processes.server import Server, free_ports, listens
 from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
+from tests.support.kubernetes import containers, only, pods, rendered
 from tests.support.needed import need
 from tests.support.program import (
     FIXED_STRIDE,
@@ -197,6 +202,85 @@ def left(output: Path) -> list[Path]:
     """What runs keep until they end."""
     folders = (output / ".work" / "tmp", output / ".work" / "runs")
     return [path for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()]
+
+
+def test_the_commands_of_the_chart_do_the_work_also_after_a_lost_driver(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    need(engines.HELM)
+    output, expected, _ = direct
+    config = {
+        "input-video-path": str(videos),
+        "output-clip-path": str(output),
+        "generate-embeddings": False,
+        "generate-cosmos-predict-dataset": "predict2",
+        "captioning-algorithm": "describe",
+        "text-encoder": "t5_random",
+        "splitting-algorithm": "fixed-stride",
+        "fixed-stride-split-duration": 5,
+    }
+    image = {"repository": "registry.example.com/beam-curate", "tag": "0.1.0"}
+    resources = rendered(tmp_path, {"image": image, "run": {"config": config}, "taskManager": {"slots": SLOTS}})
+    (tmp_path / "run.yaml").write_text(only(resources, "ConfigMap")["data"]["run.yaml"])
+    jobs, artifacts = (str(port) for port in free_ports(2))
+    here = {
+        "curate-beam-curate-rest:8081": cluster.master,
+        "curate-beam-curate-jobserver:": "localhost:",
+        "localhost:50000": cluster.pool,
+        "8099": jobs,
+        "8098": artifacts,
+        "/etc/beam-curate/run/": f"{tmp_path}/",
+    }
+    parts = pods(resources)
+    serve = arguments_of(containers(parts["jobserver"])["jobserver"], here)
+    wait = arguments_of(containers(parts["run"])["wait"], here)
+    work = arguments_of(containers(parts["run"])["run"], here)
+    with cluster.explained(), job_server(serve, f"localhost:{jobs}", tmp_path / "staged"):
+        process = start(work)
+        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
+        process.kill()
+        process.wait()
+        assert "RUNNING" in cluster.job_states()
+
+        done = subprocess.run(wait, capture_output=True, text=True, timeout=WITHIN_S)
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+        wait_for(lambda: "RUNNING" not in cluster.job_states(), within_s=WITHIN_S)
+
+        done = subprocess.run(work, capture_output=True, text=True, timeout=WITHIN_S)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert snapshot(output) == expected
+    assert not [path for path in tmp_path.glob("staged/**/*") if path.is_file()]
+    shutil.rmtree(output)
+
+
+def test_a_cluster_with_too_few_slots_is_given_up(cluster: FlinkCluster) -> None:
+    command = [sys.executable, "-m", "runners.flink.ready", f"--flink_master={cluster.master}", "--wait-s=1"]
+    command += [f"--slots={SLOTS + 1}", f"--job_endpoint={cluster.master}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S)
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        f"waiting for Flink at {cluster.master}: {SLOTS} of {SLOTS + 1} slots\nerror: gave up"
+    )
+
+
+@contextlib.contextmanager
+def job_server(arguments: list[str], endpoint: str, folder: Path) -> Iterator[None]:
+    """Runs Beam's job server with a folder for temporary files that nobody else has, as in a pod."""
+    folder.mkdir()
+    command = ["java", f"-Djava.io.tmpdir={folder}", "-jar", str(engines.JOB_SERVER_JAR), *arguments]
+    with Server("job server", command) as server:
+        server.wait_until_ready(lambda: listens(endpoint), WITHIN_S)
+        yield
+
+
+def arguments_of(container: Mapping[str, Any], here: Mapping[str, str]) -> list[str]:
+    """The command of a container, with names of a cluster replaced by what is on this computer."""
+    words = [sys.executable if word == "python" else word for word in container.get("command", [])]
+    for word in container["args"]:
+        for name, place in here.items():
+            word = word.replace(name, place)
+        words.append(word)
+    return words
 
 
 def stored(output: Path, stage: str) -> list[Path]:
