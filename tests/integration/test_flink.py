@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from beam_curate import __version__
-from runners.flink import rest
 from beam_curate.processes.server import Server, free_ports, listens
+from runners.flink import rest
 from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
 from tests.support.kubernetes import containers, only, pods, rendered
 from tests.support.needed import need
