@@ -11,6 +11,7 @@ from rich.console import Console
 from beam_curate import counters
 from beam_curate.dataset import predict2
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
+from beam_curate.follow import end_lost
 from beam_curate.plan.plan import Plan
 from beam_curate.progress import terminal
 from beam_curate.progress.display import live
@@ -106,6 +107,8 @@ def _curate(console: Console, plan: Plan, runner: Runner, seen: Seen, entries: L
         return EXIT_DONE
     if warning := preflight.check_output(output):
         console.print(f"warning: {warning}")
+    for sentence in end_lost(output) if chosen.videos else ():
+        console.print(sentence)
     run, listed = _run_of(plan, runner, chosen), Listed(seen.listing.videos, chosen.videos)
     with output.run_lock() as lock:
         if lock in _NOT_ALONE:

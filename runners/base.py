@@ -152,6 +152,11 @@ class Runner:
         """
         return None
 
+    @classmethod
+    def cancel_job(cls, job: Job) -> bool:
+        """Cancels a job of an earlier process on its cluster; returns whether the cluster accepted it."""
+        return False
+
     def defaults(self) -> list[str]:
         """Returns flags of Beam that apply where the user gives no others."""
         return []

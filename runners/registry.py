@@ -31,6 +31,16 @@ def state_of(job: Job) -> str | None:
     return runner.state_of(job) if runner else None
 
 
+def cancel(job: Job) -> bool:
+    """Cancels a job on its cluster; see `Runner.cancel_job`.
+
+    >>> cancel(Job("PortableRunner", "curate"))  # a job server is not asked
+    False
+    """
+    runner = RUNNERS.get(job.runner)
+    return runner is not None and runner.cancel_job(job)
+
+
 def make_runner(settings: RunnerSettings) -> Runner:
     """Returns the runner that the settings name.
 

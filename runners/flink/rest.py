@@ -36,6 +36,17 @@ def slots(master: str) -> int:
     return 0
 
 
+def version(master: str) -> str | None:
+    """Returns the version of a cluster without its last number, such as ``1.20``; None where it does not tell.
+
+    >>> version("localhost:1") is None  # where no cluster answers
+    True
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return ".".join(_ask(master, "config", _ANSWER_S)["flink-version"].split(".")[:2])
+    return None
+
+
 def page(master: str) -> str:
     """Returns the URL of Flink's page, without what else a URL can hold.
 

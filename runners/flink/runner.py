@@ -33,6 +33,7 @@ class FlinkRunner(Runner):
         """Declares the flags of the job, the cluster and the job server."""
         super().add_flags(parser)
         parser.add_argument("--flink_master", default="[auto]")
+        parser.add_argument("--flink_version")
         parser.add_argument("--parallelism", type=int)
         parser.add_argument("--flink_submit_uber_jar", action="store_true")
         parser.add_argument("--flink_job_server_jar")
@@ -52,6 +53,7 @@ class FlinkRunner(Runner):
             )
         if not self._is_embedded and not listens(rest.endpoint(flags.flink_master), ANSWER_S):
             raise UsageError(f"no Flink answers at {flags.flink_master}; start it, or correct --flink_master")
+        self._check_version()
         if not self._starts_job_server:
             return
         if shutil.which(flags.job_server_java_launcher) is None:
@@ -64,11 +66,39 @@ class FlinkRunner(Runner):
             raise UsageError(f"--flink_job_server_jar {jar} does not exist; leave it out and Beam downloads its own")
 
     def defaults(self) -> list[str]:
-        """Returns a job name to cancel it by, and all slots as parallelism: Flink itself would use one of them."""
+        """Returns a job name to cancel it by, all slots as parallelism (Flink would use one), and Flink's version."""
         slots = 0
         if not self.flags.parallelism:
             slots = self.units_in_hand if self._is_embedded else rest.slots(self.flags.flink_master)
-        return [f"--job_name={self.job_name}", *([f"--parallelism={slots}"] if slots else [])]
+        version = rest.version(self.flags.flink_master) if self._chooses_job_server else None
+        return [
+            f"--job_name={self.job_name}",
+            *([f"--parallelism={slots}"] if slots else []),
+            *([f"--flink_version={version}"] if version else []),
+        ]
+
+    def _check_version(self) -> None:
+        """Checks that Beam has a job server for the cluster's Flink, and that none for another one was asked for.
+
+        Raises:
+            UsageError: With the versions.
+        """
+        flags = self.flags
+        there = rest.version(flags.flink_master) if self._chooses_job_server else None
+        if there is None:
+            return
+        from apache_beam.options.pipeline_options import FlinkRunnerOptions
+
+        known = FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
+        if there not in known:
+            raise UsageError(
+                f"the Flink at {flags.flink_master} is {there}, and Beam has job servers for {', '.join(known)}: use "
+                "one of these, or name a job server's jar with --flink_job_server_jar"
+            )
+        if flags.flink_version not in (None, there):
+            raise UsageError(
+                f"--flink_version={flags.flink_version}, and the Flink at {flags.flink_master} is {there}: leave it out"
+            )
 
     @property
     def can_detach(self) -> bool:
@@ -93,6 +123,11 @@ class FlinkRunner(Runner):
     def state_of(cls, job: Job) -> str | None:
         """Asks Flink; see `Runner`."""
         return rest.state(job.page, job.name) if job.page else None
+
+    @classmethod
+    def cancel_job(cls, job: Job) -> bool:
+        """Asks Flink; see `Runner`."""
+        return bool(job.page) and rest.cancel(job.page, job.name)
 
     @property
     def workers_elsewhere(self) -> bool:
@@ -147,6 +182,11 @@ class FlinkRunner(Runner):
     @property
     def _is_embedded(self) -> bool:
         return self.flags.flink_master in _LOCAL_MASTERS
+
+    @property
+    def _chooses_job_server(self) -> bool:
+        """Whether Beam's job server is the one for the cluster's version."""
+        return self._starts_job_server and not self.flags.flink_job_server_jar and not self._is_embedded
 
     @property
     def _starts_job_server(self) -> bool:

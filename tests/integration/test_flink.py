@@ -36,6 +36,8 @@ from tests.support.program import (
 from tools import engines
 
 WITHIN_S = 200
+RESTARTS = "restart-strategy.type: fixed-delay\nrestart-strategy.fixed-delay.delay: 2 s\n"
+RESTARTS += "restart-strategy.fixed-delay.attempts: 5\n"
 SHOTS = ("--splitting-algorithm", "transnetv2", "--transnetv2-min-length-frames", "94")
 
 
@@ -126,6 +128,46 @@ def pool_that_sees(cluster: FlinkCluster, folder: Path) -> Iterator[None]:
     finally:
         cluster.kill_pool()
         cluster.start_pool()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", ["TaskManager", "pool"])
+def test_a_cluster_that_restarts_jobs_goes_on_when_a_part_of_it_is_lost_and_comes_back(
+    videos: Path, direct: tuple[Path, dict[str, str], str], tmp_path: Path, lost: str
+) -> None:
+    output, expected, _ = direct
+    with flink_cluster(tmp_path, more=RESTARTS) as cluster, cluster.explained():
+        process = start(command(videos, output, *FIXED_STRIDE, *cluster.flags))
+        wait_for(lambda: stored(output, "clips"), process, WITHIN_S)
+        if lost == "pool":
+            cluster.kill_pool()
+            cluster.start_pool()
+        else:
+            cluster.kill_task_manager()
+            cluster.start_task_manager()
+        printed, _ = process.communicate(timeout=WITHIN_S)
+        assert process.returncode == 0, printed
+        assert snapshot(output) == expected
+    shutil.rmtree(output)
+
+
+def test_the_job_of_a_killed_driver_is_cancelled_by_the_next_run(
+    videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
+) -> None:
+    output, expected, _ = direct
+    arguments = command(videos, output, *FIXED_STRIDE, *cluster.flags)
+    with cluster.explained():
+        process = start(arguments)
+        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
+        process.kill()
+        process.communicate()
+        name = told(output)["job"]["name"]
+        assert "RUNNING" in cluster.job_states()
+        printed = run(videos, output, *FIXED_STRIDE, *cluster.flags)
+        assert f"note: the job {name} of a run whose driver is gone was still at work and was cancelled" in printed
+        assert "another run is writing" not in printed
+        assert snapshot(output) == expected
+    shutil.rmtree(output)
 
 
 def test_a_job_that_is_left_to_the_cluster_is_followed_and_summed_up(

@@ -25,11 +25,14 @@ NOWHERE = "localhost:1"  # a port that only root could listen on
 
 
 class Overview(http.server.BaseHTTPRequestHandler):
-    """Flink's answer to GET /overview."""
+    """Flink's answers to GET /overview and /config."""
+
+    version = "1.19.3"
 
     def do_GET(self) -> None:
-        body = json.dumps({"slots-total": 6, "slots-available": 2}).encode()
-        self.send_response(200 if self.path == "/overview" else 404)
+        pages = {"/overview": {"slots-total": 6, "slots-available": 2}, "/config": {"flink-version": self.version}}
+        body = json.dumps(pages.get(self.path)).encode()
+        self.send_response(200 if self.path in pages else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -164,6 +167,32 @@ def test_flink_that_answers_is_enough(master: str) -> None:
         "--environment_type=LOOPBACK",
         "--job_server_java_launcher=/bin/sh",
     ).check()
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "told"),
+    [
+        ("1.20.3", [], ""),
+        ("1.20.3", ["--flink_version=1.20"], ""),
+        ("1.20.3", ["--flink_version=2.2"], "--flink_version=2.2, and the Flink at {master} is 1.20: leave it out"),
+        ("1.17.2", [], "the Flink at {master} is 1.17, and Beam has job servers for 1.19, 1.20, "),
+        ("1.17.2", ["--flink_job_server_jar={jar}"], ""),
+    ],
+)
+def test_the_job_server_is_of_flinks_version(
+    master: str, monkeypatch: pytest.MonkeyPatch, version: str, flags: list[str], told: str
+) -> None:
+    monkeypatch.setattr(Overview, "version", version)
+    flags = [flag.format(jar=__file__) for flag in flags]
+    one = runner("FlinkRunner", f"--flink_master={master}", *HERE, "--job_server_java_launcher=/bin/sh", *flags)
+    if not told:
+        one.check()
+        chosen = None if any("jar" in flag for flag in flags) else "1.20"
+        assert value(one.arguments(), "--flink_version") == chosen
+        return
+    with pytest.raises(UsageError) as caught:
+        one.check()
+    assert told.format(master=master) in str(caught.value)
 
 
 def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: str) -> None:

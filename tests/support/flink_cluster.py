@@ -18,21 +18,25 @@ from runners.flink.standalone import JOB_MANAGER, TASK_MANAGER, Standalone
 from tests.support.program import started_by
 from tools import engines
 
-SLOTS = 2
+TASK_MANAGERS = 2
+SLOTS = 2  # of all of them
 _START_S = 60
 GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
 """The port, the command and the environment of a worker pool."""
 
 
 class FlinkCluster:
-    """A JobManager and a TaskManager with two slots, and a pool of Python workers that can be killed and restarted.
+    """A JobManager, two TaskManagers with a slot each, and a pool of Python workers; what is killed can be restarted.
+
+    A pool has one address for all TaskManagers of a job. On a real cluster each finds its own there; here they share
+    one, which starts a worker for each.
 
     Attributes:
         master: Value of `--flink_master`.
         pool: Address of the worker pool.
     """
 
-    def __init__(self, folder: Path, given_pool: GivenPool | None = None) -> None:
+    def __init__(self, folder: Path, given_pool: GivenPool | None = None, more: str = "") -> None:
         self._folder = folder
         self._given_pool = given_pool
         rpc, rest, pool = free_ports(3)
@@ -40,11 +44,15 @@ class FlinkCluster:
             pool = given_pool[0]
         self.pool = f"localhost:{pool}"
         self._servers: list[tuple[str, Server]] = []
-        self._node = Standalone(
-            folder, engines.FLINK_LIB, "localhost", rpc, rest, host="localhost", slots=SLOTS, bind="localhost"
-        )
-        self._node.write()
-        self.master = self._node.master
+        self._nodes = [
+            Standalone(
+                place, engines.FLINK_LIB, "localhost", rpc, rest, "localhost", SLOTS // TASK_MANAGERS, "localhost"
+            )
+            for place in (folder / str(number) for number in range(TASK_MANAGERS))
+        ]
+        for node in self._nodes:
+            node.write(more)
+        self.master = self._nodes[0].master
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -58,11 +66,20 @@ class FlinkCluster:
         )
 
     def start(self) -> None:
-        """Starts all three and waits until both slots are offered."""
-        self._start("JobManager", self._node.command(JOB_MANAGER))
-        task_manager = self._start("TaskManager", self._node.command(TASK_MANAGER))
+        """Starts all of it and waits until all slots are offered."""
+        job_manager = self._start("JobManager", self._nodes[0].command(JOB_MANAGER))
+        for number in range(TASK_MANAGERS):
+            self.start_task_manager(number)
         self.start_pool()
-        task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
+        job_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
+
+    def start_task_manager(self, number: int = 0) -> None:
+        """Starts a TaskManager."""
+        self._start(f"TaskManager {number}", self._nodes[number].command(TASK_MANAGER))
+
+    def kill_task_manager(self, number: int = 0) -> None:
+        """Kills a TaskManager at once, as a lost machine does."""
+        self._kill(f"TaskManager {number}")
 
     def start_pool(self, more: Mapping[str, str] | None = None) -> None:
         """Starts the worker pool; its workers are this environment's Python, unless a pool was given.
@@ -81,7 +98,11 @@ class FlinkCluster:
 
     def kill_pool(self) -> None:
         """Kills the pool and its workers at once, as a lost machine does."""
-        _kill_tree(self._servers[-1][1].pid)
+        self._kill("pool")
+
+    def _kill(self, name: str) -> None:
+        """Kills the one of a name that was started last."""
+        _kill_tree([server for known, server in self._servers if known == name][-1].pid)
 
     def job_states(self) -> list[str]:
         """The states of all jobs so far, such as RUNNING or CANCELED."""
@@ -111,9 +132,15 @@ class FlinkCluster:
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path, given_pool: GivenPool | None = None) -> Iterator[FlinkCluster]:
-    """Runs a cluster and stops all of it at the end."""
-    cluster = FlinkCluster(folder, given_pool)
+def flink_cluster(folder: Path, given_pool: GivenPool | None = None, more: str = "") -> Iterator[FlinkCluster]:
+    """Runs a cluster and stops all of it at the end.
+
+    Args:
+        folder: For its configuration and temporary files.
+        given_pool: A pool that is not this environment's.
+        more: Further lines of Flink's configuration.
+    """
+    cluster = FlinkCluster(folder, given_pool, more)
     try:
         with cluster.explained():
             cluster.start()
