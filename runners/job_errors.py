@@ -7,8 +7,8 @@ import re
 _EXPLANATIONS = {
     r"CANCELLED: client cancelled|StatusRuntimeException: UNAVAILABLE|Connection refused": "the Python workers are "
     "gone or never started; check that the worker pool is running, and its log",
-    r"FileNotFoundError: .*/\.work/runs/": "the workers do not see the output folder at this path: mount it there, or name "
-    "a bucket with --output-clip-path",
+    r"FileNotFoundError: .*/\.work/runs/": "the workers do not see the output folder at this path: mount it there, or "
+    "name a bucket with --output-clip-path",
     r"TimeoutException: Waited .* for SettableFuture": "no Python worker took the work: they end at once, or the "
     "worker pool cannot start them. Its log says why, such as a Python without Beam or beam-curate",
     r"StatusCode.UNAVAILABLE": "Prism or the job server is gone; --verbose shows its output",

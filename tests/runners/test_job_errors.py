@@ -54,7 +54,7 @@ def test_so_does_one_of_a_worker() -> None:
             ["no Python worker took the work", "log", "Waited 3 minutes"],
         ),
         (
-            f"{FLINK}FileNotFoundError: [Errno 2] No such file or directory: '/data/out/.work/runs/20261130-1/selection-0'",
+            f"{FLINK}FileNotFoundError: [Errno 2] No such file or directory: '/data/out/.work/runs/2026/selection-0'",
             ["do not see the output folder", "mount it there", "/data/out"],
         ),
         (GRPC, ["--verbose", "Stream removed (Socket closed)"]),
