@@ -1,6 +1,6 @@
 """What a runner costs: the whole job on each one, against a plain loop over the same functions with as many workers.
 
-The local runner is started as its user does it, Prism with its server, Flink on a cluster with a TaskManager of two
+The local runner is started as its user does it, Prism with its server, Flink on a cluster with two
 slots and a worker pool that are there already: the job server and the workers are started by the job. All sides use two
 cores. What is not installed (`make engines`) is left out.
 """
