@@ -122,7 +122,7 @@ class RunOptions(Group):
     detach: bool = flag(
         False,
         "Leave the job to a cluster and return as soon as it has begun there: beam-curate status OUTPUT tells how far "
-        "it is, beam-curate summarize OUTPUT writes the summary when it has ended. For FlinkRunner and PortableRunner "
-        "with workers on other computers.",
+        "it is, beam-curate summarize OUTPUT writes the summary when it has ended. For FlinkRunner, PortableRunner and "
+        "DataflowRunner.",
     )
     verbose: bool = flag(False, "Say more while running: every video, and full error traces.")
