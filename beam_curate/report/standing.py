@@ -160,10 +160,10 @@ def _state(
         return "ended"
     if driver:
         return "running"
-    if not videos.to_do:
-        return "finished"
     if job_state is not None:
         return job_state
+    if not videos.to_do:
+        return "finished"
     if run.job is None:
         is_heard = heard_ago_s is not None and heard_ago_s < runs.SILENT_S
         return "running" if driver is None and is_heard else "stopped"
