@@ -1,8 +1,8 @@
 """What an object store is asked for and holds for each clip, as MinIO itself counts it.
 
-A clip costs six requests of the dear kind: its file, its record, its caption and its embedding are written, and the video
-and the embedding of the dataset are copies. Eleven more of a video, and some forty of the run, are shared by its clips:
-the fewer clips a video has, the more each of them costs.
+A clip costs six requests of the dear kind: its file, its record, its caption and its embedding are written, and the
+video and the embedding of the dataset are copies. Eleven more of a video, and some forty of the run, are shared by its
+clips: the fewer clips a video has, the more each of them costs.
 """
 
 from __future__ import annotations

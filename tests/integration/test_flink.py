@@ -138,6 +138,7 @@ def test_a_job_whose_driver_was_killed_is_followed_and_summed_up(
     shutil.rmtree(output)
 
 
+@pytest.mark.soak
 def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
     videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
 ) -> None:
