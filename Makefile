@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	&& echo $$name && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test engines soak lint audit bench clean
+.PHONY: demo test engines soak image-test lock lint audit bench clean
 
 demo: .venv/made
 	$(BIN)/beam-curate demo
@@ -20,6 +20,15 @@ engines: .venv/made
 
 soak: .venv/made
 	BEAM_CURATE_RELIABILITY=docs/reliability.md $(BIN)/python -m pytest -m soak --timeout 3600
+
+# Builds the image of the Dockerfile with buildah, on a base that debootstrap makes, and runs the demo in it: as root, 25 GB.
+image-test: .venv/made
+	$(BIN)/python -m pytest -m soak --timeout 3600 tests/integration/test_image.py
+
+# The exact packages of the image, for the oldest Python that it may have.
+lock: .venv/made
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --output-file requirements.lock pyproject.toml
 
 lint: .venv/made
 	$(BIN)/ruff format --check .

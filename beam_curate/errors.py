@@ -130,3 +130,7 @@ class ModelFilesError(PlaceError):
 
 class UsageError(Exception):
     """A mistake in flags, paths or set-up, found before any video is touched."""
+
+
+class WorkerError(Exception):
+    """A worker is not fit for the job as a whole; its message says on which computer, why, and what to do."""

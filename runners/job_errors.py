@@ -7,6 +7,8 @@ import re
 _EXPLANATIONS = {
     r"CANCELLED: client cancelled|StatusRuntimeException: UNAVAILABLE|Connection refused": "the Python workers are "
     "gone or never started; check that the worker pool is running, and its log",
+    r"TimeoutException: Waited .* for SettableFuture": "no Python worker took the work: they end at once, or the "
+    "worker pool cannot start them. Its log says why, such as a Python without Beam or beam-curate",
     r"StatusCode.UNAVAILABLE": "Prism or the job server is gone; --verbose shows its output",
     r"Insufficient number of network buffers": "Flink has too little network memory for this job; add "
     "`taskmanager.network.sort-shuffle.min-buffers: 16` to the configuration of its TaskManagers",
@@ -14,8 +16,8 @@ _EXPLANATIONS = {
     r"ModuleNotFoundError|Can't get attribute": "the workers lack packages of this environment; install the same "
     "version of beam-curate there",
 }
-# It says by itself what to do, and what it quotes of a refused connection is not about workers.
-_OF_A_STORE = re.compile(r"BucketError: (.+?)(?: \[while running .*)?$", re.MULTILINE)
+# They say by themselves what to do, and what they quote, such as a refused connection, is not about workers.
+_EXPLAINED = re.compile(r"(?:BucketError|WorkerError): (.+?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 def explain(message: str) -> str:
@@ -27,8 +29,8 @@ def explain(message: str) -> str:
     Args:
         message: The error that the driver gets from Prism, Flink or Beam, with tracebacks.
     """
-    if of_a_store := _OF_A_STORE.findall(message):
-        return str(of_a_store[-1])
+    if explained := _EXPLAINED.findall(message):
+        return str(explained[-1])
     of_grpc = re.search(r'details = "(.+)"', message)
     lines = message.strip().splitlines() or ["the runner gave no reason"]
     cause = of_grpc[1] if of_grpc else re.sub(r"^Pipeline \S+ failed in state \w+: ", "", lines[-1])

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import threading
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 
 from beam_curate.buckets.base import BucketError, scheme_of
@@ -216,18 +215,12 @@ def check_encoder(encoding: Encoding, output: Store) -> None:
     Raises:
         UsageError: The encoder does not work, or the output folder does not take its file.
     """
-    import av
-
-    from beam_curate.video.conform import Conform
-    from beam_curate.video.encode import ClipWriter
+    from beam_curate.video.encode import try_encoding
 
     with output.scratch() as folder:
         path = folder / "probe.mp4"
-        frame = av.VideoFrame(256, 256, "yuv420p")
         try:
-            conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
-            with ClipWriter(path, encoding, Fraction(24), Fraction(1, 24), conform, None) as writer:
-                writer.write(frame, 0)
+            try_encoding(encoding, path)
         except (OSError, ValueError) as error:
             # An encoder that fails has an errno, too: what names the file is about the disk.
             if isinstance(error, OSError) and error.errno in disk_errors.OF_THE_PLACE and error.filename == str(path):

@@ -19,6 +19,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from runners.flink.standalone import ADD_EXPORTS, ADD_OPENS
+
 BEAM = "2.77.0"
 FLINK = "1.19.3"
 # The job server that Beam downloads for a user is one large jar that is not in every Maven mirror. This is the newest
@@ -40,16 +42,6 @@ JOB_SERVER_JAR = CACHE / f"flink-job-server-{JOB_SERVER}" / "flink-job-server.ja
 MINIO = CACHE / f"minio-{MINIO_COMMIT}" / "minio"
 FAKE_GCS = CACHE / f"fake-gcs-server-{FAKE_GCS_RELEASE}" / "fake-gcs-server"
 VERSITYGW = CACHE / f"versitygw-{VERSITYGW_RELEASE}" / "versitygw"  # for a benchmark; see `install`
-
-# What the configuration of a Flink distribution (env.java.opts.all) opens of the Java modules, for Java 17.
-ADD_OPENS = tuple(
-    f"java.base/{package}"
-    for package in (
-        *("java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time"),
-        *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks"),
-    )
-)
-ADD_EXPORTS = ("java.base/sun.net.util",)
 
 _POM = """<project>
   <modelVersion>4.0.0</modelVersion><groupId>engines</groupId><artifactId>engines</artifactId><version>1</version>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,8 +11,10 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_curate import counters
+from beam_curate.errors import WorkerError
 from beam_curate.progress import worker_counts
 from beam_curate.store.base import Store
+from beam_curate.versions import differences, versions
 
 
 class CountingDoFn(beam.DoFn):
@@ -25,9 +28,19 @@ class CountingDoFn(beam.DoFn):
     def __init__(self, output: Store, run: PurePosixPath) -> None:
         self._output = output
         self._run = run
+        self._versions = versions()  # of the program that submits the job
 
     def setup(self) -> None:
-        """Begins to listen to the counters, once per process."""
+        """Begins to listen to the counters, once per process.
+
+        Raises:
+            WorkerError: This process has other versions than the program that submitted the job.
+        """
+        if different := differences(self._versions, versions()):
+            raise WorkerError(
+                f"the worker on {socket.gethostname()} has other versions ({'; '.join(different)}): install there what "
+                "is installed here, or build its image anew"
+            )
         counters.listen(_to_beam)
         worker_counts.write_to(self._output, self._run)
 

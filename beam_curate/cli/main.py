@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from beam_curate.cli import clean, demo, exit_status, models, split, status, summarize, verify
+from beam_curate.cli import clean, demo, exit_status, image, models, split, status, summarize, verify
 from beam_curate.cli.command import show_help
 from beam_curate.errors import UsageError
 from beam_curate.options.command_line import unknown_flag
@@ -46,7 +46,7 @@ def _parser() -> Parser:
     show_help(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("split", help="Curate videos; the same as python -m beam_curate.run.")
-    for module in (demo, status, summarize, verify, models, clean):
+    for module in (demo, status, summarize, verify, models, image, clean):
         module.add(commands)
     return parser
 

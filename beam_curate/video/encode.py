@@ -190,3 +190,22 @@ class ClipWriter:
     def _mux_lasting(self, packet: av.Packet[Any], end_pts: int) -> None:
         packet.duration = end_pts - (packet.pts or 0)
         self._mp4.mux(packet)
+
+
+def try_encoding(encoding: Encoding, path: Path) -> None:
+    """Writes a clip of one frame.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     try_encoding(Encoding("no_such_encoder"), Path(folder, "a.mp4"))
+    Traceback (most recent call last):
+        ...
+    av.codec.codec.UnknownCodecError: no_such_encoder
+
+    Raises:
+        OSError: The encoder does not work, or the place takes no file.
+        ValueError: There is no such encoder.
+    """
+    conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
+    with ClipWriter(path, encoding, Fraction(24), Fraction(1, 24), conform, None) as writer:
+        writer.write(av.VideoFrame(256, 256, "yuv420p"), 0)

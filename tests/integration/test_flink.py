@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_curate import __version__
 from beam_curate.follow import status
 from beam_curate.store.local import LocalStore
 from runners.flink import rest
@@ -169,6 +172,37 @@ def left(output: Path) -> list[Path]:
     """What runs keep until they end."""
     folders = (output / ".work" / "tmp", output / ".work" / "runs")
     return [path for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()]
+
+
+def test_workers_with_other_versions_are_told(videos: Path, tmp_path: Path, cluster: FlinkCluster) -> None:
+    facts = tmp_path / "first" / "beam_curate-0.0.9.dist-info" / "METADATA"
+    facts.parent.mkdir(parents=True)
+    facts.write_text("Metadata-Version: 2.1\nName: beam-curate\nVersion: 0.0.9\n")
+    with pool_that_sees(cluster, tmp_path / "first"):
+        printed = run(videos, tmp_path / "out", *FIXED_STRIDE, *cluster.flags, expect=1)
+    assert f"has other versions (beam-curate is 0.0.9 there and {__version__} here): install there what" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.soak  # Flink waits for three minutes
+def test_workers_without_the_package_are_told(videos: Path, tmp_path: Path, cluster: FlinkCluster) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['beam_curate'] = None")
+    with pool_that_sees(cluster, tmp_path):
+        printed = run(videos, tmp_path / "out", *FIXED_STRIDE, *cluster.flags, expect=1)
+    assert "no Python worker took the work" in printed and "Its log says why" in printed
+    assert "Traceback" not in printed
+
+
+@contextlib.contextmanager
+def pool_that_sees(cluster: FlinkCluster, folder: Path) -> Iterator[None]:
+    """Restarts the pool with a folder in which Python looks first."""
+    cluster.kill_pool()
+    cluster.start_pool({"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])})
+    try:
+        yield
+    finally:
+        cluster.kill_pool()
+        cluster.start_pool()
 
 
 def stored(output: Path, stage: str) -> list[Path]:

@@ -30,6 +30,12 @@ def test_an_error_of_an_object_store_explains_itself() -> None:
     assert explain(OF_A_STORE) == "s3://footage/out/a.json: no answer; is the store up?"
 
 
+def test_so_does_one_of_a_worker() -> None:
+    said = "beam_curate.errors.WorkerError: the worker on gpu-1 has other versions (Python is 3.12 there): build anew"
+    message = f"{FLINK}java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received: {said}"
+    assert explain(message).startswith("the worker on gpu-1 has other versions")
+
+
 @pytest.mark.parametrize(
     ("message", "parts"),
     [
@@ -41,6 +47,11 @@ def test_an_error_of_an_object_store_explains_itself() -> None:
         (
             f"{FLINK}java.io.IOException: Insufficient number of network buffers: required 512, only 494 available",
             ["sort-shuffle.min-buffers: 16", "only 494"],
+        ),
+        (
+            f"{FLINK}java.util.concurrent.TimeoutException: Waited 3 minutes (plus 1861386 nanoseconds delay) for "
+            "SettableFuture@1c2875da[status=PENDING]",
+            ["no Python worker took the work", "log", "Waited 3 minutes"],
         ),
         (GRPC, ["--verbose", "Stream removed (Socket closed)"]),
         (WORKER, ["No space left on device", "DetectShots"]),

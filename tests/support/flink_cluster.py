@@ -10,50 +10,18 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from beam_curate.processes.server import Server, free_ports
-from runners.flink import rest
+from runners.flink import rest as flink_rest
+from runners.flink.standalone import JOB_MANAGER, TASK_MANAGER, Standalone
 from tests.support.program import started_by
 from tools import engines
 
 SLOTS = 2
 _START_S = 60
-_CLUSTER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-_TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-# Without Flink's start scripts every part of a TaskManager's memory has to be named.
-_CONFIG = """
-jobmanager.rpc.address: localhost
-jobmanager.rpc.port: {rpc}
-jobmanager.memory.process.size: 1g
-rest.address: localhost
-rest.port: {rest}
-rest.bind-port: "{rest}"
-blob.server.port: "0"
-cluster.registration.error-delay: 500
-taskmanager.host: localhost
-taskmanager.numberOfTaskSlots: {slots}
-taskmanager.cpu.cores: {slots}
-taskmanager.memory.task.heap.size: 256m
-taskmanager.memory.framework.heap.size: 128m
-taskmanager.memory.task.off-heap.size: 0m
-taskmanager.memory.framework.off-heap.size: 128m
-taskmanager.memory.managed.size: 256m
-taskmanager.memory.network.min: 64m
-taskmanager.memory.network.max: 64m
-taskmanager.network.sort-shuffle.min-buffers: 16
-taskmanager.memory.jvm-metaspace.size: 256m
-taskmanager.memory.jvm-overhead.min: 128m
-taskmanager.memory.jvm-overhead.max: 128m
-io.tmp.dirs: {folder}/tmp
-"""
-_LOGGING = """
-rootLogger.level = INFO
-rootLogger.appenderRef.out.ref = Out
-appender.out.name = Out
-appender.out.type = CONSOLE
-appender.out.layout.type = PatternLayout
-appender.out.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} %m%n
-"""
+GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
+"""The port, the command and the environment of a worker pool."""
 
 
 class FlinkCluster:
@@ -64,15 +32,19 @@ class FlinkCluster:
         pool: Address of the worker pool.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given_pool: GivenPool | None = None) -> None:
         self._folder = folder
+        self._given_pool = given_pool
         rpc, rest, pool = free_ports(3)
-        self.master = f"localhost:{rest}"
+        if given_pool:
+            pool = given_pool[0]
         self.pool = f"localhost:{pool}"
         self._servers: list[tuple[str, Server]] = []
-        (folder / "tmp").mkdir()
-        (folder / "config.yaml").write_text(_CONFIG.format(rpc=rpc, rest=rest, slots=SLOTS, folder=folder))
-        (folder / "log4j.properties").write_text(_LOGGING)
+        self._node = Standalone(
+            folder, engines.FLINK_LIB, "localhost", rpc, rest, host="localhost", slots=SLOTS, bind="localhost"
+        )
+        self._node.write()
+        self.master = self._node.master
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -87,18 +59,25 @@ class FlinkCluster:
 
     def start(self) -> None:
         """Starts all three and waits until both slots are offered."""
-        self._start_java("JobManager", _CLUSTER)
-        task_manager = self._start_java("TaskManager", _TASK_MANAGER)
+        self._start("JobManager", self._node.command(JOB_MANAGER))
+        task_manager = self._start("TaskManager", self._node.command(TASK_MANAGER))
         self.start_pool()
-        task_manager.wait_until_ready(lambda: rest.slots(self.master) == SLOTS, _START_S)
+        task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
 
-    def start_pool(self) -> None:
-        """Starts the worker pool as an image's sidecar does; its workers are this environment's Python."""
+    def start_pool(self, more: Mapping[str, str] | None = None) -> None:
+        """Starts the worker pool; its workers are this environment's Python, unless a pool was given.
+
+        Args:
+            more: Further environment variables of the pool and its workers.
+        """
+        if self._given_pool:
+            self._start("pool", *self._given_pool[1:])
+            return
         command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
         command += [f"--service_port={self.pool.rpartition(':')[2]}", f"--container_executable={engines.BOOT}"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
-        self._start("pool", command, environment)
+        self._start("pool", command, environment | (more or {}))
 
     def kill_pool(self) -> None:
         """Kills the pool and its workers at once, as a lost machine does."""
@@ -125,12 +104,6 @@ class FlinkCluster:
                 _kill_tree(server.pid)
             server.stop()
 
-    def _start_java(self, name: str, main: str) -> Server:
-        command = ["java", f"-Dlog4j.configurationFile={self._folder}/log4j.properties", "-Xmx512m"]
-        command += [f"--add-opens={package}=ALL-UNNAMED" for package in engines.ADD_OPENS]
-        command += [f"--add-exports={package}=ALL-UNNAMED" for package in engines.ADD_EXPORTS]
-        return self._start(name, [*command, "-cp", f"{engines.FLINK_LIB}/*", main, "--configDir", str(self._folder)])
-
     def _start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Server:
         server = Server(name, command, environment=environment, folder=self._folder)
         self._servers.append((name, server))
@@ -138,9 +111,9 @@ class FlinkCluster:
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path) -> Iterator[FlinkCluster]:
+def flink_cluster(folder: Path, given_pool: GivenPool | None = None) -> Iterator[FlinkCluster]:
     """Runs a cluster and stops all of it at the end."""
-    cluster = FlinkCluster(folder)
+    cluster = FlinkCluster(folder, given_pool)
     try:
         with cluster.explained():
             cluster.start()

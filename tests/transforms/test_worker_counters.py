@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import apache_beam as beam
+import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_curate import counters
+from beam_curate.errors import WorkerError
+from beam_curate.versions import versions
 from tests.support.output import Output
 from transforms.worker_counters import CountingDoFn
 
@@ -26,3 +29,11 @@ def test_counts_are_metrics(tmp_path: Path) -> None:
     counters = {metric.key.metric.name: metric.result for metric in result.metrics().query()["counters"]}
     assert counters["clips: done"] == 5
     assert counters["clips: frames to do"] == -2
+
+
+def test_a_worker_with_other_versions_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.worker_counters.versions", lambda: versions() | {"Apache Beam": "2.0"})
+    submitted = Count(Output(tmp_path), PurePosixPath("run"))
+    monkeypatch.undo()
+    with pytest.raises(WorkerError, match=r"Apache Beam is 2\.\d+\.\d there and 2\.0 here.*install there what is"):
+        submitted.setup()

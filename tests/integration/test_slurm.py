@@ -1,0 +1,64 @@
+"""Two nodes of a Slurm job, on this computer: what `srun` starts on each, with the variables that Slurm sets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.needed import need
+from tests.support.program import DESCRIBED, FIXED_STRIDE, snapshot, start, wait_for
+from tools import engines
+
+HERE_S = 300
+
+
+def nodes(job: int, videos: Path, output: Path) -> list[subprocess.Popen[str]]:
+    """Starts both nodes; the first is the one with the driver."""
+    command = [sys.executable, "-m", "runners.slurm.node", "--flink-home", str(engines.FLINK_LIB.parent)]
+    command += ["--boot", str(engines.BOOT), "--slots", "2", "--wait-s", "120", "--"]
+    command += [flag for flag in DESCRIBED if not flag.startswith("--runner")]
+    command += [f"--flink_job_server_jar={engines.JOB_SERVER_JAR}", *FIXED_STRIDE]
+    command += ["--input-video-path", str(videos), "--output-clip-path", str(output)]
+    of_job = {"SLURM_JOB_ID": str(job), "SLURM_NNODES": "2", "BEAM_CURATE_HEAD": "localhost"}
+    of_job["SLURMD_NODENAME"] = "localhost"
+    return [start(command, of_job | {"SLURM_NODEID": str(node)}) for node in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def engines_are_there() -> None:
+    need("java", engines.FLINK_LIB, engines.JOB_SERVER_JAR, engines.BOOT)
+
+
+def test_after_a_signal_the_same_job_again_resumes_and_its_output_is_direct_runners(
+    videos: Path, direct: tuple[Path, dict[str, str], str]
+) -> None:
+    output, expected, _ = direct
+    job = os.getpid()
+    first, second = nodes(job, videos, output)
+    wait_for(lambda: list((output / ".work" / "clips").rglob("*.json")), first, HERE_S)
+    for node in (first, second):
+        node.send_signal(signal.SIGTERM)  # as Slurm does before the time is up
+    for node in (first, second):
+        printed, _ = node.communicate(timeout=60)
+        assert node.returncode == 143, printed
+        assert "the same job again resumes" in printed and "Traceback" not in printed
+
+    first, second = nodes(job, videos, output)
+    printed, _ = first.communicate(timeout=HERE_S)
+    assert first.returncode == 0, printed
+    assert "waiting for 4 slots of 2 nodes" in printed and "4 videos found" in printed
+    printed, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, printed
+    assert snapshot(output) == expected
+    shutil.rmtree(output)
+
+
+def test_the_batch_script_is_one_that_bash_reads() -> None:
+    script = Path(__file__).parents[2] / "runners" / "slurm" / "curate.sbatch"
+    subprocess.run(["bash", "-n", str(script)], check=True)
