@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from beam_curate import __version__
+from beam_curate.follow import status
 from beam_curate.processes.server import Server, free_ports, listens
+from beam_curate.store.local import LocalStore
 from runners.flink import rest
 from tests.support.flink_cluster import SLOTS, FlinkCluster, flink_cluster
 from tests.support.kubernetes import containers, only, pods, rendered
@@ -183,7 +185,7 @@ def test_a_job_that_is_left_to_the_cluster_is_followed_and_summed_up(
             assert seen["state"] == "running" and not seen["driver_is_alive"]
             assert "may still be at work" in cli("summarize", output, expect=2)
             assert "wait until it ends" in cli("clean", output, expect=2)
-        wait_for(lambda: told(output)["job"]["state"] == "finished", within_s=WITHIN_S)
+        wait_for(lambda: job_state(output) == "finished", within_s=WITHIN_S)
         seen = told(output)
         assert (seen["state"], seen["videos"]["done"], seen["videos"]["to_do"]) == ("finished", 4, 0)
         assert not (output / "summary.json").exists()
@@ -198,6 +200,7 @@ def test_a_job_that_is_left_to_the_cluster_is_followed_and_summed_up(
     shutil.rmtree(output)
 
 
+@pytest.mark.soak
 def test_a_job_whose_driver_was_killed_is_followed_and_summed_up(
     videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
 ) -> None:
@@ -210,13 +213,14 @@ def test_a_job_whose_driver_was_killed_is_followed_and_summed_up(
         process.communicate()
         seen = told(output)
         assert seen["state"] == "running" and not seen["driver_is_alive"] and not seen["detached"]
-        wait_for(lambda: told(output)["job"]["state"] == "finished", within_s=WITHIN_S)
+        wait_for(lambda: job_state(output) == "finished", within_s=WITHIN_S)
         cli("summarize", output)
         assert snapshot(output) == expected
         assert "4 videos found, 4 done before, 0 to do" in run(videos, output, *flags)
     shutil.rmtree(output)
 
 
+@pytest.mark.soak
 def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
     videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
 ) -> None:
@@ -224,9 +228,8 @@ def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
     with cluster.explained():
         run(videos, output, *FIXED_STRIDE, *cluster.flags, "--detach")
         wait_for(lambda: stored(output, "clips"), within_s=WITHIN_S)
-        job = told(output)["job"]
-        assert rest.cancel(job["page"], job["name"])
-        wait_for(lambda: told(output)["job"]["state"] == "cancelled", within_s=WITHIN_S)
+        assert rest.cancel(cluster.master, told(output)["job"]["name"])
+        wait_for(lambda: job_state(output) == "cancelled", within_s=WITHIN_S)
         before = told(output)["videos"]
         assert before["to_do"]
         printed = cli("summarize", output, expect=1)
@@ -238,12 +241,19 @@ def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
     shutil.rmtree(output)
 
 
+def job_state(output: Path) -> str | None:
+    """What Flink says of the job of the last run."""
+    found = status(LocalStore(output))
+    return found and found.job_state
+
+
 def left(output: Path) -> list[Path]:
     """What runs keep until they end."""
     folders = (output / ".work" / "tmp", output / ".work" / "runs")
     return [path for folder in folders if folder.exists() for path in folder.iterdir() if path.is_dir()]
 
 
+@pytest.mark.soak
 def test_the_commands_of_the_chart_do_the_work_also_after_a_lost_driver(
     videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster, tmp_path: Path
 ) -> None:

@@ -35,28 +35,36 @@ def engines_are_there() -> None:
     need("java", engines.FLINK_LIB, engines.JOB_SERVER_JAR, engines.BOOT)
 
 
-def test_after_a_signal_the_same_job_again_resumes_and_its_output_is_direct_runners(
-    videos: Path, direct: tuple[Path, dict[str, str], str]
-) -> None:
+def test_the_output_equals_direct_runners(videos: Path, direct: tuple[Path, dict[str, str], str]) -> None:
     output, expected, _ = direct
-    job = os.getpid()
-    first, second = nodes(job, videos, output)
-    wait_for(lambda: list((output / ".work" / "clips").rglob("*.json")), first, HERE_S)
-    for node in (first, second):
+    ends_well(nodes(os.getpid(), videos, output))
+    assert snapshot(output) == expected
+    shutil.rmtree(output)
+
+
+@pytest.mark.soak
+def test_after_a_signal_the_same_job_again_resumes(videos: Path, direct: tuple[Path, dict[str, str], str]) -> None:
+    output, expected, _ = direct
+    both = nodes(os.getpid(), videos, output)
+    wait_for(lambda: list((output / ".work" / "clips").rglob("*.json")), both[0], HERE_S)
+    for node in both:
         node.send_signal(signal.SIGTERM)  # as Slurm does before the time is up
-    for node in (first, second):
+    for node in both:
         printed, _ = node.communicate(timeout=60)
         assert node.returncode == 143, printed
         assert "the same job again resumes" in printed and "Traceback" not in printed
-
-    first, second = nodes(job, videos, output)
-    printed, _ = first.communicate(timeout=HERE_S)
-    assert first.returncode == 0, printed
-    assert "waiting for 4 slots of 2 nodes" in printed and "4 videos found" in printed
-    printed, _ = second.communicate(timeout=60)
-    assert second.returncode == 0, printed
+    ends_well(nodes(os.getpid(), videos, output))
     assert snapshot(output) == expected
     shutil.rmtree(output)
+
+
+def ends_well(both: list[subprocess.Popen[str]]) -> None:
+    """Waits for both nodes."""
+    printed, _ = both[0].communicate(timeout=HERE_S)
+    assert both[0].returncode == 0, printed
+    assert "waiting for 4 slots of 2 nodes" in printed and "4 videos found" in printed
+    printed, _ = both[1].communicate(timeout=60)
+    assert both[1].returncode == 0, printed
 
 
 def test_the_batch_script_is_one_that_bash_reads() -> None:

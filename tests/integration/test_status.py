@@ -43,7 +43,7 @@ def test_a_run_is_seen_from_elsewhere_and_its_summary_can_be_written_again(
     expected_videos = {"listed": 4, "done_before": 0, "selected": 4, "done": 4, "failed": 0, "to_do": 0}
     assert seen["videos"] == expected_videos
     stages = seen["stages"]
-    assert stages["clips"]["done"] == stages["captions"]["done"] == summary(output)["total_num_clips"]
+    assert stages["clips"]["done"] == stages["captions"]["done"] == summary(output)["total_num_clips_passed"]
     before = summary(output)
     for name in WRITTEN:
         (output / name).unlink()
