@@ -21,7 +21,7 @@ HERE_S = 300
 def nodes(job: int, videos: Path, output: Path) -> list[subprocess.Popen[str]]:
     """Starts both nodes; the first is the one with the driver."""
     command = [sys.executable, "-m", "runners.slurm.node", "--flink-home", str(engines.FLINK_LIB.parent)]
-    command += ["--boot", str(engines.BOOT), "--slots", "2", "--wait-s", "120", "--"]
+    command += ["--boot", str(engines.BOOT), "--slots", "2", "--wait-s", "240", "--"]
     command += [flag for flag in DESCRIBED if not flag.startswith("--runner")]
     command += [f"--flink_job_server_jar={engines.JOB_SERVER_JAR}", *FIXED_STRIDE]
     command += ["--input-video-path", str(videos), "--output-clip-path", str(output)]

@@ -20,7 +20,7 @@ from tools import engines
 
 TASK_MANAGERS = 2
 SLOTS = 2  # of all of them
-_START_S = 60
+_START_S = 180
 GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
 """The port, the command and the environment of a worker pool."""
 
