@@ -197,7 +197,8 @@ class Node:
             if self._starts > _RESTARTS:
                 raise ServerError(f"the TaskManager of {self._job.host} ended {self._starts} times")
         self._starts += 1
-        self._task_manager = Server("TaskManager", self._flink.command(TASK_MANAGER, self._given.java))
+        command = self._flink.command(TASK_MANAGER, self._given.java)
+        self._task_manager = Server("TaskManager", command, folder=self._flink.folder)  # workers leave files there
 
 
 def _parsed(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -35,9 +35,13 @@ def engines_are_there() -> None:
     need("java", engines.FLINK_LIB, engines.JOB_SERVER_JAR, engines.BOOT)
 
 
-def test_the_output_equals_direct_runners(videos: Path, direct: tuple[Path, dict[str, str], str]) -> None:
+def test_the_output_equals_direct_runners(
+    videos: Path, direct: tuple[Path, dict[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output, expected, _ = direct
+    monkeypatch.chdir(tmp_path)
     ends_well(nodes(os.getpid(), videos, output))
+    assert not list(tmp_path.iterdir())  # the user's folder stays as it was
     assert snapshot(output) == expected
     shutil.rmtree(output)
 
