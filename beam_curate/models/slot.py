@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_curate import counters
+from beam_curate.models import torch_threads
 from beam_curate.models.devices import gpus_gb, memory_gb
 
 
@@ -144,6 +145,7 @@ class ModelSlots:
         claim = self._claim(ref)
         assert claim is not None
         with self._claimed(*claim) as model:
+            torch_threads.use_default()
             yield model
 
     def load_ahead(self, refs: Sequence[ModelRef]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from beam_curate.models import torch_threads
 from beam_curate.models.catalog import TRANSNETV2
 from beam_curate.models.devices import has_bfloat16
 from beam_curate.models.slot import ModelRef
@@ -61,9 +61,9 @@ class ShotNetwork:
         except KeyError as error:
             raise ValueError(f"{path} does not hold the weights of TransNetV2: {error} is missing") from error
         self._device = device
-        threads = torch.get_num_threads()
+        threads = torch_threads.default()
         parallel = min(threads, _MAX_PARALLEL) if device == "cpu" else 1
-        self._pool = ThreadPoolExecutor(parallel, "shots", _set_own_threads, (threads // parallel,))
+        self._pool = ThreadPoolExecutor(parallel, "shots", torch_threads.use_own, (threads // parallel,))
 
     def submit(self, window: NDArray[np.uint8], threshold: float | None) -> Future[NDArray[np.float32]]:
         """Schedules `predict` for a window, after those submitted before."""
@@ -91,19 +91,6 @@ class ShotNetwork:
 
         frames = torch.from_numpy(np.array(window)).to(self._device)
         return network.probabilities(frames, MARGIN, len(window) - MARGIN).cpu().numpy()
-
-
-def _set_own_threads(number: int) -> None:
-    """Sets the number of threads that torch uses for the calling thread, and leaves it unchanged for others."""
-    import torch
-
-    default = torch.get_num_threads()
-    torch.set_num_threads(number)
-    # Setting it applies to this thread and to all that have not used torch yet. For the latter, the default is restored
-    # from a thread that ends at once.
-    thread = threading.Thread(target=torch.set_num_threads, args=(default,))
-    thread.start()
-    thread.join()
 
 
 def reference(workspace: str) -> ModelRef:
