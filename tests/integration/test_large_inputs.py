@@ -29,7 +29,7 @@ BOTH = {"summary", "captions"}
 def test_single_videos_are_told_of_where_they_are_few(
     few: int, flags: tuple[str, ...], told: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beam_curate.curate._FEW", few)
+    monkeypatch.setattr("beam_curate.report.report._FEW", few)
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     make_video(source / "a.mp4", frames=10)
