@@ -67,9 +67,11 @@ def test_after_a_killed_run_what_it_finished_can_be_summed_up_and_the_rest_be_do
     process.wait()
     done = len(list((output / ".work" / "done").rglob("*@*")))
     seen = told(output)
-    assert seen["state"] == ("stopped" if done < 4 else "finished")
+    assert seen["state"] in (
+        ("stopped",) if done < 4 else ("finished", "ended")
+    )  # as far as it came before it was killed
     assert seen["videos"]["done"] == done
-    assert "the command of the run" in cli("status", output) or done == 4
+    assert "the command of the run" in cli("status", output) or done == 4, cli("status", output)
     if done < 4:
         lost = cli("summarize", output, expect=1)
         assert f"{4 - done} videos are not recorded and are still to do" in lost

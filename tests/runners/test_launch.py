@@ -103,13 +103,14 @@ def test_every_element_arrives_once_whatever_else_the_machine_does() -> None:
 
 def test_functions_that_are_sent_to_workers_name_no_folder_of_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
     config = cloudpickle_pickler.DEFAULT_CONFIG
-    monkeypatch.setattr(config, "filepath_interceptor", config.filepath_interceptor)  # set back at the end
+    # As Beam has it, whatever runs in this process have set before; it is set back at the end.
+    monkeypatch.setattr(config, "filepath_interceptor", cloudpickle_pickler.get_normalized_path)
 
     def folders() -> set[str]:
         pipeline = beam.Pipeline()
         _ = pipeline | beam.Create(["element"]) | beam.Map(str) | beam.Reshuffle()
         return found_in(pipeline.to_runner_api().SerializeToString(), ["site-packages"])
 
-    assert folders()  # as Beam does it
+    assert folders()
     name_files_without_folders()
     assert not folders()

@@ -68,6 +68,7 @@ EXCEPTIONS = {
     "beam_curate/cli/verify.py": "checks a dataset at any path",
     "beam_curate/dataset/verify/verify.py": "checks a dataset at any path",
     "beam_curate/sources/outputs.py": "recognises outputs among input folders",
+    "runners/base.py": "writes the job of a plan into the folder that the user names",
     "runners/flink/runner.py": "looks for the jar that the options name",
     "runners/preflight.py": "compares the folders that the options name, and looks for models",
 }
