@@ -18,18 +18,17 @@ from runners.flink.standalone import JOB_MANAGER, TASK_MANAGER, Standalone
 from tests.support.program import started_by
 from tools import engines
 
-TASK_MANAGERS = 2
-SLOTS = 2  # of all of them
+SLOTS = 2
 _START_S = 180
 GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
 """The port, the command and the environment of a worker pool."""
 
 
 class FlinkCluster:
-    """A JobManager, two TaskManagers with a slot each, and a pool of Python workers; what is killed can be restarted.
+    """A JobManager, a TaskManager with two slots, and a pool of Python workers; what is killed can be restarted.
 
-    A pool has one address for all TaskManagers of a job. On a real cluster each finds its own there; here they share
-    one, which starts a worker for each.
+    There is one TaskManager, since all of a job have one address for their pools: on one computer they would share a pool,
+    and each calls its worker by the same name there.
 
     Attributes:
         master: Value of `--flink_master`.
@@ -44,15 +43,9 @@ class FlinkCluster:
             pool = given_pool[0]
         self.pool = f"localhost:{pool}"
         self._servers: list[tuple[str, Server]] = []
-        self._nodes = [
-            Standalone(
-                place, engines.FLINK_LIB, "localhost", rpc, rest, "localhost", SLOTS // TASK_MANAGERS, "localhost"
-            )
-            for place in (folder / str(number) for number in range(TASK_MANAGERS))
-        ]
-        for node in self._nodes:
-            node.write(more)
-        self.master = self._nodes[0].master
+        self._node = Standalone(folder, engines.FLINK_LIB, "localhost", rpc, rest, "localhost", SLOTS, "localhost")
+        self._node.write(more)
+        self.master = self._node.master
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -67,19 +60,18 @@ class FlinkCluster:
 
     def start(self) -> None:
         """Starts all of it and waits until all slots are offered."""
-        job_manager = self._start("JobManager", self._nodes[0].command(JOB_MANAGER))
-        for number in range(TASK_MANAGERS):
-            self.start_task_manager(number)
+        self._start("JobManager", self._node.command(JOB_MANAGER))
+        task_manager = self.start_task_manager()
         self.start_pool()
-        job_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
+        task_manager.wait_until_ready(lambda: flink_rest.slots(self.master) == SLOTS, _START_S)
 
-    def start_task_manager(self, number: int = 0) -> None:
+    def start_task_manager(self) -> Server:
         """Starts a TaskManager."""
-        self._start(f"TaskManager {number}", self._nodes[number].command(TASK_MANAGER))
+        return self._start("TaskManager", self._node.command(TASK_MANAGER))
 
-    def kill_task_manager(self, number: int = 0) -> None:
-        """Kills a TaskManager at once, as a lost machine does."""
-        self._kill(f"TaskManager {number}")
+    def kill_task_manager(self) -> None:
+        """Kills the TaskManager at once, as a lost machine does."""
+        self._kill("TaskManager")
 
     def start_pool(self, more: Mapping[str, str] | None = None) -> None:
         """Starts the worker pool; its workers are this environment's Python, unless a pool was given.
