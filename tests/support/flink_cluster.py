@@ -27,7 +27,7 @@ GivenPool: TypeAlias = tuple[int, list[str], Mapping[str, str]]
 class FlinkCluster:
     """A JobManager, a TaskManager with two slots, and a pool of Python workers; what is killed can be restarted.
 
-    There is one TaskManager, since all of a job have one address for their pools: on one computer they would share a pool,
+    There is one TaskManager, since all of a job have one address for their pools: on one computer they would share one,
     and each calls its worker by the same name there.
 
     Attributes:
