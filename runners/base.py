@@ -161,13 +161,21 @@ class Runner:
         """Returns flags of Beam that apply where the user gives no others."""
         return []
 
+    def learned(self) -> list[str]:
+        """Returns further defaults, which a server of the runner is asked for."""
+        return []
+
     def fixed(self) -> list[str]:
         """Returns flags of Beam that the user cannot override."""
         return [f"--runner={self.settings.name}"]
 
-    def arguments(self) -> list[str]:
-        """Returns all flags for Beam."""
-        return [*self.defaults(), *self.settings.beam_args, *self.fixed()]
+    def arguments(self, *, ask: bool = True) -> list[str]:
+        """Returns all flags for Beam.
+
+        Args:
+            ask: Whether servers may be asked; see `learned`.
+        """
+        return [*self.defaults(), *(self.learned() if ask else ()), *self.settings.beam_args, *self.fixed()]
 
     @property
     def threads(self) -> int:

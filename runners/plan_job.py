@@ -51,7 +51,7 @@ def plan_job(plan: Plan, runner: Runner, folder: Path, *, submittable: bool, dea
     """
     logging.getLogger().setLevel(logging.INFO if plan.runner.verbose else logging.CRITICAL)
     name_files_without_folders()
-    options = PipelineOptions(runner.arguments())
+    options = PipelineOptions(runner.arguments(ask=False))
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
     build(
         pipeline,

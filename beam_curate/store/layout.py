@@ -31,9 +31,7 @@ NOT_FOR_TRAINING = "NOT_FOR_TRAINING.txt"
 WORK = PurePosixPath(".work")
 TMP = WORK / "tmp"  # temporary files; deleted by a run that is alone
 LEASES = WORK / "leases"  # of runs on an object store; see `beam_curate.store.lease`
-RUNS = (
-    WORK / "runs"
-)  # what each run was asked, and a folder of what it keeps until it ends; see `beam_curate.store.runs`
+RUNS = WORK / "runs"  # what each run was asked and keeps until it ends; see `beam_curate.store.runs`
 PUBLISHED = WORK / "published"  # of videos that are not recorded yet; see `beam_curate.store.journal`
 DONE = WORK / "done"  # done markers, one folder per fingerprint, in folders that are listed at the same time
 FILES = WORK / "files"  # files that belong to cached results

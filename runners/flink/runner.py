@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -66,16 +67,24 @@ class FlinkRunner(Runner):
             raise UsageError(f"--flink_job_server_jar {jar} does not exist; leave it out and Beam downloads its own")
 
     def defaults(self) -> list[str]:
-        """Returns a job name to cancel it by, all slots as parallelism (Flink would use one), and Flink's version."""
-        slots = 0
-        if not self.flags.parallelism:
-            slots = self.units_in_hand if self._is_embedded else rest.slots(self.flags.flink_master)
-        version = rest.version(self.flags.flink_master) if self._chooses_job_server else None
+        """Returns a job name to cancel it by, and a parallelism for a Flink in the job server."""
+        embedded = self._is_embedded and not self.flags.parallelism
+        return [f"--job_name={self.job_name}", *([f"--parallelism={self.units_in_hand}"] if embedded else [])]
+
+    def learned(self) -> list[str]:
+        """Returns all slots of a cluster as parallelism, of which Flink itself would use one, and its version."""
+        asked = not self._is_embedded and not self.flags.parallelism
+        slots = rest.slots(self.flags.flink_master) if asked else 0
+        version = self._version
         return [
-            f"--job_name={self.job_name}",
             *([f"--parallelism={slots}"] if slots else []),
             *([f"--flink_version={version}"] if version else []),
         ]
+
+    @functools.cached_property
+    def _version(self) -> str | None:
+        """The version of the cluster, where it decides the job server; None also where it does not tell."""
+        return rest.version(self.flags.flink_master) if self._chooses_job_server else None
 
     def _check_version(self) -> None:
         """Checks that Beam has a job server for the cluster's Flink, and that none for another one was asked for.
@@ -83,8 +92,7 @@ class FlinkRunner(Runner):
         Raises:
             UsageError: With the versions.
         """
-        flags = self.flags
-        there = rest.version(flags.flink_master) if self._chooses_job_server else None
+        flags, there = self.flags, self._version
         if there is None:
             return
         from apache_beam.options.pipeline_options import FlinkRunnerOptions

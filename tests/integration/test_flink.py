@@ -157,12 +157,8 @@ def test_the_job_of_a_killed_driver_is_cancelled_by_the_next_run(
     videos: Path, direct: tuple[Path, dict[str, str], str], cluster: FlinkCluster
 ) -> None:
     output, expected, _ = direct
-    arguments = command(videos, output, *FIXED_STRIDE, *cluster.flags)
     with cluster.explained():
-        process = start(arguments)
-        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
-        process.kill()
-        process.communicate()
+        start_and_kill(command(videos, output, *FIXED_STRIDE, *cluster.flags), output)
         name = told(output)["job"]["name"]
         assert "RUNNING" in cluster.job_states()
         printed = run(videos, output, *FIXED_STRIDE, *cluster.flags)
@@ -207,10 +203,7 @@ def test_a_job_whose_driver_was_killed_is_followed_and_summed_up(
     output, expected, _ = direct
     flags = (*FIXED_STRIDE, *cluster.flags)
     with cluster.explained():
-        process = start(command(videos, output, *flags))
-        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
-        process.kill()
-        process.communicate()
+        start_and_kill(command(videos, output, *flags), output)
         seen = told(output)
         assert seen["state"] == "running" and not seen["driver_is_alive"] and not seen["detached"]
         wait_for(lambda: job_state(output) == "finished", within_s=WITHIN_S)
@@ -239,6 +232,14 @@ def test_what_a_job_left_undone_is_told_and_done_by_the_same_command(
         assert counts(output).get("shots: cached", 0) > 0
         assert snapshot(output) == expected
     shutil.rmtree(output)
+
+
+def start_and_kill(arguments: list[str], output: Path) -> None:
+    """Runs a driver until the first shots are found, and kills it."""
+    process = start(arguments)
+    wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
+    process.kill()
+    process.communicate()
 
 
 def job_state(output: Path) -> str | None:
@@ -286,10 +287,7 @@ def test_the_commands_of_the_chart_do_the_work_also_after_a_lost_driver(
     wait = arguments_of(containers(parts["run"])["wait"], here)
     work = arguments_of(containers(parts["run"])["run"], here)
     with cluster.explained(), job_server(serve, f"localhost:{jobs}", tmp_path / "staged"):
-        process = start(work)
-        wait_for(lambda: stored(output, "shots"), process, WITHIN_S)
-        process.kill()
-        process.wait()
+        start_and_kill(work, output)
         assert "RUNNING" in cluster.job_states()
 
         done = subprocess.run(wait, capture_output=True, text=True, timeout=WITHIN_S)

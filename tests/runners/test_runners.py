@@ -206,6 +206,13 @@ def test_all_slots_of_a_flink_are_taken_unless_the_user_says_otherwise(master: s
     assert parallelism() == str(min(4 * cores, cores + 16))  # a Flink in the job server
 
 
+def test_no_cluster_is_asked_for_the_flags_of_a_plan(master: str) -> None:
+    one = runner("FlinkRunner", f"--flink_master={master}")
+    offline = one.arguments(ask=False)
+    assert value(offline, "--flink_version") is value(offline, "--parallelism") is None  # what it would have answered
+    assert (value(one.arguments(), "--flink_version"), value(one.arguments(), "--parallelism")) == ("1.19", "6")
+
+
 def test_each_job_on_flink_has_a_name_of_its_own_unless_the_user_names_it() -> None:
     names = {value(runner("FlinkRunner").arguments(), "--job_name") for _ in range(2)}
     assert len(names) == 2
