@@ -20,7 +20,6 @@ from typing import Any
 import decord
 import numpy as np
 import pytest
-import torch
 from transformers.video_utils import VideoMetadata
 
 from beam_curate.captions.frames import FrameSampling, clip_times, evenly_in_time, sample_frames, sample_window
@@ -36,6 +35,7 @@ from beam_curate.store.stage_files import StageFiles
 from tests.support.facts import make_chunk, make_span
 from tests.support.media import make_video, read_frame_number
 from tests.support.misbehaving_server import MisbehavingServer, text_of, video_of
+from tests.support.one_thread import one_thread
 from tests.support.output import Output
 from tests.support.plans import Placed
 from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
@@ -56,10 +56,8 @@ VARIABLE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
     SLOTS.clear()
 
 

@@ -19,6 +19,7 @@ import torch
 from beam_curate.engines.base import Request, SamplingParams
 from beam_curate.engines.positions import temporal_positions, video_positions
 from beam_curate.engines.transformers_engine import TransformersEngine, load_folder
+from tests.support.one_thread import one_thread
 from tests.support.tiny_models import make_qwen2_5_vl, make_qwen3_vl
 
 TOKENS_PER_SECOND = 2  # in the config.json of each Qwen2.5-VL, and of Cosmos-Reason1
@@ -91,10 +92,8 @@ def test_a_multiple_of_a_step_is_not_rounded_below_itself() -> None:
 
 @pytest.fixture(scope="module", params=[make_qwen2_5_vl, make_qwen3_vl])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load_folder(request.param(tmp_path_factory.mktemp("model"), seed=1), "cpu", "float32")
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield load_folder(request.param(tmp_path_factory.mktemp("model"), seed=1), "cpu", "float32")
 
 
 def make_request(

@@ -20,6 +20,7 @@ from beam_curate.engines.transformers_engine import TransformersEngine, load_fol
 from beam_curate.errors import ModelContextError, ModelFilesError, ModelMemoryError, ModelOutputError
 from beam_curate.models.catalog import by_name
 from beam_curate.weights.fetch import WeightsSource
+from tests.support.one_thread import one_thread
 from tests.support.tiny_models import PLAIN, REASONED, make_qwen2_5_vl, make_qwen3_vl
 
 PATCH = {"qwen2.5": 28, "qwen3": 32}
@@ -30,10 +31,8 @@ ODD = 'Say "what" {happens} in {0} %s \\n\n\n— line two 🚗 <b>'
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Threads cost more than they save in models as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module", params=MAKERS)
