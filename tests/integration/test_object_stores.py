@@ -15,14 +15,17 @@ from beam_curate.store.base import Store
 from beam_curate.store.open import open_store
 from tests.support.needed import need
 from tests.support.program import FIXED_STRIDE, run
+from tests.support.slurm_nodes import NEEDED, run_on_two_nodes
 from tests.support.stores import PROFILE, new_place, upload
 from tools.engines import JOB_SERVER_JAR, PRISM
 
 PROFILES = ("--input-s3-profile-name", PROFILE, "--output-s3-profile-name", PROFILE)
+TWO_TASK_MANAGERS = "FlinkRunner with two TaskManagers"
 RUNNERS = {
     "DirectRunner": (),
     "PrismRunner": ("--runner=PrismRunner", f"--prism_location={PRISM}"),
     "FlinkRunner": ("--runner=FlinkRunner", f"--flink_job_server_jar={JOB_SERVER_JAR}", "--parallelism=2"),
+    TWO_TASK_MANAGERS: (),
 }
 Items = dict[tuple[str, tuple[int, ...]], list[str]]
 
@@ -81,6 +84,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         pytest.param("gs", "local", "DirectRunner", marks=pytest.mark.soak),
         ("s3", "s3", "PrismRunner"),
         ("s3", "s3", "FlinkRunner"),
+        ("s3", "s3", TWO_TASK_MANAGERS),
         pytest.param("gs", "gs", "FlinkRunner", marks=pytest.mark.soak),
     ],
 )
@@ -94,19 +98,20 @@ def test_the_dataset_is_that_of_a_local_run(
     request: pytest.FixtureRequest,
 ) -> None:
     if runner != "DirectRunner":
-        need(PRISM, JOB_SERVER_JAR, "java")
+        need(PRISM, *NEEDED)
+    curate = run_on_two_nodes if runner == TWO_TASK_MANAGERS else run
     source = f"{new_place(source_kind, tmp_path, request)}-source"
     upload(videos, source)
     output = new_place(output_kind, tmp_path, request)
     arguments = (*FIXED_STRIDE, *PROFILES, *RUNNERS[runner])
-    printed = run(source, output, *arguments)
+    printed = curate(source, output, *arguments)
     assert "4 videos found, 0 done before, 4 to do" in printed
     store = opened(output, tmp_path)
     assert items(source, store) == expected
     for folder in (layout.TMP, layout.PUBLISHED, layout.LEASES):
         assert store.list_files(folder, recursive=True) == []
     before = {key: hashed(store, key) for key in store.list_files("", recursive=True)}
-    assert "Nothing to do" in run(source, output, *arguments)
+    assert "Nothing to do" in curate(source, output, *arguments)
     after = {key: hashed(store, key) for key in store.list_files("", recursive=True)}
     for of_the_run in (layout.SUMMARY, layout.FORMER_REPORT):
         before.pop(of_the_run, None), after.pop(of_the_run)
