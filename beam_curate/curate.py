@@ -182,7 +182,8 @@ def _work(
     for sentence in preflight.check_models(plan):
         console.print(f"warning: {sentence}")
     preflight.check_model_server(plan)
-    preflight.check_encoder(plan.encoding, output)
+    if not (plan.encoding.on_gpu and runner.workers_elsewhere):  # those have the GPU, and tell of it
+        preflight.check_encoder(plan.encoding, output)
     preflight.check_threads(plan.runner)
     if warning := preflight.check_disk(output, listed.work):
         console.print(f"warning: {warning}")

@@ -242,7 +242,7 @@ def check_encoder(encoding: Encoding, output: Store) -> None:
     Raises:
         UsageError: The encoder does not work, or the output folder does not take its file.
     """
-    from beam_curate.video.encode import try_encoding
+    from beam_curate.video.encode import not_working, try_encoding
 
     with output.scratch() as folder:
         path = folder / "probe.mp4"
@@ -252,8 +252,7 @@ def check_encoder(encoding: Encoding, output: Store) -> None:
             # An encoder that fails has an errno, too: what names the file is about the disk.
             if isinstance(error, OSError) and error.errno in disk_errors.OF_THE_PLACE and error.filename == str(path):
                 raise UsageError(f"--output-clip-path {output.location()}: {disk_errors.explained(error)}") from error
-            other = "" if encoding.encoder == "libx264" else "; take --transcode-encoder libx264"
-            raise UsageError(f"--transcode-encoder {encoding.encoder} does not work here ({error}){other}") from error
+            raise UsageError(not_working(encoding, "here", error)) from error
 
 
 def check_disk(output: Store, videos: Iterable[Video]) -> str | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import socket
+import tempfile
 from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,6 +18,7 @@ import av.video
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
+from beam_curate.errors import SetupError
 from beam_curate.video.conform import Conform
 from beam_curate.video.mp4 import Mp4Writer
 from beam_curate.video.sound import AudioTrack
@@ -60,6 +64,11 @@ class Encoding:
     interlaced: str = "deinterlace"
     hdr: str = "tonemap"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the encoder is a part of the GPU, so that only a worker can tell whether it is there."""
+        return self.encoder == "h264_nvenc"
+
     def codec_options(self) -> dict[str, str]:
         """Returns the encoder's private options."""
         if self.encoder == "libx264":
@@ -68,7 +77,7 @@ class Encoding:
             # thread was busy (mbtree, core 165); with it, bytes are the same on every CPU, at the same speed.
             fixed = {"threads": str(self.threads), "x264-params": "cpu-independent=1"}
             return {"preset": self.preset, **fixed, **_FORCED_KEY_FRAMES, **quality}
-        if self.encoder == "h264_nvenc":
+        if self.on_gpu:
             quality = {} if self.bit_rate_kbps else {"rc": "vbr", "cq": str(self.crf)}
             return {"preset": "p4", "tune": "hq", **_FORCED_KEY_FRAMES, **quality}
         return {"threads": str(self.threads)}
@@ -209,3 +218,27 @@ def try_encoding(encoding: Encoding, path: Path) -> None:
     conform = Conform(Fraction(1), None, "deinterlace", "tonemap")
     with ClipWriter(path, encoding, Fraction(24), Fraction(1, 24), conform, None) as writer:
         writer.write(av.VideoFrame(256, 256, "yuv420p"), 0)
+
+
+def not_working(encoding: Encoding, where: str, error: Exception) -> str:
+    """Returns what to say of an encoder that does not work.
+
+    >>> not_working(Encoding("h264_nvenc"), "here", OSError("no capable device"))
+    '--transcode-encoder h264_nvenc does not work here (no capable device); take --transcode-encoder libx264'
+    """
+    other = "" if encoding.encoder == "libx264" else "; take --transcode-encoder libx264"
+    return f"--transcode-encoder {encoding.encoder} does not work {where} ({error}){other}"
+
+
+@functools.cache
+def require_working(encoding: Encoding) -> None:
+    """Encodes a frame with the encoder, once in a process.
+
+    Raises:
+        SetupError: The encoder does not work on this computer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            try_encoding(encoding, Path(folder, "probe.mp4"))
+        except (OSError, ValueError) as error:
+            raise SetupError(not_working(encoding, f"on {socket.gethostname()}", error)) from error

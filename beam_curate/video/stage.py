@@ -16,7 +16,7 @@ from beam_curate.store.base import Key
 from beam_curate.store.stage_files import StageFiles
 from beam_curate.video import decoder_pool
 from beam_curate.video.cut import CutFile
-from beam_curate.video.encode import Encoding
+from beam_curate.video.encode import Encoding, require_working
 
 # cosmos-curate measures a chunk in clips of this many seconds (--clip-re-chunk-size).
 CHUNK_CLIP_S = 8
@@ -71,8 +71,14 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
     model = None
 
     def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
-        """Returns the chunk with the media of its clips, or their failures."""
+        """Returns the chunk with the media of its clips, or their failures.
+
+        Raises:
+            SetupError: The encoder is a part of the GPU, and this computer has none that works.
+        """
         assert chunk.info is not None  # a chunk with clips has the facts of its source
+        if self.encoding.on_gpu:
+            require_working(self.encoding)
         spans = tuple(clip.span for clip in chunk.clips)
         cut: dict[str, ClipFile | Exception] = {}
         with self.sources.reading(chunk.video) as path:

@@ -1,10 +1,11 @@
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
 from beam_curate.elements import Span, Video, VideoInfo, VideoShots, stored_files
-from beam_curate.errors import SourceChangedError
+from beam_curate.errors import SetupError, SourceChangedError
 from beam_curate.video.decoder_pool import Limits
 from beam_curate.video.encode import Encoding
 from beam_curate.video.scan import packet_times
@@ -152,3 +153,10 @@ def test_nothing_is_left_behind_when_the_encoder_refuses(source, layout):
     done = cutter(preset="no such preset").run(chunk, files_of(layout))
     assert all(clip.media is None and len(clip.failures) == 1 for clip in done.clips)
     assert list(layout.tmp.iterdir()) == []
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="the GPU of this computer may have an encoder")
+def test_an_encoder_that_the_worker_does_not_have_stops_the_stage(source, layout):
+    (chunk,) = chunks_of(source, 32)
+    with pytest.raises(SetupError, match=r"--transcode-encoder h264_nvenc does not work on .*; take --transcode-enc"):
+        cutter(encoder="h264_nvenc").run(chunk, files_of(layout))
