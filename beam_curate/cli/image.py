@@ -153,9 +153,8 @@ def _ask(engine: str, image: str, gpus: bool) -> tuple[Mapping[str, str], list[F
     from beam_curate.cli.worker_check import BOOT, Finding
 
     if engine == "buildah":
-        entrypoint = _run(
-            [engine, "inspect", "--type", "image", "--format", "{{json .OCIv1.Config.Entrypoint}}", image]
-        )
+        inspected = json.loads(_run([engine, "inspect", "--type", "image", image]))
+        starts = inspected["OCIv1"]["config"].get("Entrypoint")
         container = _run([engine, "from", image]).strip()
         try:
             printed = _run([engine, "run", container, "--", *_CHECK], may_fail=True)
@@ -166,9 +165,9 @@ def _ask(engine: str, image: str, gpus: bool) -> tuple[Mapping[str, str], list[F
         printed = _run(
             [engine, "run", "--rm", *with_gpus, "--entrypoint", _CHECK[0], image, *_CHECK[1:]], may_fail=True
         )
-        entrypoint = _run([engine, "image", "inspect", "--format", "{{json .Config.Entrypoint}}", image])
+        starts = json.loads(_run([engine, "image", "inspect", "--format", "{{json .Config.Entrypoint}}", image]))
     there, found = _read(printed, image)
-    if (starts := json.loads(entrypoint)) != [str(BOOT)]:
+    if starts != [str(BOOT)]:
         needed = f"runners need {json.dumps([str(BOOT)])} alone"
         found.append(Finding("error", f"the ENTRYPOINT of the image is {json.dumps(starts)}: {needed}"))
     return there, found

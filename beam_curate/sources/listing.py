@@ -111,12 +111,14 @@ def check_unchanged(video: Video) -> None:
 
     Raises:
         SourceChangedError: Its size or modification time is another.
-        DiskError: It is gone.
+        DiskError: It is gone, or cannot be reached.
     """
     try:
         facts = os.stat(video.uri)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DiskError(f"the file is no longer there: {error.strerror}") from error
+    except OSError as error:
+        raise DiskError(f"user {os.geteuid()} cannot reach the file: {error.strerror}") from error
     if (facts.st_size, str(facts.st_mtime_ns)) != (video.size_bytes, video.etag):
         raise SourceChangedError("the file changed after it was listed; run again when it is complete")
 

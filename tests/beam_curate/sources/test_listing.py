@@ -271,6 +271,9 @@ def test_a_file_that_changed_after_it_was_listed(tmp_path: Path) -> None:
     Path(video.uri).unlink()
     with pytest.raises(DiskError, match="No such file"):
         check_unchanged(video)
+    Path(video.uri).symlink_to(video.uri)  # where another error than a missing file is the reason
+    with pytest.raises(DiskError, match="cannot reach the file: Too many levels"):
+        check_unchanged(video)
 
 
 def output_at(folder: Path, *, run: bool = True) -> Output:
