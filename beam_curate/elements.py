@@ -335,6 +335,34 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
+class Score:
+    """What a filter found of a clip.
+
+    Attributes:
+        filter: Name of the filter, such as ``motion``.
+        values: Named numbers, words, and lists of these, as JSON has them.
+        problem: Why there are none; None where there are.
+    """
+
+    filter: str
+    values: dict[str, Any]
+    problem: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """Why a filter rejected a clip.
+
+    Attributes:
+        filter: Name of the filter.
+        reason: The score and the limit that it does not keep, in words.
+    """
+
+    filter: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Clip:
     """A clip on its way through the stages; each stage fills in its result.
 
@@ -343,12 +371,16 @@ class Clip:
         media: The encoded clip; None until it is cut, or if cutting failed.
         windows: Caption windows, in order.
         failures: Failures of stages for this clip.
+        scores: Of the filters that it has passed, and of the one that rejected it, in order.
+        rejection: Why it is among the rejected clips of its chunk; None for all others.
     """
 
     span: Span
     media: ClipFile | None = None
     windows: tuple[Window, ...] = ()
     failures: tuple[Failure, ...] = ()
+    scores: tuple[Score, ...] = ()
+    rejection: Rejection | None = None
 
     @property
     def clip_id(self) -> str:
@@ -366,9 +398,10 @@ class ClipChunk:
         index: Number of this chunk in the video, from 0.
         num_chunks: Number of chunks of the video.
         num_total_clips: Number of clips of the video, over all chunks.
-        clips: At least one, except for the single chunk of a video without clips.
+        clips: Those that no filter has rejected.
         losses: Footage of the video that is not in any clip.
         failures: Of the video as a whole; those of a clip are in the clip.
+        rejected: Clips that a filter has rejected: later stages leave them as they are.
     """
 
     video: Video
@@ -379,6 +412,7 @@ class ClipChunk:
     clips: tuple[Clip, ...]
     losses: tuple[Loss, ...] = ()
     failures: tuple[Failure, ...] = ()
+    rejected: tuple[Clip, ...] = ()
 
     @classmethod
     def without_clips(cls, video: Video, *failures: Failure) -> ClipChunk:
@@ -388,6 +422,11 @@ class ClipChunk:
         1
         """
         return cls(video, None, 0, 1, 0, (), failures=failures)
+
+    @property
+    def all_clips(self) -> tuple[Clip, ...]:
+        """Kept and rejected clips, in the order of the video."""
+        return tuple(sorted((*self.clips, *self.rejected), key=lambda clip: clip.span.start_frame))
 
     def with_clips(self, clips: Iterator[Clip] | tuple[Clip, ...]) -> ClipChunk:
         """Returns a copy of this chunk with other clips."""
@@ -422,5 +461,5 @@ def failures_in(element: Any) -> Iterator[Failure]:
         yield element
     elif isinstance(element, ClipChunk):
         yield from element.failures
-        for clip in element.clips:
+        for clip in element.all_clips:
             yield from clip.failures

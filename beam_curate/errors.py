@@ -32,6 +32,10 @@ class SetupError(CurateError):
     retriable = True
 
 
+class NoScoreError(ContentError):
+    """A filter cannot score the clip, whatever the run: it is kept where filters only score, else rejected."""
+
+
 class LimitError(ContentError):
     """The footage does not keep within a limit: it gives the same error on every run with the same limits."""
 

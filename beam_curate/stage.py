@@ -52,6 +52,13 @@ class Stage(Generic[U, R]):
         """
         raise NotImplementedError
 
+    def judged(self, result: R) -> R:
+        """Returns what a result comes to: a filter takes out the clips that it rejects.
+
+        It is decided each time, on new and on stored results: another decision computes nothing anew.
+        """
+        return result
+
     def identity(self) -> dict[str, Any]:
         """Returns what a result depends on besides the unit: the fields of the stage, as JSON values."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # stages are dataclasses
@@ -79,12 +86,14 @@ class PlannedStage(Generic[U, R]):
         position: Its place among the stages of the run; what is further along is more urgent.
         before_work: Called with the unit before a result is computed: what later stages will need can be prepared
             meanwhile. Its exceptions are failures of the unit.
+        in_parts: Whether a chunk may come with other clips than in another run, since a filter rejects some.
     """
 
     stage: Stage[U, R]
     results: ResultStore[R]
     position: int = 0
     before_work: Callable[[U], object] | None = None
+    in_parts: bool = False
 
     @property
     def name(self) -> str:
@@ -92,18 +101,38 @@ class PlannedStage(Generic[U, R]):
         return self.stage.name
 
     def process(self, unit: U) -> R | U | Failure:
-        """Returns the stored result of a unit; where there is none, it is computed and stored.
+        """Returns the stored result of a unit, judged; where there is none, it is computed and stored.
 
         If another worker stores its result meanwhile, that one is returned. A unit with nothing to do is returned as it
         is: a chunk without clips, or a duplicate of another video.
         """
         if _has_nothing_to_do(unit):
             return unit
+        if not isinstance(unit, ClipChunk):
+            return self._process(unit)
+        of_chunk: Any = self  # a stage on chunks
+        done: Any = self.stage.judged(of_chunk._process(without_filters(unit)))
+        return _with_filters(unit, done)  # type: ignore[return-value]
+
+    def _process(self, unit: U) -> R | Failure:
         stored = self.results.get(unit)
         if stored is not None:
             counters.add(f"{self.name}: cached", size(unit))
             return stored
+        if self.in_parts and isinstance(unit, ClipChunk):
+            return self._in_parts(unit)
         return self.results.put(unit, self.attempt(unit))
+
+    def _in_parts(self, chunk: ClipChunk) -> Any:
+        """Computes only those clips that no stored result has of the same chunk with more clips, or with fewer."""
+        known = self.results.clips_of_others(chunk)
+        counters.add(f"{self.name}: cached", len(known))
+        rest = chunk.with_clips(tuple(clip for clip in chunk.clips if clip.clip_id not in known))
+        if rest.clips:
+            computed: Any = self.attempt(rest)  # type: ignore[arg-type]  # it is a stage on chunks
+            known |= {clip.clip_id: clip for clip in computed.clips}
+        whole: Any = chunk.with_clips(tuple(known[clip.clip_id] for clip in chunk.clips))
+        return self.results.put(chunk, whole)
 
     @property
     def needs_gpu(self) -> bool:
@@ -131,6 +160,27 @@ class PlannedStage(Generic[U, R]):
         except SetupError as error:
             _stopped[self.name] = error.with_traceback(None)
             raise
+
+
+def without_filters(chunk: ClipChunk) -> ClipChunk:
+    """Returns a chunk without what filters found: results of stages depend on its clips, and not on why they are kept.
+
+    >>> without_filters(ClipChunk.without_clips(Video("/in/a.mp4", "a.mp4", 1, "1"))).rejected
+    ()
+    """
+    clips = tuple(dataclasses.replace(clip, scores=()) for clip in chunk.clips)
+    return dataclasses.replace(chunk, clips=clips, rejected=())
+
+
+def _with_filters(before: ClipChunk, after: ClipChunk) -> ClipChunk:
+    """Returns what a stage made of a chunk, with what filters found before."""
+    scores = {clip.clip_id: clip.scores for clip in before.clips}
+
+    def with_scores(clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
+        return tuple(dataclasses.replace(clip, scores=scores[clip.clip_id] + clip.scores) for clip in clips)
+
+    rejected = before.rejected + with_scores(after.rejected)
+    return dataclasses.replace(after, clips=with_scores(after.clips), rejected=rejected)
 
 
 def restart_stages() -> None:

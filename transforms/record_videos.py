@@ -64,9 +64,8 @@ class Record(CountingDoFn):
     def process(self, chunk: ClipChunk) -> list[str]:
         """Yields the URI of the video that it recorded."""
         video = chunk.video
-        counters.add(
-            BYTES_FINISHED, round(video.size_bytes * (len(chunk.clips) / chunk.num_total_clips if chunk.clips else 1))
-        )
+        clips = len(chunk.all_clips)
+        counters.add(BYTES_FINISHED, round(video.size_bytes * (clips / chunk.num_total_clips if clips else 1)))
         try:
             recorded = self._record_if_last(chunk)
         except OSError as error:

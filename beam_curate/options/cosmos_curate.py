@@ -1,6 +1,6 @@
 """Flags of cosmos-curate's `split` command that are not supported: each is refused with what to do instead.
 
-The few that ask for what happens anyway (``--no-generate-embeddings``, ``--motion-filter disable``) are accepted.
+The few that ask for what happens anyway (``--no-generate-embeddings``, ``--vlm-filter disable``) are accepted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ _SHARES = "has no meaning here: Apache Beam's runner assigns cores and workers; 
 _GPU = "has no meaning here: one model at a time has the whole GPU; leave it out"
 _MODE = "has no meaning here: the runner chosen by --runner schedules the work; leave it out"
 _BATCH = "has no meaning here: clips are cut individually, in parallel; leave it out"
+_SCORING = "has no meaning here: motion is scored clip by clip, on a processor; leave it out"
 _ENDPOINT_MODEL = "is --captioning-endpoint-model here"
 _BEAM_PROFILER = "is not supported yet; leave it out (Apache Beam's own profiler is --{0})"
 
@@ -36,9 +37,9 @@ class Unsupported:
         """Returns the message for this flag with this value, or None where it is accepted.
 
         >>> entry = Unsupported("is not supported yet; leave it out", accepted=("disable",))
-        >>> entry.refusal("motion_filter", "enable")
-        '--motion-filter is not supported yet; leave it out'
-        >>> entry.refusal("motion_filter", "disable") is None
+        >>> entry.refusal("vlm_filter", "enable")
+        '--vlm-filter is not supported yet; leave it out'
+        >>> entry.refusal("vlm_filter", "disable") is None
         True
         """
         if not self.reason or (not self.is_switch and value in self.accepted):
@@ -67,12 +68,11 @@ _VALUES: dict[str, str] = {
     _MODE: "execution_mode",
     _ENDPOINT_MODEL: "openai_model_name",
     _BATCH: "transcode_ffmpeg_batch_size",
+    _SCORING: "motion_score_batch_size",
     _NOT_YET: """
         primary_camera_keyword embedding_algorithm
         sr_variant sr_target_height sr_target_width sr_window_frames sr_overlap_frames sr_seed sr_cfg_scale
         sr_cfg_rescale sr_sample_steps sr_sp_size sr_out_fps sr_tmp_dir
-        motion_global_mean_threshold motion_per_patch_min_256_threshold motion_decode_target_fps
-        motion_decode_target_duration_ratio motion_score_batch_size
         clip_extraction_target_res aesthetic_threshold aesthetic_reduction
         artificial_text_frame_interval artificial_text_corner_x_margin artificial_text_corner_y_margin
         artificial_text_min_duration_frames artificial_text_corner_ratio
@@ -146,7 +146,6 @@ _FAMILIES = (
 )
 
 _ACCEPTED_VALUES = {
-    "motion_filter": "disable",
     "artificial_text_filter": "disable",
     "vlm_filter": "disable",
     "qwen_filter": "disable",

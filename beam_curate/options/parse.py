@@ -17,6 +17,7 @@ from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.clips import SplitOptions, TranscodeOptions
 from beam_curate.options.command_line import Arguments, sort_arguments
 from beam_curate.options.dataset import TRAINER_MIN_FRAMES, DatasetOptions, TextOptions
+from beam_curate.options.filters import FilterOptions
 from beam_curate.options.flags import (
     Flag,
     Group,
@@ -27,6 +28,7 @@ from beam_curate.options.flags import (
     place,
 )
 from beam_curate.options.help import Parser, add_groups, add_version
+from beam_curate.options.plugins import PluginOptions, groups_of
 from beam_curate.options.run import RunOptions
 from beam_curate.options.sources import InputOptions
 
@@ -40,13 +42,17 @@ class Options:
     input: InputOptions = dataclasses.field(default_factory=InputOptions)
     split: SplitOptions = dataclasses.field(default_factory=SplitOptions)
     transcode: TranscodeOptions = dataclasses.field(default_factory=TranscodeOptions)
+    filter: FilterOptions = dataclasses.field(default_factory=FilterOptions)
     caption: CaptionOptions = dataclasses.field(default_factory=CaptionOptions)
     text: TextOptions = dataclasses.field(default_factory=TextOptions)
     dataset: DatasetOptions = dataclasses.field(default_factory=DatasetOptions)
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
+    plugins: tuple[PluginOptions, ...] = ()
 
 
-GROUPS: dict[str, type[Group]] = typing.get_type_hints(Options)
+GROUPS: dict[str, type[Group]] = {
+    name: hint for name, hint in typing.get_type_hints(Options).items() if isinstance(hint, type)
+}
 """The groups by their attribute in Options, in the order of ``--help``."""
 
 
@@ -77,9 +83,9 @@ def flag_lines(options: Options) -> dict[str, Any]:
     (20, 0)
     """
     lines = {}
-    for attribute, group in GROUPS.items():
-        for known in flags_of(group):
-            value = getattr(getattr(options, attribute), known.name)
+    for group in (*(getattr(options, attribute) for attribute in GROUPS), *options.plugins):
+        for known in flags_of(type(group)):
+            value = getattr(group, known.name)
             lines[known.name] = ",".join(value) if isinstance(value, tuple) else value
     return lines
 
@@ -109,13 +115,20 @@ def parse(
         UsageError: With all that is wrong, a line each: the problem, the flag, what to do.
         SystemExit: With 0 after ``--help`` and ``--version``.
     """
+    known = by_name(GROUPS.values())
+    of_command = by_name([more] if more else [])
+    given = sort_arguments(argv, known | of_command)
+    in_file, readable = _config(given, known)
+    plugins: tuple[type[PluginOptions], ...] = ()
+    if named := (in_file.values | given.values).get("filter_plugin"):  # then more flags are known
+        plugins = groups_of(str(named), known | of_command)
+        known |= by_name(plugins)
+        given = sort_arguments(argv, known | of_command)
+        in_file, readable = _config(given, known)
     for option in ("-h", "--help", "--version"):
         if option in argv:
-            _parser(prog, description, more).parse_args([option])
-    known = by_name(GROUPS.values())
-    given = sort_arguments(argv, known | by_name([more] if more else []))
-    in_file, readable = _config(given, known)
-    groups, refused = _checked_groups(in_file.values | given.values)
+            _parser(prog, description, [*([more] if more else []), *GROUPS.values(), *plugins]).parse_args([option])
+    groups, refused = _checked_groups(in_file.values | given.values, plugins)
     own, wrong = check_values(more, given.values) if more else (None, {})
     refused |= wrong
     options = Options(**groups)
@@ -124,7 +137,8 @@ def parse(
     problems += [f"{given.values['config']}: {why}" if name in in_file_only else why for name, why in refused.items()]
     if readable:
         contradictions = [*_missing(options.input)] if for_run else []
-        contradictions += [sentence for group in groups.values() for sentence in group.contradictions()]
+        own_groups = [groups[attribute] for attribute in GROUPS]
+        contradictions += [sentence for group in own_groups for sentence in group.contradictions()]
         doubtful = {*refused, *given.doubtful, *in_file.doubtful}
         problems += contradictions_without([*contradictions, *_contradictions(options)], doubtful)
     if problems:
@@ -147,17 +161,21 @@ def _config(given: Arguments, known: Mapping[str, Flag]) -> tuple[Arguments, boo
         return Arguments(), False
 
 
-def _checked_groups(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _checked_groups(
+    values: Mapping[str, Any], plugins: Sequence[type[PluginOptions]]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the groups by attribute, with defaults for wrong values, and the mistakes by the flags' names."""
     groups: dict[str, Any] = {}
     refused: dict[str, str] = {}
     for attribute, group in GROUPS.items():
         groups[attribute], mistakes = check_values(group, values)
         refused |= mistakes
-    return groups, refused
+    checked = [check_values(group, values) for group in plugins]
+    groups["plugins"] = tuple(group for group, _ in checked)
+    return groups, refused | {name: why for _, mistakes in checked for name, why in mistakes.items()}
 
 
-def _parser(prog: str, description: str, more: type[Group] | None) -> Parser:
+def _parser(prog: str, description: str, groups: Sequence[type[Group]]) -> Parser:
     parser = Parser(
         prog=prog,
         usage=f"{prog} --input-video-path PATH --output-clip-path FOLDER [flags] [flags of Apache Beam]",
@@ -165,7 +183,7 @@ def _parser(prog: str, description: str, more: type[Group] | None) -> Parser:
         epilog=_EPILOG.format(prog=prog),
     )
     add_version(parser)
-    add_groups(parser, *([more] if more else []), *GROUPS.values())
+    add_groups(parser, *groups)
     return parser
 
 

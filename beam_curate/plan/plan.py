@@ -10,6 +10,7 @@ from typing import Any
 from beam_curate.elements import ClipChunk, Video, VideoShots
 from beam_curate.engines.endpoint import Endpoint
 from beam_curate.engines.vllm import VllmServer
+from beam_curate.filters.base import ClipFilter
 from beam_curate.models.requirements import Requirement
 from beam_curate.models.slot import ModelRef, load_ahead
 from beam_curate.options.parse import Options, Parsed, flag_lines
@@ -169,15 +170,20 @@ def _planned(stages: Sequence[Stage[Any, Any]], options: Options, output: Store)
     limits = f"--decode-timeout-s {decoding.timeout_s:g} --decode-memory-mb {decoding.memory_mb}"
     planned: list[PlannedStage[Any, Any]] = []
     before = ""
+    in_parts = False
     for position, stage in enumerate(stages):
-        before = fingerprint(stage, before)
-        results = ResultStore(output, stage.name, before, stage.result_type, run.retry_failed, limits, run.repair)
+        own = fingerprint(stage, before)
+        results = ResultStore(output, stage.name, own, stage.result_type, run.retry_failed, limits, run.repair)
         if isinstance(stage, ClipCutter):  # what was cut passes all later stages
             models = [later.model for later in stages[position + 1 :] if later.model is not None]
             before_work = functools.partial(_before_cutting, output, models)
             planned.append(PlannedStage(stage, results, position, before_work))
         else:
-            planned.append(PlannedStage(stage, results, position))
+            planned.append(PlannedStage(stage, results, position, in_parts=in_parts))
+        if isinstance(stage, ClipFilter):  # neither its score nor its rule changes what other stages make of a clip
+            in_parts = in_parts or stage.rejects
+        else:
+            before = own
     return tuple(planned)
 
 
@@ -200,6 +206,11 @@ def _fingerprint_of_done(stages: Sequence[PlannedStage[Any, Any]], validation_fr
         stage=DATASET.name,
         version=1,
         before=stages[-1].results.fingerprint,
+        filters=[
+            [planned.results.fingerprint, planned.stage.rule_identity()]
+            for planned in stages
+            if isinstance(planned.stage, ClipFilter)
+        ],
         validation_fraction=validation_fraction,
         keep_duplicates=options.input.keep_duplicates,
         limits=dataclasses.asdict(limits_of(options)),

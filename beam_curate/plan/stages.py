@@ -7,6 +7,9 @@ from typing import Any
 
 from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import Video, VideoShots
+from beam_curate.errors import UsageError
+from beam_curate.filters.base import ClipFilter
+from beam_curate.filters.motion import MotionFilter
 from beam_curate.options.parse import Options
 from beam_curate.plan.captions import captioner
 from beam_curate.plan.places import sources_of, weights_of
@@ -27,11 +30,34 @@ def stages_of(options: Options) -> list[Stage[Any, Any]]:
     >>> [stage.name for stage in stages_of(Options())]
     ['shots', 'clips', 'captions']
     """
+    split, filters = options.split, list(_filters(options))
+    may_reject = any(one.rejects for one in filters)
+    sources = sources_of(options)
     return [
         _detector(options),
-        ClipCutter(encoding_of(options), options.split.clip_re_chunk_size, limits_of(options), sources_of(options)),
+        ClipCutter(encoding_of(options), split.clip_re_chunk_size, limits_of(options), sources, may_reject),
+        *filters,
         *_after_clips(options),
     ]
+
+
+def _filters(options: Options) -> Iterator[ClipFilter]:
+    """Yields the filters, cheap ones first: what one rejects, later ones do not score."""
+    chosen = options.filter
+    if chosen.motion_filter != "disable":
+        yield MotionFilter(
+            rejects=chosen.motion_filter == "enable",
+            global_mean_threshold=chosen.motion_global_mean_threshold,
+            per_patch_min_256_threshold=chosen.motion_per_patch_min_256_threshold,
+            target_fps=chosen.motion_decode_target_fps,
+            duration_ratio=chosen.motion_decode_target_duration_ratio,
+        )
+    for plugin in options.plugins:
+        found = plugin.filter()
+        if not isinstance(found, ClipFilter | None):
+            raise UsageError(f"the filter {plugin.kind.name} does not derive from beam_curate.filters.base.ClipFilter")
+        if found is not None:
+            yield found
 
 
 def _after_clips(options: Options) -> Iterator[Stage[Any, Any]]:

@@ -25,6 +25,12 @@ def lost_in(chunks: Sequence[ClipChunk]) -> Lost:
         for clip in chunk.clips
         if clip.media is None
     ]
+    found += [
+        (f"rejected by {clip.rejection.filter}", 1, clip.span.end_s - clip.span.start_s)
+        for chunk in chunks
+        for clip in chunk.rejected
+        if clip.rejection is not None
+    ]
     return _summed(found)
 
 

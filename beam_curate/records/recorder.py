@@ -40,6 +40,7 @@ class MadeBefore:
     journal: tuple[PurePosixPath, ...]
     num_chunks: int
     clips: frozenset[str]
+    rejected: frozenset[str]
     items: frozenset[str]
 
 
@@ -60,6 +61,7 @@ def made_before(output: Store, relative_path: str) -> MadeBefore:
         tuple(of_journal),
         num_chunks,
         frozenset(clip for one in made for key in ("clips", "failed_clips") for clip in one.get(key, ())),
+        frozenset(clip for one in made for clip in one.get("filtered_clips", ())),
         frozenset(item for one in made for item in one.get("dataset_items", ())),
     )
 
@@ -70,7 +72,7 @@ def publish_chunk(context: RecordContext, chunk: ClipChunk) -> ClipChunk:
     Returns:
         The chunk, with the failure if it could not be published; `record_video` makes it one of the video.
     """
-    if not chunk.clips:
+    if not chunk.all_clips:
         return chunk
     try:
         _publish(context, chunk)
@@ -86,13 +88,14 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
     entry = {
         "num_clip_chunks": chunk.num_chunks,
         "clips": [clip.clip_id for clip in chunk.clips],
+        "filtered_clips": [clip.clip_id for clip in chunk.rejected],
         "dataset_items": [item.name for item in items],
         "text_encoder": context.text_encoder,
     }
     journal.write(output, chunk.video.relative_path, entry)
-    for clip in chunk.clips:
+    for clip in chunk.all_clips:
         if clip.media is not None:
-            output.publish(clip.media.file, layout.clip(clip.clip_id))
+            output.publish(clip.media.file, layout.clip(clip.clip_id, rejected=clip.rejection is not None))
         output.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip))
     for item in items:
         predict2.publish(output, item)
@@ -152,7 +155,7 @@ def _settle(context: RecordContext, video: Video, chunks: Sequence[ClipChunk], f
     """Writes the records of a video; returns what they say now, or nothing of it where records of earlier runs stay."""
     output, path = context.output, video.relative_path
     marker = layout.done(context.fingerprint, video)
-    if not any(chunk.clips for chunk in chunks):  # publishing them did it
+    if not any(chunk.all_clips for chunk in chunks):  # publishing them did it
         forget_done(output, video, but=marker)
     chunks = sorted(chunks, key=lambda chunk: chunk.index)
     all_failures = [*failures, *(failure for chunk in chunks for failure in failures_in(chunk))]
@@ -204,7 +207,7 @@ def incomplete(video: Video, chunks: Sequence[ClipChunk], failures: Sequence[Fai
 
 def _incomplete_clips(chunks: Sequence[ClipChunk]) -> str | None:
     """Returns what is missing of the clips of a video whose chunks are all there."""
-    clips = [clip for chunk in chunks for clip in chunk.clips]
+    clips = [clip for chunk in chunks for clip in chunk.all_clips]
     expected = max(chunk.num_total_clips for chunk in chunks)
     if len(clips) != expected or len({clip.clip_id for clip in clips}) != expected:
         return f"{len(clips)} clips arrived and {expected} were found; each must arrive exactly once; {AGAIN}"
@@ -227,14 +230,17 @@ def few(things: Sequence[object], most: int = _MOST_NAMED) -> str:
 
 def _withdraw(context: RecordContext, was: MadeBefore, chunks: Iterable[ClipChunk]) -> None:
     output = context.output
-    clips = {clip.clip_id for chunk in chunks for clip in chunk.clips}
-    published = {clip.clip_id for chunk in chunks for clip in chunk.clips if clip.media is not None}
+    clips = {clip.clip_id for chunk in chunks for clip in chunk.all_clips}
+    kept = {clip.clip_id for chunk in chunks for clip in chunk.clips if clip.media is not None}
+    rejected = {clip.clip_id for chunk in chunks for clip in chunk.rejected}
     items = {item.name for chunk in chunks for item in predict2.items_of(chunk, context.validation_fraction)}
     for item in sorted(was.items - items):
         predict2.withdraw(output, item)
-    for clip_id in sorted(was.clips - published):
+    for clip_id in sorted(was.clips - kept):
         output.delete(layout.clip(clip_id))
-    for clip_id in sorted(was.clips - clips):
+    for clip_id in sorted(was.rejected - rejected):
+        output.delete(layout.clip(clip_id, rejected=True))
+    for clip_id in sorted((was.clips | was.rejected) - clips):
         output.delete(layout.clip_meta(clip_id))
 
 
@@ -264,8 +270,10 @@ def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) 
     yield from (layout.video_error(path, index) for index in indices)
     yield from (layout.processed_chunk(path, chunk.index) for chunk in chunks)
     for chunk in chunks:
-        yield from (layout.clip_meta(clip.clip_id) for clip in chunk.clips)
-        yield from (layout.clip(clip.clip_id) for clip in chunk.clips if clip.media is not None)
+        for clip in chunk.all_clips:
+            yield layout.clip_meta(clip.clip_id)
+            if clip.media is not None:
+                yield layout.clip(clip.clip_id, rejected=clip.rejection is not None)
         for item in predict2.items_of(chunk, context.validation_fraction):
             yield from predict2.keys(item.name)
 

@@ -17,10 +17,16 @@ from beam_curate.records.footage import lost_in
 from beam_curate.store import layout
 from beam_curate.store.base import Store
 
-# Counts of stages that cosmos-curate has and this program does not have yet: always zero.
-_FILTERS = ("motion", "aesthetic", "qwen_classifier", "qwen_semantic", "artificial_text")
+# Filters of ours by the names that cosmos-curate's counts have for them; it counts no others.
+_FILTERS = {
+    "motion": "motion",
+    "aesthetic": "aesthetic",
+    "classifier": "qwen_classifier",
+    "semantic": "qwen_semantic",
+    "artificial_text": "artificial_text",
+}
 COUNTS = (
-    *(f"num_clips_filtered_by_{name}" for name in _FILTERS),
+    *(f"num_clips_filtered_by_{name}" for name in _FILTERS.values()),
     "num_clips_passed",
     "num_clips_transcoded",
     "num_clips_with_embeddings",
@@ -63,7 +69,7 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
         "width_source": info.width,
         "height_source": info.height,
         "framerate_source": float(info.frame_rate),
-        "clip_location": context.output.location(layout.clip(clip.clip_id)),
+        "clip_location": context.output.location(layout.clip(clip.clip_id, rejected=clip.rejection is not None)),
         "errors": [failure.stage for failure in clip.failures],
         "failures": [dataclasses.asdict(failure) for failure in clip.failures],
         "windows": [_window(window) for window in clip.windows],
@@ -72,6 +78,7 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
         "has_caption": any(window.caption and window.caption.usable for window in clip.windows),
         "total_prompt_tokens": sum(w.caption.prompt_tokens for w in clip.windows if w.caption),
         "total_output_tokens": sum(w.caption.output_tokens for w in clip.windows if w.caption),
+        **_scores(clip),
         **context.provenance,
     }
     if media is not None:
@@ -85,6 +92,20 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
             "sha256": media.file.sha256,
             "notes": list(media.notes),
         }
+    return record
+
+
+def _scores(clip: Clip) -> dict[str, Any]:
+    """Returns what filters found, also under the keys that cosmos-curate has for its own filters, and the rejection."""
+    if not clip.scores and clip.rejection is None:
+        return {}
+    of = {score.filter: score.values for score in clip.scores if score.problem is None}
+    record: dict[str, Any] = {
+        "scores": {score.filter: score.values or {"problem": score.problem} for score in clip.scores},
+        "rejection": dataclasses.asdict(clip.rejection) if clip.rejection else None,
+    }
+    if "motion" in of:
+        record["motion_score"] = {name: of["motion"][name] for name in ("global_mean", "per_patch_min_256")}
     return record
 
 
@@ -113,6 +134,8 @@ def _window(window: Window) -> dict[str, Any]:
 def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
     """Returns ``processed_clip_chunks/{relpath}_{index}.json``."""
     cut = [clip for clip in chunk.clips if clip.media is not None]
+    rejections = [clip.rejection for clip in chunk.rejected if clip.rejection]
+    filtered_by = dict(sorted(collections.Counter(rejection.filter for rejection in rejections).items()))
     captions = {
         clip.clip_id: {
             f"{window.start_frame}_{window.end_frame}": window.caption.text
@@ -121,21 +144,25 @@ def chunk_record(context: RecordContext, chunk: ClipChunk) -> dict[str, Any]:
         }
         for clip in cut
     }
-    lengths = [clip.media.duration_s for clip in cut if clip.media]
+    rejected_s = [clip.media.duration_s for clip in chunk.rejected if clip.media]
+    lengths = [*(clip.media.duration_s for clip in cut if clip.media), *rejected_s]
     captioned = [window.caption for clip in cut for window in clip.windows if window.caption]
     return {
         "video": chunk.video.uri,
         "clip_chunk_index": chunk.index,
         **dict.fromkeys(COUNTS, 0),
+        **{f"num_clips_filtered_by_{theirs}": filtered_by.get(ours, 0) for ours, theirs in _FILTERS.items()},
         "num_clips_passed": len(cut),
-        "num_clips_transcoded": len(cut),
+        "num_clips_transcoded": len(cut) + len(chunk.rejected),
         "num_clips_with_caption": sum(any(w.caption and w.caption.usable for w in clip.windows) for clip in cut),
         "total_clip_duration": sum(lengths),
         "max_clip_duration": max(lengths, default=0.0),
+        "filtered_clip_duration": sum(rejected_s),
         "total_prompt_tokens": sum(caption.prompt_tokens for caption in captioned),
         "total_output_tokens": sum(caption.output_tokens for caption in captioned),
         "clips": [clip.clip_id for clip in cut],
-        "filtered_clips": [],
+        "filtered_clips": [clip.clip_id for clip in chunk.rejected],
+        "filtered_by": filtered_by,
         "all_windows": {clip_id: texts for clip_id, texts in captions.items() if texts},
         "all_windows_enhanced_caption": {},
         "num_clips_failed": sum(clip.media is None for clip in chunk.clips),

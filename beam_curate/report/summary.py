@@ -22,7 +22,7 @@ from beam_curate.store.outcomes import Outcome
 # The reference's summary names totals total_num_clips_*, its records num_clips_*.
 _TOTALS = {f"total_{name}": name for name in COUNTS}
 _SUMS = ("total_clip_duration", "total_prompt_tokens", "total_output_tokens")
-_ADDED_UP = (*COUNTS, *_SUMS, "num_clips_failed")
+_ADDED_UP = (*COUNTS, *_SUMS, "num_clips_failed", "filtered_clip_duration")
 _MOST_CAPTIONS = 200_000  # that are counted; one of a tenth of all windows is never among the rarer half
 
 
@@ -101,6 +101,7 @@ class _Added:
         self._states: collections.Counter[str] = collections.Counter()
         self._sums: collections.Counter[str] = collections.Counter()
         self._outcomes: collections.Counter[str] = collections.Counter()  # of captions
+        self._filtered: collections.Counter[str] = collections.Counter()  # clips, by filter
         self._captions: collections.Counter[int] = collections.Counter()  # by hash
         self._longest_s = 0.0
         self._lost: footage.Lost = {}
@@ -127,6 +128,7 @@ class _Added:
         outcomes = chunk.get("caption_outcomes")
         for name, number in outcomes.items() if isinstance(outcomes, dict) else ():
             self._outcomes[name] += number if isinstance(number, int) else 0
+        self._filtered.update(chunk.get("filtered_by", {}))
         for windows in chunk.get("all_windows", {}).values():
             self._captions.update(hash(text) for text in map(as_tokenized, windows.values()) if text)
 
@@ -153,6 +155,8 @@ class _Added:
                 "num_skipped_videos": states["skipped"],
                 "num_pending_videos": states["pending"],
                 "num_failed_clips": sums["num_clips_failed"],
+                "clips_filtered_by": dict(sorted(self._filtered.items())),
+                "filtered_clip_duration": sums["filtered_clip_duration"],
                 "num_dataset_items": sums["items"],
                 "caption_outcomes": dict(sorted(self._outcomes.items())),
                 "num_windows_with_one_caption": repeated(self._captions),
@@ -181,7 +185,7 @@ def _video_summary(one: Outcome) -> dict[str, Any]:
         "num_clip_chunks": len(one.chunks),
         "num_total_clips": one.record["num_total_clips"],
         "clips": [clip for chunk in one.chunks for clip in chunk.get("clips", ())],
-        "filtered_clips": [],
+        "filtered_clips": [clip for chunk in one.chunks for clip in chunk.get("filtered_clips", ())],
         **{name: sum(chunk.get(name, 0) for chunk in one.chunks) for name in COUNTS},
         "state": one.state,
     }

@@ -120,12 +120,14 @@ class Findings:
 def print_report(console: Console, summary: dict[str, Any], findings: Findings) -> None:
     """Prints what was made, what failed and why, and what to do."""
     ours = summary["beam_curate"]
+    kept_s = summary["total_clip_duration"] - ours["filtered_clip_duration"]
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in (
         ("videos", f"{summary['num_input_videos']} found, {summary['num_processed_videos']} processed"),
         ("", f"{ours['num_failed_videos']} failed, {ours['num_skipped_videos']} skipped as duplicates"),
         ("", f"{ours['num_pending_videos']} still to do"),
-        ("clips", f"{summary['total_num_clips_passed']} ({summary['total_clip_duration']:.0f} s)"),
+        ("clips", f"{summary['total_num_clips_passed']} ({kept_s:.0f} s)"),
+        *(("", f"{number} rejected by {name}") for name, number in ours["clips_filtered_by"].items()),
         ("", f"{ours['num_failed_clips']} failed"),
         ("captioned", f"{summary['total_num_clips_with_caption']} clips"),
         *(("", f"{number} windows {words}") for words, number in _caption_outcomes(ours["caption_outcomes"])),

@@ -37,6 +37,7 @@ class _Sums:
     videos_refused: int = 0  # by the output
     clips: int = 0
     clips_lost: int = 0  # that were not made
+    clips_rejected: int = 0  # by filters
     clips_failed: int = 0  # in any part
     captioned: int = 0
     items: int = 0
@@ -48,6 +49,7 @@ class _Sums:
         self.videos_refused += any(failure["error_type"] in _OUTPUT_ERRORS for failure in one.failures)
         self.clips += one.num_clips
         self.clips_lost += _total(one, "num_clips_failed")
+        self.clips_rejected += one.num_rejected
         self.clips_failed += len(one.failed_clips)
         self.captioned += _total(one, "num_clips_with_caption")
         self.items += sum(len(chunk.get("dataset_items", ())) for chunk in one.chunks)
@@ -101,13 +103,20 @@ def _of_the_work(sums: _Sums, asked: Asked, whose: str) -> str | None:
         )
     if sums.videos and sums.videos_failed == sums.videos:
         return f"every video{whose} failed ({sums.videos}): {_AGAIN}"
-    if sums.clips_lost and not sums.clips:
+    if sums.clips_lost and not sums.clips and not sums.clips_rejected:
         return f"every clip failed ({sums.clips_lost}): {_AGAIN}"
     return None
 
 
 def _empty_dataset(sums: _Sums, asked: Asked) -> str | None:
-    if not asked.dataset or not sums.clips or sums.items:
+    if not asked.dataset or sums.items:
+        return None
+    if sums.clips_rejected and not sums.clips:
+        return (
+            f"the dataset is empty, since filters rejected all {sums.clips_rejected} clips: scores and reasons are in "
+            "metas/v0/; other thresholds judge them anew without computing them again"
+        )
+    if not sums.clips:
         return None
     return (
         f"the dataset is empty although there are {sums.clips} clips: the failures and windows left out above name the "
@@ -120,7 +129,7 @@ def _too_many(sums: _Sums, asked: Asked) -> str | None:
         return None
     for what, failed, of in (
         ("videos", sums.videos_failed, sums.videos),
-        ("clips", sums.clips_failed, sums.clips + sums.clips_lost),
+        ("clips", sums.clips_failed, sums.clips + sums.clips_rejected + sums.clips_lost),
     ):
         if failed > asked.max_failure_ratio * of:
             return (

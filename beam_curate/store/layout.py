@@ -17,6 +17,7 @@ _RECORD_MAX_BYTES = 780  # which leaves room for that prefix, and for the folder
 
 # What a user reads.
 CLIPS = PurePosixPath("clips")
+FILTERED_CLIPS = PurePosixPath("filtered_clips")
 PROCESSED_VIDEOS = PurePosixPath("processed_videos")
 PROCESSED_CHUNKS = PurePosixPath("processed_clip_chunks")
 SKIPPED_VIDEOS = PurePosixPath("skipped_videos")
@@ -39,14 +40,14 @@ FORMER_REPORT = WORK / "report.json"  # of a run that had nothing to do
 FINGERPRINTS = WORK / "fingerprints.json"  # of the last run's stages
 
 
-def clip(clip_id: str) -> PurePosixPath:
-    """An encoded clip.
+def clip(clip_id: str, *, rejected: bool = False) -> PurePosixPath:
+    """An encoded clip, which a filter may have rejected.
 
     Example:
-        >>> str(clip("8e81"))
-        'clips/8e81.mp4'
+        >>> str(clip("8e81")), str(clip("8e81", rejected=True))
+        ('clips/8e81.mp4', 'filtered_clips/8e81.mp4')
     """
-    return CLIPS / f"{clip_id}.mp4"
+    return (FILTERED_CLIPS if rejected else CLIPS) / f"{clip_id}.mp4"
 
 
 def clip_meta(clip_id: str) -> PurePosixPath:

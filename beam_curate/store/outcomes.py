@@ -13,6 +13,8 @@ from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 from beam_curate.store.readback import Marker
 
+_CLIPS = ("clips", "filtered_clips", "failed_clips")  # keys of chunk records
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -34,8 +36,13 @@ class Outcome:
 
     @functools.cached_property
     def num_clips(self) -> int:
-        """Number of clips that were made of it."""
+        """Number of clips that were made of it and that no filter rejected."""
         return sum(len(chunk.get("clips", ())) for chunk in self.chunks)
+
+    @functools.cached_property
+    def num_rejected(self) -> int:
+        """Number of clips that filters rejected."""
+        return sum(len(chunk.get("filtered_clips", ())) for chunk in self.chunks)
 
     @functools.cached_property
     def failed_clips(self) -> set[str]:
@@ -45,7 +52,7 @@ class Outcome:
     @property
     def has_failed(self) -> bool:
         """Whether the video or each of its clips failed."""
-        clips = {clip for chunk in self.chunks for key in ("clips", "failed_clips") for clip in chunk.get(key, ())}
+        clips = {clip for chunk in self.chunks for key in _CLIPS for clip in chunk.get(key, ())}
         return self.state == "failed" or bool(clips and clips <= self.failed_clips)
 
     @functools.cached_property

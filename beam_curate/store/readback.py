@@ -64,6 +64,7 @@ class ChunkRecord(_Shape):
 
     video: str
     clips: list[Name]
+    filtered_clips: list[Name]
     failed_clips: list[Name]
     dataset_items: list[ItemName]
     all_windows: dict[str, dict[str, str]]
@@ -73,6 +74,8 @@ class ChunkRecord(_Shape):
     total_prompt_tokens: Count
     total_output_tokens: Count
     caption_outcomes: NotRequired[dict[str, Count]]
+    filtered_by: NotRequired[dict[str, Count]]
+    filtered_clip_duration: NotRequired[Length]
 
 
 class SkipRecord(_Shape):
@@ -123,6 +126,7 @@ class Published(_Shape):
     num_clip_chunks: Annotated[int, Field(ge=1, le=MAX_CHUNKS)]
     clips: list[Name]
     dataset_items: list[ItemName]
+    filtered_clips: NotRequired[list[Name]]
     failed_clips: NotRequired[list[Name]]  # as chunk records have them: both are read for names to withdraw
     text_encoder: NotRequired[str | None]
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from beam_curate.elements import ClipChunk, Failure, failures_in, stored_files
+from beam_curate.elements import Clip, ClipChunk, Failure, failures_in, stored_files
 from beam_curate.store import layout, readback
 from beam_curate.store.base import Store
 from beam_curate.store.stage_files import StageFiles
@@ -17,6 +17,7 @@ from beam_curate.store.stage_files import StageFiles
 R = TypeVar("R")
 
 
+_HALF = 32  # hexadecimal digits: 128 bits
 _adapters: dict[Any, pydantic.TypeAdapter[Any]] = {}
 
 
@@ -30,12 +31,19 @@ def _adapter(result_type: Any) -> pydantic.TypeAdapter[Any]:
 def unit_key(unit: Any) -> str:
     """Returns a hash of every field of a unit of work: a unit with another field is other work.
 
+    Of a chunk the first half is a hash of all but its clips.
+
     Example:
         >>> from beam_curate.elements import Video
         >>> unit_key(Video("/in/a.mp4", "a.mp4", 900, "17")) == unit_key(Video("/in/a.mp4", "a.mp4", 900, "18"))
         False
     """
-    return hashlib.sha256(_adapter(type(unit)).dump_json(unit)).hexdigest()
+    whole = hashlib.sha256(_adapter(type(unit)).dump_json(unit)).hexdigest()
+    return _chunk_key(unit) + whole[_HALF:] if isinstance(unit, ClipChunk) else whole
+
+
+def _chunk_key(chunk: ClipChunk) -> str:
+    return hashlib.sha256(_adapter(ClipChunk).dump_json(chunk.with_clips(()))).hexdigest()[:_HALF]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +124,22 @@ class ResultStore(Generic[R]):
         self.output.write(key, data)
         return result
 
+    def clips_of_others(self, chunk: ClipChunk) -> dict[str, Clip]:
+        """Returns, by clip id, what stored results have of the clips of a chunk: results of it with other clips.
+
+        A clip that failed in this stage is left out, and one that differs from the one in the chunk.
+        """
+        found: dict[str, Clip] = {}
+        first = self.key(chunk)
+        for key in sorted(self.output.list_files(first.parent)):
+            if not key.name.startswith(first.name[:_HALF]):
+                continue
+            other: Any = self._read(key, chunk)
+            if isinstance(other, ClipChunk):
+                found |= {clip.clip_id: clip for clip in other.clips}
+        of_chunk = {clip.clip_id: clip for clip in chunk.clips}
+        return {clip_id: clip for clip_id, clip in found.items() if _made_of(of_chunk.get(clip_id), clip)}
+
     def _read(self, key: PurePosixPath, unit: Any) -> R | Failure | None:
         try:
             return self._checked(self.output.read(key), unit)
@@ -133,6 +157,13 @@ class ResultStore(Generic[R]):
         if _is_of(unit, result) and all(self.output.has(file, content=self.check_content) for file in added):
             return result
         return None
+
+
+def _made_of(clip: Clip | None, result: Clip) -> bool:
+    """Whether a result was made of a clip, without a failure."""
+    if clip is None:
+        return False
+    return (clip.span, clip.media, clip.failures) == (result.span, result.media, result.failures)
 
 
 def _is_of(unit: Any, result: Any) -> bool:

@@ -58,16 +58,18 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
         clips_per_chunk: Value of ``--clip-re-chunk-size``; see `chunks_of`.
         limits: Limits of the child process.
         sources: Gives sources as files.
+        may_be_rejected: Whether a filter may reject clips, so that they are not kept under their public name at once.
     """
 
     encoding: Encoding
     clips_per_chunk: int
     limits: decoder_pool.Limits
     sources: SourceReader = SourceReader()
+    may_be_rejected: bool = False
 
     name: ClassVar[str] = "clips"
     version: ClassVar[int] = 4
-    transient: ClassVar[frozenset[str]] = frozenset({"limits", "sources"})
+    transient: ClassVar[frozenset[str]] = frozenset({"limits", "sources", "may_be_rejected"})
     model = None
 
     def run(self, chunk: ClipChunk, files: StageFiles) -> ClipChunk:
@@ -83,7 +85,8 @@ class ClipCutter(Stage[ClipChunk, ClipChunk]):
         cut: dict[str, ClipFile | Exception] = {}
         with self.sources.reading(chunk.video) as path:
             info, limits = chunk.info, self.limits
-            for clip_id, result in cut_files(files, path, info, spans, self.encoding, limits, layout.clip):
+            public = None if self.may_be_rejected else layout.clip
+            for clip_id, result in cut_files(files, path, info, spans, self.encoding, limits, public):
                 cut[clip_id] = result
                 counters.step()
         counters.add("clips cut", len(spans))

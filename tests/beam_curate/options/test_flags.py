@@ -210,10 +210,10 @@ def test_what_no_one_knows_is_an_error_with_a_near_miss(argv: list[str], message
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    message = sorting_error("--gusets", "3", "--motion-filter", "enable", "--sam3-prompts", "a", "b", "--serve=1")
+    message = sorting_error("--gusets", "3", "--vlm-filter", "enable", "--sam3-prompts", "a", "b", "--serve=1")
     assert [line.split()[0] for line in message.splitlines()] == [
         "unknown",
-        "--motion-filter",
+        "--vlm-filter",
         "--sam3-prompts",
         "--serve",
     ]
@@ -225,8 +225,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         (["--generate-previews"], "--generate-previews is not supported yet; leave it out"),
         (["--generate_previews"], "--generate-previews is not supported yet; leave it out"),
         (["--no-upload-clips"], "--no-upload-clips is not supported yet"),
-        (["--motion-filter", "enable"], "--motion-filter is not supported yet"),
-        (["--motion-filter"], "--motion-filter is not supported yet"),
+        (["--vlm-filter", "enable"], "--vlm-filter is not supported yet"),
+        (["--vlm-filter"], "--vlm-filter is not supported yet"),
         (["--qwen-filter-fp8-enable"], "--qwen-filter-fp8-enable is not supported yet"),
         (["--video-classifier-allow", "news"], "--video-classifier-allow is not supported yet"),
         (["--vllm-async-enforce-eager"], "is not supported yet"),
@@ -247,10 +247,9 @@ def test_flags_of_cosmos_curate_that_are_not_built_say_so(argv: list[str], messa
     "argv",
     [
         ["--no-generate-embeddings"],
-        ["--motion-filter", "disable"],
-        ["--motion_filter=disable"],
+        ["--vlm-filter", "disable"],
+        ["--vlm_filter=disable"],
         ["--artificial-text-filter=disable"],
-        ["--vlm-filter=disable"],
         ["--qwen-filter=disable"],
         ["--video-classifier=disable"],
         ["--no-perf-profile"],
@@ -294,7 +293,7 @@ def config(tmp_path: Path, text: str, name: str = "config.yaml") -> Arguments:
         ("pipeline: split\nguests: 3", {"guests": "3"}),
         ("dish: --odd", {"dish": "--odd"}),
         ('{"guests": 3}', {"guests": "3"}),
-        ("generate_embeddings: false\nmotion_filter: disable\nupload_clips: true", {}),
+        ("generate_embeddings: false\nvlm_filter: disable\nupload_clips: true", {}),
         ("generate_previews: false\naesthetic_threshold: null", {}),
     ],
 )
@@ -309,7 +308,7 @@ def test_a_config_file_in_json(tmp_path: Path) -> None:
 
 
 def test_every_mistake_in_a_config_file_is_told(tmp_path: Path) -> None:
-    arguments = config(tmp_path, "gusets: 3\nserve: 1\ndish: ''\nmotion_filter: enable")
+    arguments = config(tmp_path, "gusets: 3\nserve: 1\ndish: ''\nvlm_filter: enable")
     assert len(arguments.problems) == 4
     assert arguments.doubtful == {"guests", "serve", "dish"}
 

@@ -349,7 +349,7 @@ def test_the_home_sign_is_understood_in_paths(monkeypatch: pytest.MonkeyPatch) -
 
 def test_options_can_be_made_without_a_command_line() -> None:
     assert Options().split.transnetv2_crop_s == 0.5
-    assert list(GROUPS) == list(Options.__dataclass_fields__)
+    assert [*GROUPS, "plugins"] == list(Options.__dataclass_fields__)
 
 
 def test_extensions() -> None:

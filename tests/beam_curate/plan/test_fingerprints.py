@@ -186,7 +186,25 @@ def test_fingerprints_differ_from_stage_to_stage_and_name_folders() -> None:
     assert of() == of()
 
 
-COMMANDS = [[], FIXED, MODEL]
+@pytest.mark.parametrize("mode", ["enable", "score-only"])
+def test_a_filter_redoes_nothing_but_the_end(mode: str) -> None:
+    assert changed(of(), of("--motion-filter", mode)) == ["done"]
+
+
+def test_a_threshold_scores_nothing_anew() -> None:
+    def score(*flags: str) -> str:
+        plan = plan_of("--motion-filter", "enable", *flags)
+        return next(planned.results.fingerprint for planned in plan.stages if planned.name == "motion")
+
+    for flags in (["--motion-global-mean-threshold", "0.1"], ["--motion-per-patch-min-256-threshold", "0.1"]):
+        assert score(*flags) == score()
+        assert changed(of("--motion-filter=enable"), of("--motion-filter=enable", *flags)) == ["done"]
+        assert changed(of(), of(*flags)) == NOTHING  # without the filter
+    assert score("--motion-decode-target-fps", "4") != score()
+    assert score("--transcode-crf", "23") != score() == score("--captioning-window-size", "200")
+
+
+COMMANDS = [[], FIXED, [*MODEL, "--motion-filter=enable"]]
 
 
 def every_stage() -> list[Stage]:
