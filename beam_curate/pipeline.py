@@ -28,7 +28,7 @@ def build(
     barriers: Collection[str] = (),
     captions_in_ledger: bool = True,
     resource_hints: Mapping[str, str] | None = None,
-) -> None:
+) -> beam.PCollection[str]:
     """Adds the flow to a pipeline: source videos in, clips, captions, a dataset and records out.
 
     It is one chain from end to end, which runners fuse: each chunk goes through all stages by itself.
@@ -42,6 +42,9 @@ def build(
         barriers: Names of stages that begin when all chunks have passed the stages before.
         captions_in_ledger: Whether the ledger of the run holds all captions.
         resource_hints: What the workers of stages whose models need a GPU are to have, where these are others.
+
+    Returns:
+        The URI of each video, once it is recorded.
     """
     videos = pipeline | "ReadVideos" >> ReadVideos(plan.output, selection)
     chunks = videos | "DetectShots" >> DetectShots(plan.shots, plan.chunks, run)
@@ -54,4 +57,4 @@ def build(
             chunks = chunks | f"Before {planned.name}" >> with_hints(Redistribute(), hints)
         chunks = chunks | planned.name.capitalize() >> with_hints(ChunkStage(planned, run), hints)
     chunks = chunks | "WriteCosmosDataset" >> WriteCosmosDataset(plan.context, run)
-    chunks | "RecordVideos" >> RecordVideos(plan.context, run, captions_in_ledger)
+    return chunks | "RecordVideos" >> RecordVideos(plan.context, run, captions_in_ledger)

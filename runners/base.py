@@ -22,7 +22,7 @@ from beam_curate.store.base import Store
 from beam_curate.store.runs import Job
 
 if TYPE_CHECKING:
-    from apache_beam import Pipeline
+    from apache_beam import PCollection, Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
@@ -213,6 +213,13 @@ class Runner:
     def resource_hints(self) -> Mapping[str, str]:
         """Hints of Beam for the stages with models that need a GPU; none where all workers are alike."""
         return {}
+
+    def end(self, recorded: PCollection[str]) -> None:
+        """Adds what the runner needs behind the last step of a pipeline.
+
+        Args:
+            recorded: What the last step gives.
+        """
 
     @property
     def workers_elsewhere(self) -> bool:

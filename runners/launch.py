@@ -79,7 +79,7 @@ def run_pipeline(
             write_selection(plan.output, selection, portion)
             deal_out = runner.deals_out_chunks(portion)
             pipeline = beam.Pipeline(runner=beam_runner, options=options)
-            build(
+            recorded = build(
                 pipeline,
                 plan,
                 run,
@@ -89,6 +89,7 @@ def run_pipeline(
                 captions_in_ledger=captions_in_ledger,
                 resource_hints=runner.resource_hints,
             )
+            runner.end(recorded)
             _run(pipeline, runner, options, end)
 
 

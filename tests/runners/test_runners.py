@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 
 from beam_curate.elements import Video
@@ -278,6 +279,17 @@ def test_where_the_workers_are(name: str, flags: list[str], elsewhere: bool) -> 
 def test_a_timer_that_loses_elements_is_refused(flag: str, value: str, name: str) -> None:
     with pytest.raises(UsageError, match="--experiments=data_buffer_time_limit_ms"):
         runner(name, f"{flag}={value}").check()
+
+
+def test_no_step_on_prism_is_without_an_output() -> None:
+    """A step on workers without one makes Prism wait in a loop that takes a core; what ends there takes no time."""
+    pipeline = beam.Pipeline()
+    recorded = pipeline | beam.Create(["/in/a.mp4"]) | "Work" >> beam.Map(str)
+    make_runner(RunnerSettings("PrismRunner")).end(recorded)
+    transforms = pipeline.to_runner_api().components.transforms.values()
+    (output,) = next(one for one in transforms if one.unique_name == "Work").outputs.values()
+    after = [one.spec.urn for one in transforms if output in one.inputs.values()]
+    assert "beam:transform:reshuffle:v1" in after
 
 
 def test_a_class_of_the_user_s_own_is_run(tmp_path: Path) -> None:
