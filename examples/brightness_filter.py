@@ -31,6 +31,7 @@ class BrightnessFilter(ClipFilter):
     version: ClassVar[int] = 1
     rule: ClassVar[frozenset[str]] = ClipFilter.rule | {"minimum"}
     transient: ClassVar[frozenset[str]] = rule
+    model = None
 
     def score(self, clip: Path) -> Mapping[str, Any]:
         """Returns the mean of the grey levels, 0 (black) to 1 (white)."""

@@ -9,13 +9,13 @@ import sys
 from beam_curate.cli.command import Commands, add_command, show_help
 from beam_curate.errors import ModelFilesError, UsageError
 from beam_curate.exit_codes import EXIT_DONE, EXIT_FAILED
-from beam_curate.models.catalog import LARGE, MODELS, Model
+from beam_curate.models.catalog import MODELS, ON_REQUEST, Model
 from beam_curate.options.parse import parse
 from beam_curate.options.run import WORKSPACE_SHOWN, default_workspace
 from beam_curate.plan.requirements import required_models
 from beam_curate.progress import terminal
 
-DEFAULT = tuple(model for model in MODELS if model.used and model.name not in LARGE)
+DEFAULT = tuple(model for model in MODELS if model.used and model.name not in ON_REQUEST)
 """Downloaded without ``--models`` and ``--for``."""
 
 
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         description="Downloads models at their pinned revisions, resumes interrupted downloads, and checks the files. "
         "Without --models and --for: "
         f"{', '.join(model.name for model in DEFAULT)} ({sum(model.download_gb for model in DEFAULT):.0f} GB). "
-        f"{' and '.join(LARGE)} are large and are downloaded only when they are named. Exit status: 0 all there, "
+        f"{', '.join(ON_REQUEST)} are downloaded only when they are named or needed. Exit status: 0 all there, "
         "1 something failed, 2 mistakes.",
     )
     checking = add_command(

@@ -22,6 +22,7 @@ class ClipFilter(Stage[ClipChunk, ClipChunk]):
     Scores are stored; the rule is not part of a filter's identity, so that another threshold judges stored scores anew.
 
     Attributes:
+        model: The model that it uses, or None.
         rejects: Whether clips are rejected; else they are only scored.
         rule: Names of the fields that `judge` alone depends on.
     """
@@ -30,7 +31,6 @@ class ClipFilter(Stage[ClipChunk, ClipChunk]):
 
     rule: ClassVar[frozenset[str]] = frozenset({"rejects"})
     transient: ClassVar[frozenset[str]] = rule
-    model = None
 
     def score(self, clip: Path) -> Mapping[str, Any]:
         """Returns what is found of a clip: named numbers, words, and lists of these.

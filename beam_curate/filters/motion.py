@@ -48,6 +48,7 @@ class MotionFilter(ClipFilter):
     version: ClassVar[int] = 1
     rule: ClassVar[frozenset[str]] = ClipFilter.rule | {"global_mean_threshold", "per_patch_min_256_threshold"}
     transient: ClassVar[frozenset[str]] = rule
+    model = None
 
     def score(self, clip: Path) -> Mapping[str, Any]:
         """Returns ``global_mean``, ``per_patch_min_256``, ``per_patch_min_256_sampled``, and how they were found."""

@@ -177,6 +177,35 @@ T5_XXL = Model(
     disk_gb=19.5,
     licence=_APACHE,
 )
+CLIP_VIT = Model(
+    name="clip_vit",
+    model_id="openai/clip-vit-large-patch14",
+    revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+    files=("*.json", "merges.txt", "model.safetensors"),
+    required=_CONFIG,
+    weights=_SAFETENSORS,
+    precision="float32",
+    parameters=0.304,
+    activations_gb=1.0,
+    download_gb=1.7,
+    disk_gb=1.7,
+    licence="MIT",
+)
+AESTHETIC_SCORER = Model(
+    name="aesthetic_scorer",
+    model_id="ttj/sac-logos-ava1-l14-linearMSE",
+    revision="1e77fa05081323d99725fc40a9bf9f88180490e7",
+    files=("model.safetensors",),
+    required=(),
+    weights=_SAFETENSORS,
+    precision="float32",
+    parameters=0.001,
+    activations_gb=0.1,
+    download_gb=0.004,
+    disk_gb=0.004,
+    licence="see its page",
+    gated=None,
+)
 MODELS = (
     TRANSNETV2,
     _captioner(
@@ -229,37 +258,8 @@ MODELS = (
         visual_tokens=_QWEN3_TOKENS,
     ),
     T5_XXL,
-    Model(
-        name="clip_vit",
-        model_id="openai/clip-vit-large-patch14",
-        revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
-        files=("*.json", "merges.txt", "model.safetensors"),
-        required=(*_CONFIG, "preprocessor_config.json"),
-        weights=_SAFETENSORS,
-        precision="float32",
-        parameters=0.428,
-        activations_gb=1.0,
-        download_gb=1.7,
-        disk_gb=1.7,
-        licence="MIT",
-        used=False,
-    ),
-    Model(
-        name="aesthetic_scorer",
-        model_id="ttj/sac-logos-ava1-l14-linearMSE",
-        revision="1e77fa05081323d99725fc40a9bf9f88180490e7",
-        files=("model.safetensors",),
-        required=(),
-        weights=_SAFETENSORS,
-        precision="float32",
-        parameters=0.001,
-        activations_gb=0.1,
-        download_gb=0.004,
-        disk_gb=0.004,
-        licence="see its page",
-        gated=None,
-        used=False,
-    ),
+    CLIP_VIT,
+    AESTHETIC_SCORER,
     _embedder(224, "85f56274be7ce439175b4587fa6e3525556d4832"),
     _embedder(336, "5d8309dd5c9ec8f856b16d589693004c907c9a57"),
     _embedder(448, "9f4ff4d8d3df0968276b2191806344000d6752a9"),
@@ -273,8 +273,8 @@ CAPTIONERS = {
 }
 """Name of the model for each value of ``--captioning-algorithm`` that needs one."""
 
-LARGE = ("t5_xxl", "qwen3_vl_30b")
-"""Models that are downloaded only when named, because of their size."""
+ON_REQUEST = ("t5_xxl", "qwen3_vl_30b", "clip_vit", "aesthetic_scorer")
+"""Models that are downloaded only when they are named: large ones, and those that a flag asks for which few need."""
 
 
 def by_name(name: str) -> Model:

@@ -73,7 +73,7 @@ _VALUES: dict[str, str] = {
         primary_camera_keyword embedding_algorithm
         sr_variant sr_target_height sr_target_width sr_window_frames sr_overlap_frames sr_seed sr_cfg_scale
         sr_cfg_rescale sr_sample_steps sr_sp_size sr_out_fps sr_tmp_dir
-        clip_extraction_target_res aesthetic_threshold aesthetic_reduction
+        clip_extraction_target_res
         artificial_text_frame_interval artificial_text_corner_x_margin artificial_text_corner_y_margin
         artificial_text_min_duration_frames artificial_text_corner_ratio
         artificial_text_stability_iou_threshold

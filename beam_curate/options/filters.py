@@ -39,6 +39,17 @@ class FilterOptions(Group):
     motion_decode_target_duration_ratio: float = flag(
         0.5, "How much of a clip is looked at, from its beginning; at least 10 frames.", unit="share", gt=0, le=1
     )
+    aesthetic_threshold: float | None = flag(
+        None,
+        "Filter clips by a model of what people like to look at, from about 1 to 10: reject those with a smaller mark. "
+        "3.5 rejects what is blurred, dark or garbled. -1 and below only records the marks. Off without it.",
+        unit="mark",
+        ge=-1000,
+        le=1000,
+    )
+    aesthetic_reduction: Literal["min", "mean"] = flag(
+        "min", "The mark of a clip is that of its worst second, or the mean of all."
+    )
     filter_plugin: str | None = flag(
         None,
         "Filters of your own, separated by commas: MODULE:CLASS, or the name of an entry point of an installed package "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from beam_curate.models.catalog import CAPTIONERS, T5_XXL, by_name
+from beam_curate.models.catalog import AESTHETIC_SCORER, CAPTIONERS, CLIP_VIT, T5_XXL, Model, by_name
 from beam_curate.models.requirements import Requirement, text_encoder_gb, vllm_gb
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.parse import Options
@@ -20,6 +20,8 @@ def required_models(options: Options) -> tuple[Requirement, ...]:
     TransNetV2 is none of them: its weights are installed with the program.
     """
     found = []
+    if options.filter.aesthetic_threshold is not None:
+        found += [_of_aesthetics(model) for model in (CLIP_VIT, AESTHETIC_SCORER)]
     if options.caption.generate_captions and options.caption.engine in ("transformers", "vllm"):
         found.append(_captioner(options.caption))
     if encoder := required_text_encoder(options):
@@ -65,6 +67,19 @@ def _lighter(options: CaptionOptions) -> Iterator[tuple[str, float]]:
         )
     if name != "qwen3_vl_30b_fp8" and not fp8:
         yield "--captioning-engine vllm --qwen-use-fp8-weights", vllm_gb(by_name(CAPTIONERS[name]), fp8=True)
+
+
+def _of_aesthetics(model: Model) -> Requirement:
+    return Requirement(
+        model,
+        "--aesthetic-threshold",
+        gpu_gb=model.memory_gb(),
+        cpu_gb=model.memory_gb(),
+        cpu_bfloat16_gb=model.memory_gb(),
+        cpu_pace="seconds a clip",
+        lighter=(),
+        otherwise="leave out --aesthetic-threshold",
+    )
 
 
 def _text_encoder(dtype: str) -> Requirement:

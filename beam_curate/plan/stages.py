@@ -8,6 +8,8 @@ from typing import Any
 from beam_curate.dataset.stage import WindowCutter
 from beam_curate.elements import Video, VideoShots
 from beam_curate.errors import UsageError
+from beam_curate.filters import aesthetic
+from beam_curate.filters.aesthetic import SCORE_ONLY, AestheticFilter
 from beam_curate.filters.base import ClipFilter
 from beam_curate.filters.motion import MotionFilter
 from beam_curate.options.parse import Options
@@ -51,6 +53,13 @@ def _filters(options: Options) -> Iterator[ClipFilter]:
             per_patch_min_256_threshold=chosen.motion_per_patch_min_256_threshold,
             target_fps=chosen.motion_decode_target_fps,
             duration_ratio=chosen.motion_decode_target_duration_ratio,
+        )
+    if chosen.aesthetic_threshold is not None:
+        yield AestheticFilter(
+            rejects=chosen.aesthetic_threshold > SCORE_ONLY,
+            model=aesthetic.reference(options.run.workspace, weights_of(options)),
+            threshold=chosen.aesthetic_threshold,
+            reduction=chosen.aesthetic_reduction,
         )
     for plugin in options.plugins:
         found = plugin.filter()

@@ -106,6 +106,8 @@ def _scores(clip: Clip) -> dict[str, Any]:
     }
     if "motion" in of:
         record["motion_score"] = {name: of["motion"][name] for name in ("global_mean", "per_patch_min_256")}
+    if "aesthetic" in of:
+        record["aesthetic_score"] = of["aesthetic"]["score"]
     return record
 
 

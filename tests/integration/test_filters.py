@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from beam_curate.buckets.file_cache import FileCache
+from beam_curate.store.open import open_store
 from tests.support.moving import make_moving
-from tests.support.program import FIXED_STRIDE, cli, dataset_stems, run, summary
+from tests.support.needed import need
+from tests.support.program import FIXED_STRIDE, cli, dataset_stems, run, snapshot, summary
+from tests.support.stores import PROFILE, new_place, upload
+from tests.support.tiny_models import make_workspace
+from tools.engines import JOB_SERVER_JAR, PRISM
 
 STILL, HALF, MOVING = "still.mp4", "half.mp4", "moving.mp4"
 ENABLED = ("--motion-filter", "enable")
+RUNNERS = {
+    "prism": ("--runner=PrismRunner", f"--prism_location={PRISM}"),
+    "flink": ("--runner=FlinkRunner", f"--flink_job_server_jar={JOB_SERVER_JAR}", "--parallelism=2"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +119,59 @@ def test_score_only_rejects_nothing(footage: Path, tmp_path: Path) -> None:
 )
 def test_values_that_cannot_be(flags: tuple[str, ...], message: str, footage: Path, tmp_path: Path) -> None:
     assert message in run(footage, tmp_path / "out", *flags, expect=2)
+
+
+def test_several_filters_with_models(footage: Path, tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    output = tmp_path / "out"
+    flags = (*FIXED_STRIDE, *ENABLED, "--workspace", workspace, "--aesthetic-threshold")
+    run(footage, output, *flags, "-0.9")
+    found = metas(output)
+    marks = [meta["aesthetic_score"] for meta in found[MOVING]]
+    assert marks and all(meta["rejection"] is None for meta in found[MOVING])
+    for meta in found[STILL]:  # what one filter rejects, the next does not score
+        assert meta["rejection"]["filter"] == "motion" and "aesthetic_score" not in meta
+    run(footage, output, *flags, str(max(marks) + 1), expect=1)
+    told = summary(output)
+    assert told["total_num_clips_filtered_by_aesthetic"] == len(marks)
+    assert told["total_num_clips_filtered_by_motion"] == len(found[STILL]) + len(found[HALF])
+    assert counts(output)["aesthetic: cached"] == len(marks) and "models loaded" not in str(counts(output))
+
+
+def test_models_that_are_missing_are_told_before_the_first_video(footage: Path, tmp_path: Path) -> None:
+    flags = (*FIXED_STRIDE, "--workspace", str(tmp_path / "empty"), "--aesthetic-threshold", "3.5")
+    printed = run(footage, tmp_path / "out", *flags, expect=2)
+    assert "--aesthetic-threshold needs openai/clip-vit-large-patch14" in printed
+    assert not names(tmp_path / "out" / "clips")
+
+
+@pytest.mark.parametrize("flags", RUNNERS.values(), ids=RUNNERS)
+def test_all_runners_score_and_judge_alike(
+    flags: tuple[str, ...], footage: Path, tmp_path: Path
+) -> None:
+    need(PRISM, JOB_SERVER_JAR, "java")
+    output = tmp_path / "out"
+    run(footage, output, *FIXED_STRIDE, *ENABLED)
+    expected = snapshot(output)
+    assert any(name.startswith("filtered_clips/") for name in expected)
+    shutil.rmtree(output)
+    run(footage, output, *FIXED_STRIDE, *ENABLED, *flags)
+    assert snapshot(output) == expected
+
+
+def test_between_buckets(footage: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    source, output = f"{new_place('s3', tmp_path, request)}-source", new_place("s3", tmp_path, request)
+    upload(footage, source)
+    flags = (*FIXED_STRIDE, "--input-s3-profile-name", PROFILE, "--output-s3-profile-name", PROFILE)
+    printed = run(source, output, *flags, *ENABLED)
+    store = open_store(output, PROFILE, FileCache(str(tmp_path / "cache"), 1 << 30))
+
+    def kept_and_rejected() -> list[int]:
+        return [len(store.list_files(folder)) for folder in ("clips", "filtered_clips")]
+
+    kept, rejected = kept_and_rejected()
+    assert kept and rejected and f"{rejected} rejected by motion" in printed
+    run(source, output, *flags)
+    assert kept_and_rejected() == [kept + rejected, 0]
+    run(source, output, *flags, *ENABLED)
+    assert kept_and_rejected() == [kept, rejected]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPConfig,
@@ -162,8 +163,21 @@ def make_clip(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def make_aesthetic_scorer(folder: Path, seed: int = 0) -> Path:
+    """Saves the network of the improved aesthetic predictor with its published names, drop-outs among the layers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    widths = (768, 1024, 128, 64, 16, 1)
+    linear = [torch.nn.Linear(*pair) for pair in itertools.pairwise(widths)]
+    state = {}
+    for number, layer in zip((0, 2, 4, 6, 7), linear, strict=True):
+        state |= {f"layers.{number}.weight": layer.weight.detach(), f"layers.{number}.bias": layer.bias.detach()}
+    save_file(state, folder / "model.safetensors")
+    return folder
+
+
 def make_workspace(folder: Path) -> str:
-    """Puts models where the catalog looks for them: two captioners of each family, and the text encoder.
+    """Puts models where the catalog looks for them: captioners of both families, text encoder, aesthetic scorer.
 
     The reasoning ones say `REASONED`, the plain one says `PLAIN`.
     """
@@ -172,6 +186,8 @@ def make_workspace(folder: Path) -> str:
     make_qwen3_vl(hub / "nvidia" / "Cosmos-Reason2-8B", says=REASONED)
     make_qwen2_5_vl(hub / "Qwen" / "Qwen2.5-VL-7B-Instruct", says=PLAIN)
     make_t5(hub / "google-t5" / "t5-11b")
+    make_clip(hub / "openai" / "clip-vit-large-patch14")
+    make_aesthetic_scorer(hub / "ttj" / "sac-logos-ava1-l14-linearMSE")
     return str(folder)
 
 

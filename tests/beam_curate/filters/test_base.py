@@ -31,6 +31,7 @@ class Weight(ClipFilter):
     version: ClassVar[int] = 1
     rule: ClassVar[frozenset[str]] = ClipFilter.rule | {"least"}
     transient: ClassVar[frozenset[str]] = rule
+    model = None
 
     def score(self, clip: Path) -> Mapping[str, Any]:
         text = clip.read_text()

@@ -186,9 +186,9 @@ def test_fingerprints_differ_from_stage_to_stage_and_name_folders() -> None:
     assert of() == of()
 
 
-@pytest.mark.parametrize("mode", ["enable", "score-only"])
-def test_a_filter_redoes_nothing_but_the_end(mode: str) -> None:
-    assert changed(of(), of("--motion-filter", mode)) == ["done"]
+@pytest.mark.parametrize("flag", ["--motion-filter=enable", "--motion-filter=score-only", "--aesthetic-threshold=3.5"])
+def test_a_filter_redoes_nothing_but_the_end(flag: str) -> None:
+    assert changed(of(), of(flag)) == ["done"]
 
 
 def test_a_threshold_scores_nothing_anew() -> None:
@@ -204,7 +204,7 @@ def test_a_threshold_scores_nothing_anew() -> None:
     assert score("--transcode-crf", "23") != score() == score("--captioning-window-size", "200")
 
 
-COMMANDS = [[], FIXED, [*MODEL, "--motion-filter=enable"]]
+COMMANDS = [[], FIXED, [*MODEL, "--motion-filter=enable", "--aesthetic-threshold=3.5"]]
 
 
 def every_stage() -> list[Stage]:
