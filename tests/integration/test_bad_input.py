@@ -95,7 +95,7 @@ def test_a_video_of_no_clip_is_recorded(tmp_path: Path) -> None:
         (["--input-video-path", "{}/in", "--transcode-encoder", "h264_nvenc"], ["h264_nvenc does not work here"]),
         (["--input-video-path", "{}/in", "--captoning-algorithm", "describe"], ["did you mean --captioning-algorithm"]),
         (["--input-video-path", "{}/in", "--captioning-algorithm", "gemini"], ["not supported yet"]),
-        (["--input-video-path", "{}/in", "--motion-filter", "enable"], ["--motion-filter", "not supported yet"]),
+        (["--input-video-path", "{}/in", "--vlm-filter", "enable"], ["--vlm-filter", "not supported yet"]),
         (["--input-video-list-json-path", "{}/list.json"], ["list.json", "not valid JSON"]),
     ],
 )
