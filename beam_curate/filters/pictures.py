@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from beam_curate.captions.clip_file import frame_times, open_clip
 from beam_curate.errors import LostFramesError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 224
 """Side of the pictures of CLIP ViT-L/14, in pixels."""
@@ -68,8 +71,10 @@ def nearest(starts: NDArray[np.float64], fps: float) -> set[int]:
 
 
 def _square(picture: Image.Image) -> NDArray[np.uint8]:
+    from PIL.Image import Resampling
+
     short = min(picture.size)
     width, height = (int(SIDE * side / short) for side in picture.size)
-    scaled = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    scaled = picture.convert("RGB").resize((width, height), Resampling.BICUBIC)
     left, top = (width - SIDE) // 2, (height - SIDE) // 2
     return np.asarray(scaled.crop((left, top, left + SIDE, top + SIDE)))

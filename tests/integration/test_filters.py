@@ -146,9 +146,7 @@ def test_models_that_are_missing_are_told_before_the_first_video(footage: Path, 
 
 
 @pytest.mark.parametrize("flags", RUNNERS.values(), ids=RUNNERS)
-def test_all_runners_score_and_judge_alike(
-    flags: tuple[str, ...], footage: Path, tmp_path: Path
-) -> None:
+def test_all_runners_score_and_judge_alike(flags: tuple[str, ...], footage: Path, tmp_path: Path) -> None:
     need(PRISM, JOB_SERVER_JAR, "java")
     output = tmp_path / "out"
     run(footage, output, *FIXED_STRIDE, *ENABLED)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from beam_curate.models.catalog import BYTES_PER_PARAMETER, CAPTIONERS, LARGE, MODELS, T5_XXL, by_name
+from beam_curate.models.catalog import BYTES_PER_PARAMETER, CAPTIONERS, MODELS, ON_REQUEST, T5_XXL, by_name
 from beam_curate.options.captions import CaptionOptions
 from beam_curate.options.flags import flags_of
 
@@ -24,7 +24,7 @@ def test_every_row_is_one_model_at_one_commit() -> None:
         assert model.precision in BYTES_PER_PARAMETER
         assert model.weights
         assert not [name for name in model.required if "*" in name]
-    assert all(by_name(name) for name in LARGE)
+    assert all(by_name(name) for name in ON_REQUEST)
     with pytest.raises(KeyError):
         by_name("no such model")
 

@@ -294,7 +294,7 @@ def config(tmp_path: Path, text: str, name: str = "config.yaml") -> Arguments:
         ("dish: --odd", {"dish": "--odd"}),
         ('{"guests": 3}', {"guests": "3"}),
         ("generate_embeddings: false\nvlm_filter: disable\nupload_clips: true", {}),
-        ("generate_previews: false\naesthetic_threshold: null", {}),
+        ("generate_previews: false\nembedding_algorithm: null", {}),
     ],
 )
 def test_a_config_file_stands_for_arguments(tmp_path: Path, text: str, values: dict[str, Any]) -> None:
