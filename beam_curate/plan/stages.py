@@ -35,12 +35,16 @@ def stages_of(options: Options) -> list[Stage[Any, Any]]:
     split, filters = options.split, list(_filters(options))
     may_reject = any(one.rejects for one in filters)
     sources = sources_of(options)
-    return [
+    stages = [
         _detector(options),
         ClipCutter(encoding_of(options), split.clip_re_chunk_size, limits_of(options), sources, may_reject),
         *filters,
         *_after_clips(options),
     ]
+    names = [stage.name for stage in stages]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"--filter-plugin: a stage has the name {twice} already: rename the filter")
+    return stages
 
 
 def _filters(options: Options) -> Iterator[ClipFilter]:

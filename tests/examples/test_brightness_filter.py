@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from beam_curate.errors import UsageError
 from tests.support.moving import write_pictures
+from tests.support.plans import plan_of
 from tests.support.program import FIXED_STRIDE, run, summary
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -77,6 +79,18 @@ def test_the_walk_of_the_document(footage: Path, tmp_path: Path) -> None:
 )
 def test_mistakes(flags: tuple[str, ...], message: str, footage: Path, tmp_path: Path) -> None:
     assert message in run(footage, tmp_path / "out", *flags, expect=2)
+
+
+def test_a_filter_needs_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    import brightness_filter
+
+    monkeypatch.setattr(brightness_filter.BrightnessFilter, "name", "clips")
+    with pytest.raises(UsageError, match="a stage has the name clips already"):
+        plan_of(*PLUGIN)
+    with pytest.raises(UsageError, match="the flag --brightness-every is there already"):
+        monkeypatch.setattr(brightness_filter.BrightnessFilter, "name", "brightness")
+        plan_of("--filter-plugin", f"{PLUGIN[1]},{PLUGIN[1]}")
 
 
 def test_a_config_file_names_it(footage: Path, tmp_path: Path) -> None:
