@@ -35,7 +35,7 @@ def stages_of(options: Options) -> list[Stage[Any, Any]]:
     split, filters = options.split, list(_filters(options))
     may_reject = any(one.rejects for one in filters)
     sources = sources_of(options)
-    stages = [
+    stages: list[Stage[Any, Any]] = [
         _detector(options),
         ClipCutter(encoding_of(options), split.clip_re_chunk_size, limits_of(options), sources, may_reject),
         *filters,
