@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from common import in_turn, report
 from footage import make_footage
+from numpy.typing import NDArray
 
 from beam_curate.captions.clip_file import open_clip
 from beam_curate.filters import motion
@@ -36,14 +37,16 @@ def main() -> None:
             stream.codec_context.options = {"flags2": "+export_mvs"}
             found = (motion._vectors(frame) for frame in itertools.islice(container.decode(stream), 24))
             vectors = [one for one in found if one is not None]
-    painting = [[motion.lengths_of(one, height, width) for one in vectors]]
-    one_by_one = [[painted(one, height, width) for one in vectors]]
-    for fast, slow in zip(painting[0], one_by_one[0], strict=True):
+
+    def in_cells() -> list[NDArray[np.float64]]:
+        return [motion.lengths_of(one, height, width) for one in vectors]
+
+    def one_by_one() -> list[NDArray[np.float64]]:
+        return [painted(one, height, width) for one in vectors]
+
+    for fast, slow in zip(in_cells(), one_by_one(), strict=True):
         assert abs(np.kron(fast, np.ones((8, 8)))[:height, :width] - slow).max() < 1e-6
-    fast_s, slow_s = in_turn(
-        lambda: [motion.lengths_of(one, height, width) for one in vectors],
-        lambda: [painted(one, height, width) for one in vectors],
-    )
+    fast_s, slow_s = in_turn(in_cells, one_by_one)
     report("motion", ours / plain, "<=1.3", f"{ours:.2f} s for {SECONDS} s in 720p")
     report("motion_painting", slow_s / fast_s, ">=8", f"{sum(map(len, vectors)) / len(vectors):.0f} vectors a frame")
 

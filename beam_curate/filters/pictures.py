@@ -41,10 +41,11 @@ def square_pictures(clip: Path, fps: float) -> NDArray[np.uint8]:
         times = frame_times(clip, rate)
         starts = np.arange(max(1, stream.frames)) / float(rate) if times is None else times[:-1]
         wanted = nearest(starts, fps)
+        last = max(wanted)
         for number, frame in enumerate(container.decode(stream)):
             if number in wanted:
                 pictures.append(_square(frame.to_image()))
-            if number == max(wanted):
+            if number == last:
                 break
     if not pictures:
         raise LostFramesError(f"{clip.name} has no frames")
@@ -61,11 +62,11 @@ def nearest(starts: NDArray[np.float64], fps: float) -> set[int]:
         starts: When each frame begins, in s, increasing.
         fps: How many of them in a second.
     """
-    targets = np.arange(starts[0], starts[-1] + 0.5 / fps, 1 / fps)
-    after = np.clip(np.searchsorted(starts, targets), 1, max(1, len(starts) - 1))
-    before = after - 1
     if len(starts) == 1:
         return {0}
+    targets = np.arange(starts[0], starts[-1] + 0.5 / fps, 1 / fps)
+    after = np.clip(np.searchsorted(starts, targets), 1, len(starts) - 1)
+    before = after - 1
     chosen = np.where(targets - starts[before] <= starts[after] - targets, before, after)
     return set(chosen.tolist())
 

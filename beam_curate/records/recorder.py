@@ -95,7 +95,7 @@ def _publish(context: RecordContext, chunk: ClipChunk) -> None:
     journal.write(output, chunk.video.relative_path, entry)
     for clip in chunk.all_clips:
         if clip.media is not None:
-            output.publish(clip.media.file, layout.clip(clip.clip_id, rejected=clip.rejection is not None))
+            output.publish(clip.media.file, layout.published_clip(clip))
         output.write_json(layout.clip_meta(clip.clip_id), records.clip_record(context, chunk, clip))
     for item in items:
         predict2.publish(output, item)
@@ -273,7 +273,7 @@ def _written(context: RecordContext, video: Video, chunks: Sequence[ClipChunk]) 
         for clip in chunk.all_clips:
             yield layout.clip_meta(clip.clip_id)
             if clip.media is not None:
-                yield layout.clip(clip.clip_id, rejected=clip.rejection is not None)
+                yield layout.published_clip(clip)
         for item in predict2.items_of(chunk, context.validation_fraction):
             yield from predict2.keys(item.name)
 

@@ -69,7 +69,7 @@ def clip_record(context: RecordContext, chunk: ClipChunk, clip: Clip) -> dict[st
         "width_source": info.width,
         "height_source": info.height,
         "framerate_source": float(info.frame_rate),
-        "clip_location": context.output.location(layout.clip(clip.clip_id, rejected=clip.rejection is not None)),
+        "clip_location": context.output.location(layout.published_clip(clip)),
         "errors": [failure.stage for failure in clip.failures],
         "failures": [dataclasses.asdict(failure) for failure in clip.failures],
         "windows": [_window(window) for window in clip.windows],

@@ -9,7 +9,7 @@ import hashlib
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from beam_curate.elements import Video
+from beam_curate.elements import Clip, Video
 
 NAME_MAX_BYTES = 255  # the longest file name of ext4, xfs, apfs and ntfs
 PREFIX_MAX_BYTES = 200  # of an output in an object store, where a key has 1,024 at most
@@ -48,6 +48,17 @@ def clip(clip_id: str, *, rejected: bool = False) -> PurePosixPath:
         ('clips/8e81.mp4', 'filtered_clips/8e81.mp4')
     """
     return (FILTERED_CLIPS if rejected else CLIPS) / f"{clip_id}.mp4"
+
+
+def published_clip(made: Clip) -> PurePosixPath:
+    """Where users find a clip, according to whether a filter rejected it.
+
+    Example:
+        >>> from beam_curate.elements import Span
+        >>> str(published_clip(Clip(Span("8e81", 0, 96, 0, 96, 0.0, 4.0))))
+        'clips/8e81.mp4'
+    """
+    return clip(made.clip_id, rejected=made.rejection is not None)
 
 
 def clip_meta(clip_id: str) -> PurePosixPath:
