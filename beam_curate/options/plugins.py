@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.metadata
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -70,7 +69,9 @@ def _loaded(name: str) -> type[Any]:
             for part in path.split("."):
                 found = getattr(found, part)
             return _checked(found, name)
-        points = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+        from importlib.metadata import entry_points  # takes as long to import as all of the options
+
+        points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
         if name not in points:
             there = f" (installed are {', '.join(sorted(points))})" if points else ""
             raise UsageError(f"--filter-plugin {name}: no such filter is installed{there}; or name MODULE:CLASS")
